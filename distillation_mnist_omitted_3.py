@@ -1,0 +1,1474 @@
+#!/usr/bin/env python3
+"""A student that has never seen a 3, and recognises it: Hinton, Vinyals & Dean (2015), section 3, in NumPy.
+
+A teacher network learns all ten digits of MNIST from hard labels. A smaller student learns only from the
+teacher's softened outputs, on a transfer set from which every 3 was removed. Then one scalar is added to the
+student's output bias for the class that it never saw, chosen so that the student predicts that class as often
+as it occurs.
+
+    python3 distillation_mnist_omitted_3.py                 # the described recipe, results in
+    viz/results.json python3 distillation_mnist_omitted_3.py --help          # every setting with its default
+
+The file reads from top to bottom: settings, data, model, losses, training, distillation, bias correction,
+evaluation, pipeline, command line. Section and equation numbers are those of the paper, arXiv:1503.02531.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import inspect
+import json
+import math
+import os
+import platform
+import queue
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rendered_digits
+
+N_CLASSES = 10
+IMAGE_SIDE = 28
+N_PIXELS = IMAGE_SIDE * IMAGE_SIDE
+
+
+class UserError(Exception):
+    """Something that the user can mend; its one-line message says what is wrong and what to do."""
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Settings: every default and every flag's help, once
+# ------------------------------------------------------------------------------------------------------------
+
+
+def setting(default: Any, help: str, **flag: Any) -> Any:
+    """A field of `Config`; `flag` goes to `argparse.add_argument` as it is."""
+    return field(default=default, metadata={"help": help, "flag": flag})
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one experiment. Every field is a flag of the same name; the defaults are the described
+    recipe.
+
+    Raises UserError when a value makes no sense.
+    """
+
+    recipe: str = setting(
+        "described",
+        "preset of the flags below; flags given explicitly win",
+        choices=("described", "fast", "best"),
+    )
+    seed: int = setting(0, "seed of every random choice", type=int)
+    temperature: float = setting(20.0, "softmax temperature T of the distillation", type=float)
+    omitted_class: int = setting(3, "class that the student never sees, 0 to 9", type=int)
+    n_epochs_teacher: int = setting(12, "passes of the teacher over the training set", type=int)
+    n_epochs_student: int = setting(20, "passes of the student over the transfer set", type=int)
+    teacher_hidden: tuple[int, ...] = setting(
+        (1200, 1200), "units per hidden layer of the teacher", type=int, nargs="+"
+    )
+    student_hidden: tuple[int, ...] = setting(
+        (800, 800), "units per hidden layer of the student", type=int, nargs="+"
+    )
+    batch_size: int = setting(128, "images per step", type=int)
+    batch_size_student: int | None = setting(None, "images per step of the student, if it differs", type=int)
+    learning_rate: float = setting(1e-3, "step size of Adam (the peak of a schedule)", type=float)
+    learning_rate_student: float | None = setting(None, "step size of the student, if it differs", type=float)
+    lr_schedule: str = setting(
+        "constant", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear")
+    )
+    jitter: int = setting(
+        2, "teacher: shift each image by up to this many pixels per axis, anew each epoch", type=int
+    )
+    jitter_student: int = setting(
+        0, "the same for the student; the teacher then sees the shifted image", type=int
+    )
+    dropout_input: float = setting(0.0, "teacher: share of the input pixels dropped at each step", type=float)
+    dropout_hidden: float = setting(
+        0.0, "teacher: share of the hidden units dropped at each step", type=float
+    )
+    probe_size: int = setting(
+        5000, "training images, from the first on, that set the bias correction", type=int
+    )
+    dataset: str = setting(
+        "auto",
+        "auto: MNIST, or digits drawn by this project where MNIST cannot be had; mnist: nothing else will do",
+        choices=("auto", "mnist", "rendered"),
+    )
+    data_dir: Path | None = setting(None, "folder with the four IDX files, plain or .gz", type=Path)
+    cache_dir: Path | None = setting(
+        None, "folder for downloads and finished trainings (default: ~/.cache/hinton-mnist)", type=Path
+    )
+    mirror: tuple[str, ...] = setting(
+        (), "address to download from instead of the known ones", action="append"
+    )
+    retrain: bool = setting(False, "train again, even if this training is stored", action="store_true")
+    outdir: Path | None = setting(
+        None,
+        "folder for everything written (default: viz, or viz/rendered, viz/custom for other data)",
+        type=Path,
+    )
+    quiet: bool = setting(False, "print only warnings and the final table", action="store_true")
+
+    def __post_init__(self) -> None:
+        def check(name: str, ok: bool, wanted: str) -> None:
+            if not ok:
+                raise UserError(f"{flag_name(name)} must be {wanted}, not {getattr(self, name)}")
+
+        check("seed", self.seed >= 0, "0 or more")
+        check(
+            "temperature", math.isfinite(self.temperature) and self.temperature > 0, "a finite number above 0"
+        )
+        check("omitted_class", 0 <= self.omitted_class < N_CLASSES, "a class from 0 to 9")
+        for name in (
+            "n_epochs_teacher",
+            "n_epochs_student",
+            "batch_size",
+            "batch_size_student",
+            "probe_size",
+        ):
+            check(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
+        for name in ("teacher_hidden", "student_hidden"):
+            check(name, all(size >= 1 for size in getattr(self, name)), "layer sizes of 1 or more")
+        for name in ("learning_rate", "learning_rate_student"):
+            value = getattr(self, name)
+            check(name, value is None or (math.isfinite(value) and value > 0), "a finite number above 0")
+        for name in ("jitter", "jitter_student"):
+            check(name, 0 <= getattr(self, name) < IMAGE_SIDE, f"from 0 to {IMAGE_SIDE - 1} pixels")
+        for name in ("dropout_input", "dropout_hidden"):
+            check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        for name in ("recipe", "lr_schedule", "dataset"):
+            choices = next(f for f in fields(self) if f.name == name).metadata["flag"]["choices"]
+            check(name, getattr(self, name) in choices, "one of " + ", ".join(choices))
+        if self.data_dir is not None and self.dataset == "rendered":
+            raise UserError("--data-dir and --dataset rendered exclude each other; leave one of them out")
+
+    @property
+    def cache_folder(self) -> Path:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return self.cache_dir or base / "hinton-mnist"
+
+    @property
+    def teacher_training(self) -> TrainingSettings:
+        return TrainingSettings(
+            sizes=(N_PIXELS, *self.teacher_hidden, N_CLASSES),
+            n_epochs=self.n_epochs_teacher,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            lr_schedule=self.lr_schedule,
+            jitter=self.jitter,
+            dropout_input=self.dropout_input,
+            dropout_hidden=self.dropout_hidden,
+            weight_seed=self.seed,
+            order_seed=self.seed + 17,
+        )
+
+    @property
+    def student_training(self) -> TrainingSettings:
+        return TrainingSettings(
+            sizes=(N_PIXELS, *self.student_hidden, N_CLASSES),
+            n_epochs=self.n_epochs_student,
+            batch_size=self.batch_size_student or self.batch_size,
+            learning_rate=self.learning_rate_student or self.learning_rate,
+            lr_schedule=self.lr_schedule,
+            jitter=self.jitter_student,
+            dropout_input=0.0,
+            dropout_hidden=0.0,
+            weight_seed=self.seed + 1,
+            order_seed=self.seed + 31,
+        )
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What determines the training of one network, apart from its data and its loss."""
+
+    sizes: tuple[int, ...]
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    lr_schedule: str
+    jitter: int
+    dropout_input: float
+    dropout_hidden: float
+    weight_seed: int
+    order_seed: int
+
+
+# Presets of the flags. Chosen on the last 10,000 training images held out, never on the test set.
+RECIPES: dict[str, dict[str, Any]] = {
+    "described": {},
+    "fast": {},
+    "best": {},
+}
+
+
+def flag_name(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Talking to the user, writing files
+# ------------------------------------------------------------------------------------------------------------
+
+
+class Console:
+    """Lines on standard output, a live progress line on a terminal only, warnings on standard error."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.live = sys.stdout.isatty() and not quiet
+        self._last_progress = 0.0
+
+    def line(self, text: str = "") -> None:
+        if not self.quiet:
+            self.always(text)
+
+    def always(self, text: str) -> None:
+        self._clear()
+        print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        self._clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def progress(self, label: str, share: float) -> None:
+        """Redraw the progress line, at most ten times a second."""
+        now = time.monotonic()
+        if self.live and now - self._last_progress >= 0.1:
+            done = round(30 * share)
+            print(f"\r{label:<32.32} [{'#' * done:<30}] {share:4.0%}", end="", flush=True)
+            self._last_progress = now
+
+    def _clear(self) -> None:
+        if self.live:
+            print("\r" + " " * 79 + "\r", end="", flush=True)
+
+
+@contextmanager
+def atomic_output(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; rename it to `path` at the end, or remove it if anything goes
+    wrong.
+
+    Raises UserError when the folder cannot be made or the file not written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp" + path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; results are for everyone
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; choose another folder or make room"
+        ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` and try a file in it, before hours of work depend on it. Raises UserError."""
+    with atomic_output(folder / "probe"):
+        pass
+    (folder / "probe").unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Data: four IDX files from a folder, the cache or a mirror
+# ------------------------------------------------------------------------------------------------------------
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "http://yann.lecun.com/exdb/mnist/",
+)
+# SHA-256 of each file's content, uncompressed: a plain copy, a .gz and a mirror are held to the same sum.
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+CONNECT_SECONDS = 4.0  # for one mirror to answer at all
+STALL_SECONDS = 10.0  # for the next bytes of an answer
+MAX_FILE_BYTES = 64 * 2**20  # no MNIST file is larger, compressed or not
+
+
+class DownloadError(Exception):
+    """No mirror gave the right file."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A training and a test set. Images are uint8 (n, 28, 28), labels uint8 (n,) from 0 to 9."""
+
+    name: str  # "MNIST", "rendered digits" or "custom IDX files"
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    sha256: dict[str, str]  # of the uncompressed files, by file name
+
+    @property
+    def subfolder(self) -> str:
+        """Where outputs go below viz/, so that other data never overwrites the figures of MNIST."""
+        return {"MNIST": "", "rendered digits": "rendered"}.get(self.name, "custom")
+
+
+def parse_idx(content: bytes, name: str, n_dimensions: int) -> np.ndarray:
+    """The uint8 array in the bytes of an IDX file: magic 0x0000 08 dimensions, big-endian sizes, then the
+    values.
+
+    Raises UserError for another magic, another shape, missing or trailing bytes.
+    """
+    header = 4 + 4 * n_dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, 8, n_dimensions)):
+        raise UserError(
+            f"{name} is not an IDX file of bytes in {n_dimensions} dimension(s); check where it comes from"
+        )
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", n_dimensions, offset=4))
+    if len(content) - header != math.prod(shape):
+        raise UserError(
+            f"{name} holds {len(content) - header} values, its header announces {math.prod(shape)}; "
+            "fetch it again"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def uncompress(content: bytes) -> bytes:
+    """The content of a gzip file of at most MAX_FILE_BYTES. Raises ValueError when it is none or is cut
+    short.
+    """
+    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        plain = unzip.decompress(content, MAX_FILE_BYTES)
+    except zlib.error as error:
+        raise ValueError("not a gzip file") from error
+    if not unzip.eof:
+        raise ValueError("truncated or too large")
+    return plain
+
+
+def check_sum(plain: bytes, name: str) -> bytes:
+    """`plain` itself. Raises ValueError when its SHA-256 is not the one of MNIST's file `name`."""
+    if hashlib.sha256(plain).hexdigest() != MNIST_SHA256[name]:
+        raise ValueError("wrong SHA-256")
+    return plain
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """The four files of a folder that the user named, plain or .gz, uncompressed. Raises UserError."""
+    contents = {}
+    for name in MNIST_SHA256:
+        path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
+        if path is None:
+            raise UserError(f"--data-dir {folder}: no {name} or {name}.gz there; it needs all four IDX files")
+        try:
+            raw = path.read_bytes()
+            contents[name] = uncompress(raw) if path.suffix == ".gz" else raw
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {path}: {error}; fetch it again") from error
+    return contents
+
+
+def open_url(url: str) -> Any:
+    """`urlopen`, but the whole of it, name look-up included, within CONNECT_SECONDS. Raises OSError."""
+    answer: queue.SimpleQueue = queue.SimpleQueue()
+
+    def attempt() -> None:
+        try:
+            answer.put(urllib.request.urlopen(url, timeout=STALL_SECONDS))
+        except Exception as error:  # whatever it is, it is this mirror's reason
+            answer.put(error)
+
+    threading.Thread(target=attempt, daemon=True).start()
+    try:
+        outcome = answer.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} s") from None
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def download(name: str, mirrors: Sequence[str], console: Console) -> tuple[bytes, bytes]:
+    """(compressed, uncompressed) bytes of one MNIST file from the first mirror that has the right one.
+
+    Raises DownloadError when none does; each mirror's reason has then been shown.
+    """
+    for mirror in mirrors:
+        url = f"{mirror.rstrip('/')}/{name}.gz"
+        try:
+            with open_url(url) as response:
+                total = int(response.headers.get("Content-Length") or 0)
+                received = bytearray()
+                while chunk := response.read1(65536):
+                    received += chunk
+                    if len(received) > MAX_FILE_BYTES:
+                        raise ValueError("far too large")
+                    console.progress(f"fetching {name}", len(received) / max(total, len(received)))
+            return bytes(received), check_sum(uncompress(bytes(received)), name)
+        except (
+            Exception
+        ) as error:  # urllib raises OSError, HTTPException, ValueError ...: all mean the next mirror
+            reason = getattr(error, "reason", None) or error
+            console.warn(f"warning: {url}: {reason or type(error).__name__}")
+    raise DownloadError(name)
+
+
+def read_cache(folder: Path, mirrors: Sequence[str], console: Console) -> dict[str, bytes]:
+    """The four MNIST files, uncompressed: from the cache where it holds the right ones, else from the
+    mirrors.
+
+    Nothing in the cache is trusted: each file's SHA-256 is checked at every start. Raises DownloadError.
+    """
+    contents = {}
+    for name in MNIST_SHA256:
+        path = folder / f"{name}.gz"
+        try:
+            contents[name] = check_sum(uncompress(path.read_bytes()), name)
+            continue
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError) as error:
+            console.warn(f"warning: {path}: {error}; fetching it again")
+        compressed, contents[name] = download(name, mirrors, console)
+        try:
+            with atomic_output(path) as temporary:
+                temporary.write_bytes(compressed)
+        except UserError as error:
+            console.warn(f"warning: {error} (going on without a cache)")
+    return contents
+
+
+def data_from_idx(contents: dict[str, bytes]) -> Data:
+    """Parse the four files. Raises UserError when they are no images and labels of the right shape."""
+    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    arrays = {
+        name: parse_idx(content, name, 3 if "images" in name else 1) for name, content in contents.items()
+    }
+    train_images, train_labels, test_images, test_labels = (arrays[name] for name in MNIST_SHA256)
+    for images, labels, part in (
+        (train_images, train_labels, "training"),
+        (test_images, test_labels, "test"),
+    ):
+        if images.shape[1:] != (IMAGE_SIDE, IMAGE_SIDE):
+            raise UserError(
+                f"the {part} images measure {images.shape[1:]}; this experiment needs 28 x 28 pixels"
+            )
+        if len(images) != len(labels) or len(labels) == 0:
+            raise UserError(
+                f"{len(images)} {part} images but {len(labels)} labels; the files do not belong together"
+            )
+        if labels.max() >= N_CLASSES:
+            raise UserError(f"the {part} labels reach {labels.max()}; this experiment needs classes 0 to 9")
+    name = "MNIST" if sha256 == MNIST_SHA256 else "custom IDX files"
+    return Data(name, train_images, train_labels, test_images, test_labels, sha256)
+
+
+def rendered_data(console: Console) -> Data:
+    """20,000 + 5,000 digits drawn by `rendered_digits`, always the same ones."""
+    console.line("drawing 25,000 digits ...")
+    arrays = rendered_digits.render_dataset()
+    sha256 = {
+        name: hashlib.sha256(array.tobytes()).hexdigest()
+        for name, array in zip(MNIST_SHA256, arrays, strict=True)
+    }
+    return Data("rendered digits", *arrays, sha256)
+
+
+RENDERED_NOTICE = """\
+********************************************************************************
+*  NOT MNIST. These figures are of digits that this project drew by itself.    *
+*  For MNIST, run again with a network, or with  --data-dir FOLDER  holding    *
+*  train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz,                     *
+*  t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.                    *
+********************************************************************************"""
+
+
+def load_data(config: Config, console: Console) -> Data:
+    """The data that `--dataset`, `--data-dir`, `--cache-dir` and `--mirror` ask for.
+
+    Raises UserError when it cannot be had, is malformed, or holds no image of the class to omit.
+    """
+    if config.dataset == "rendered":
+        data = rendered_data(console)
+    elif config.data_dir is not None:
+        data = data_from_idx(read_folder(config.data_dir))
+        if config.dataset == "mnist" and data.name != "MNIST":
+            raise UserError(
+                f"--dataset mnist: the files in {config.data_dir} are others (SHA-256); leave the flag out"
+            )
+    else:
+        try:
+            data = data_from_idx(read_cache(config.cache_folder, config.mirror or MIRRORS, console))
+        except DownloadError as error:
+            if config.dataset == "mnist":
+                raise UserError(
+                    f"no mirror gave {error}; run with a network, or point --data-dir at the four files"
+                ) from error
+            data = rendered_data(console)
+    for labels, part in ((data.train_labels, "training"), (data.test_labels, "test")):
+        if not (labels == config.omitted_class).any():
+            raise UserError(
+                f"--omitted-class {config.omitted_class}: the {part} set has no image of it; choose another"
+            )
+    if (data.train_labels == config.omitted_class).all():
+        raise UserError(
+            f"--omitted-class {config.omitted_class}: the training set has no other class; use other data"
+        )
+    if data.name == "rendered digits":
+        console.warn(RENDERED_NOTICE)
+    return data
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Model: a ReLU network whose products are cut into tiles that all cores share
+# ------------------------------------------------------------------------------------------------------------
+
+TILE_ROWS = 200  # per tile four arrays, 1 MB each: gradient, two moments, weights
+BLAS_CONTROLS = (
+    "scipy_openblas_{}_num_threads64_",
+    "scipy_openblas_{}_num_threads",
+    "openblas_{}_num_threads",
+)
+
+
+class Workers:
+    """One thread per core for the tiles of a layer, each with a single-threaded BLAS.
+
+    OpenBLAS's own threads go on spinning for a while after each product and so fight every other use of the
+    cores. Within `with Workers() as workers:` it therefore runs on one thread, and our threads take whole
+    tiles: the product and, while its result is still in the cache, what follows it. The count is the one that
+    OpenBLAS would have used, so OPENBLAS_NUM_THREADS is respected; at the end it is given back. With a BLAS
+    that cannot be asked (Accelerate, MKL), `map` is a plain loop and the BLAS uses its own threads.
+
+    The tiles are the same whatever the number of threads, and so are the results, bit for bit.
+    """
+
+    def __enter__(self) -> Workers:
+        library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # its BLAS is found through it
+        found = (name for name in BLAS_CONTROLS if hasattr(library, name.format("set")))
+        name = next(found, None)
+        self._set_blas_threads = getattr(library, name.format("set")) if name else lambda count: None
+        self.n_threads = getattr(library, name.format("get"))() if name else 1
+        self._set_blas_threads(1)
+        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        self._done: queue.SimpleQueue = queue.SimpleQueue()
+        for _ in range(self.n_threads - 1):
+            threading.Thread(target=self._work, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        for _ in range(self.n_threads - 1):
+            self._jobs.put(None)
+        self._set_blas_threads(self.n_threads)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+                self._done.put(None)
+            except BaseException as error:
+                self._done.put(error)
+
+    def map(self, function: Callable[[Any], None], tiles: Sequence[Any]) -> None:
+        """Call `function` once with each tile, on all threads; return when all are done. Re-raises what it
+        raises.
+        """
+        pending = deque(tiles)
+
+        def drain() -> None:
+            while pending:
+                try:
+                    tile = pending.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                function(tile)
+
+        n_helpers = min(self.n_threads, len(tiles)) - 1
+        for _ in range(n_helpers):
+            self._jobs.put(drain)
+        try:
+            drain()
+        finally:
+            errors = [self._done.get() for _ in range(n_helpers)]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def row_tiles(n_rows: int) -> list[slice]:
+    return [slice(start, min(start + TILE_ROWS, n_rows)) for start in range(0, n_rows, TILE_ROWS)]
+
+
+class MLP:
+    """A network of fully connected ReLU layers with linear outputs, the logits.
+
+    `parameters` is one flat vector, float32 unless asked otherwise. `layers[l]` is a view of it, shape
+    (fan_out, fan_in + 1): the weights and, as last column, the biases, which a row of ones below the
+    activations multiplies. Activations are batch-last, (features + 1, batch): BLAS multiplies that layout 10
+    to 15 % faster.
+
+    Weights start as in He et al. (2015), normal with variance 2 / fan_in; biases at zero.
+    """
+
+    def __init__(self, sizes: Sequence[int], rng: np.random.Generator, dtype: Any = np.float32) -> None:
+        self.sizes = tuple(sizes)
+        shapes = [(fan_out, fan_in + 1) for fan_in, fan_out in pairwise(sizes)]
+        self.starts = [0, *np.cumsum([math.prod(shape) for shape in shapes]).tolist()]
+        self.parameters = np.zeros(self.starts[-1], dtype)
+        self.layers = [
+            self.parameters[a:b].reshape(s) for (a, b), s in zip(pairwise(self.starts), shapes, strict=True)
+        ]
+        for layer in self.layers:
+            fan_out, fan_in = layer.shape[0], layer.shape[1] - 1
+            layer[:, :-1] = rng.standard_normal((fan_out, fan_in), dtype) * math.sqrt(2 / fan_in)
+
+    @property
+    def output_biases(self) -> np.ndarray:
+        """View of the biases of the logits, shape (classes,)."""
+        return self.layers[-1][:, -1]
+
+    def new_activations(self, batch_size: int) -> list[np.ndarray]:
+        """Buffers for `forward`: inputs and hidden layers (size + 1, batch) with their row of ones, then the
+        logits.
+        """
+        hidden = [np.ones((size + 1, batch_size), self.parameters.dtype) for size in self.sizes[:-1]]
+        return [*hidden, np.empty((self.sizes[-1], batch_size), self.parameters.dtype)]
+
+    def forward(
+        self, activations: list[np.ndarray], workers: Workers, scaled_masks: list[np.ndarray] | None = None
+    ) -> np.ndarray:
+        """Logits, shape (batch, classes), of the inputs in `activations[0]`; fills `activations[1:]`.
+
+        `scaled_masks`, for dropout: per hidden layer (size, batch), 0 or 1 / (1 - p), multiplied into its
+        activations.
+        """
+        last = len(self.layers) - 1
+        for index, (layer, below, above) in enumerate(
+            zip(self.layers, activations[:-1], activations[1:], strict=True)
+        ):
+
+            def tile(rows: slice) -> None:
+                np.matmul(layer[rows], below, out=above[rows])
+                if index < last:
+                    np.maximum(above[rows], 0, out=above[rows])
+                    if scaled_masks is not None:
+                        above[rows] *= scaled_masks[index][rows]
+
+            workers.map(tile, row_tiles(len(layer)))
+        return activations[-1].T
+
+    def backward(
+        self,
+        activations: list[np.ndarray],
+        logits_gradient: np.ndarray,
+        workers: Workers,
+        update: Callable[[slice, np.ndarray], None],
+        scaled_masks: list[np.ndarray] | None = None,
+    ) -> None:
+        """Back-propagate dLoss/dlogits, shape (batch, classes), after `forward` filled `activations`.
+
+        Each tile of the parameters' gradient goes to `update(part, gradient)` as soon as it is computed:
+        `part` is its slice of the flat vector and `gradient` a 1-d array that `update` may overwrite. The
+        whole gradient never exists, which spares the optimiser a trip to memory. All deltas are computed
+        before the first update.
+        """
+        deltas = [logits_gradient.T]  # dLoss/d(pre-activations), from the last layer to the first
+        for index in range(len(self.layers) - 1, 0, -1):
+            layer, below, delta_above = self.layers[index], activations[index], deltas[0]
+            delta = np.empty((layer.shape[1] - 1, delta_above.shape[1]), layer.dtype)
+
+            def delta_tile(units: slice) -> None:
+                np.matmul(layer[:, units].T, delta_above, out=delta[units])
+                delta[units] *= below[units] > 0  # slope of ReLU
+                if scaled_masks is not None:
+                    delta[units] *= scaled_masks[index - 1][units]
+
+            workers.map(delta_tile, row_tiles(len(delta)))
+            deltas.insert(0, delta)
+
+        def gradient_tile(tile: tuple[int, slice]) -> None:
+            index, rows = tile
+            gradient = deltas[index][rows] @ activations[index].T
+            start = self.starts[index] + rows.start * gradient.shape[1]
+            update(slice(start, start + gradient.size), gradient.reshape(-1))
+
+        workers.map(
+            gradient_tile,
+            [(i, rows) for i, layer in enumerate(self.layers) for rows in row_tiles(len(layer))],
+        )
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1) on a flat vector of parameters, part by part and in place.
+
+    The moments are kept without their factors (1 - beta): M <- beta1 M + g and V <- beta2 V + g^2, so that
+    m_hat = M (1 - beta1) / (1 - beta1^t), and likewise v_hat: the factors of a whole step meet in two
+    scalars.
+    """
+
+    def __init__(
+        self, parameters: np.ndarray, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+    ) -> None:
+        self.parameters = parameters
+        self.first_moment = np.zeros_like(parameters)
+        self.second_moment = np.zeros_like(parameters)
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.n_steps = 0
+
+    def begin_step(self, learning_rate: float) -> None:
+        """Fix the two scalars of the next step, which `update` then applies to every part once."""
+        self.n_steps += 1
+        first_scale = (1 - self.beta1) / (1 - self.beta1**self.n_steps)
+        second_scale = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.n_steps))
+        self._step_size = learning_rate * first_scale / second_scale
+        self._epsilon = self.epsilon / second_scale
+
+    def update(self, part: slice, gradient: np.ndarray) -> None:
+        """parameters[part] -= learning_rate * m_hat / (sqrt(v_hat) + epsilon). Overwrites `gradient`."""
+        m, v = self.first_moment[part], self.second_moment[part]
+        m *= self.beta1
+        m += gradient
+        v *= self.beta2
+        np.square(gradient, out=gradient)
+        v += gradient
+        np.sqrt(v, out=gradient)
+        gradient += self._epsilon
+        np.divide(m, gradient, out=gradient)
+        gradient *= self._step_size
+        self.parameters[part] -= gradient
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Losses: each returns its value and its gradient by the logits
+# ------------------------------------------------------------------------------------------------------------
+
+
+def log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """log q_i with q_i = exp(z_i / T) / sum_j exp(z_j / T), equation 1; logits (n, classes), same shape and
+    dtype.
+    """
+    scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
+    return scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """q_i = exp(z_i / T) / sum_j exp(z_j / T), equation 1; logits (n, classes), same shape and dtype."""
+    return np.exp(log_softmax(logits, temperature))
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean cross-entropy with hard labels (n,), and its gradient (q - onehot) / n; logits (n, classes)."""
+    log_q = log_softmax(logits)
+    rows = np.arange(len(labels))
+    gradient = np.exp(log_q)
+    gradient[rows, labels] -= 1
+    gradient /= len(labels)
+    return -float(log_q[rows, labels].mean()), gradient
+
+
+def distillation_loss(
+    student_logits: np.ndarray, teacher_logits: np.ndarray, temperature: float
+) -> tuple[float, np.ndarray]:
+    """T^2 mean KL(p || q) between the softmaxes at T of teacher, p, and student, q; logits (n, classes).
+
+    Summed over classes, averaged over the batch. Its gradient by the student's logits is T^2 times equation
+    2, T (q - p) / n: the factor keeps its size comparable with hard labels when T changes (section 2). It is
+    the same as that of the cross-entropy with soft targets, which differs by the teacher's entropy, a
+    constant; KL ends at zero.
+    """
+    log_p, log_q = log_softmax(teacher_logits, temperature), log_softmax(student_logits, temperature)
+    soft_targets = np.exp(log_p)
+    kl = (soft_targets * (log_p - log_q)).sum(axis=1).mean()
+    gradient = (np.exp(log_q) - soft_targets) * (temperature / len(student_logits))
+    return temperature**2 * float(kl), gradient
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Training: one loop for the teacher and the student
+# ------------------------------------------------------------------------------------------------------------
+
+# (logits of the batch, its indices into the images, its inputs as the network saw them) -> value, gradient
+Loss = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray]]
+
+
+def fill_inputs(
+    inputs: np.ndarray, images: np.ndarray, jitter: int = 0, rng: np.random.Generator | None = None
+) -> None:
+    """Write uint8 images (n, 28, 28) as values in [0, 1] into `inputs` (784, n).
+
+    With jitter, each image is first shifted by up to that many pixels per axis, drawn from `rng`; zeros move
+    in.
+    """
+    if jitter:
+        padded = np.pad(images, ((0, 0), (jitter, jitter), (jitter, jitter)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[1:], axis=(1, 2))
+        down, right = rng.integers(0, 2 * jitter + 1, (2, len(images)))
+        images = windows[np.arange(len(images)), down, right]
+    np.multiply(images.reshape(len(images), -1).T, inputs.dtype.type(1 / 255), out=inputs)
+
+
+def dropout_mask(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
+    """Float32 array, 0 with probability `share` (to 1 part in 65,536), else 1 / (1 - share): "inverted"
+    dropout.
+    """
+    drawn = rng.integers(0, 65536, shape, dtype=np.uint16)
+    return (drawn >= round(share * 65536)) * np.float32(1 / (1 - share))
+
+
+def learning_rate_at(step: int, n_steps: int, peak: float, schedule: str) -> float:
+    """Step size at step 0 .. n_steps - 1. "linear" rises over the first 5 % of the steps, then falls to 0."""
+    if schedule == "constant":
+        return peak
+    warm_up = max(1, round(0.05 * n_steps))
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
+    return peak * (n_steps - step) / max(1, n_steps - warm_up)
+
+
+def predict(network: MLP, images: np.ndarray, workers: Workers, chunk: int = 1000) -> np.ndarray:
+    """Logits (n, classes), float32, of uint8 images (n, 28, 28)."""
+    logits = np.empty((len(images), network.sizes[-1]), network.parameters.dtype)
+    buffers = network.new_activations(min(chunk, len(images)))
+    for start in range(0, len(images), chunk):
+        batch = images[start : start + chunk]
+        activations = [buffer[:, : len(batch)] for buffer in buffers]
+        fill_inputs(activations[0][:-1], batch)
+        logits[start : start + chunk] = network.forward(activations, workers)
+    return logits
+
+
+def train(
+    network: MLP,
+    images: np.ndarray,
+    indices: np.ndarray,
+    loss: Loss,
+    settings: TrainingSettings,
+    workers: Workers,
+    on_epoch: Callable[[int, float, float], None] = lambda epoch, loss, seconds: None,
+    on_step: Callable[[int, float], None] = lambda epoch, share: None,
+) -> None:
+    """Train `network` in place with Adam on `images[indices]`; no other image is touched.
+
+    `on_epoch(epoch, mean loss, seconds)` is called after each epoch, counted from 1.
+    """
+    rng = np.random.default_rng(settings.order_seed)
+    adam = Adam(network.parameters)
+    batch_size = min(settings.batch_size, len(indices))
+    n_steps = settings.n_epochs * math.ceil(len(indices) / batch_size)
+    buffers = network.new_activations(batch_size)
+    dropout = settings.dropout_input > 0 or settings.dropout_hidden > 0
+    step, masks = 0, None
+    for epoch in range(1, settings.n_epochs + 1):
+        started = time.perf_counter()
+        total_loss = 0.0
+        order = rng.permutation(indices)
+        for first in range(0, len(order), batch_size):
+            batch = order[first : first + batch_size]
+            activations = [buffer[:, : len(batch)] for buffer in buffers]
+            inputs = activations[0][:-1]
+            fill_inputs(inputs, images[batch], settings.jitter, rng)
+            if dropout:
+                inputs *= dropout_mask(inputs.shape, settings.dropout_input, rng)
+                masks = [
+                    dropout_mask((n, len(batch)), settings.dropout_hidden, rng) for n in network.sizes[1:-1]
+                ]
+            logits = network.forward(activations, workers, masks)
+            value, gradient = loss(logits, batch, activations[0])
+            total_loss += value * len(batch)
+            adam.begin_step(learning_rate_at(step, n_steps, settings.learning_rate, settings.lr_schedule))
+            network.backward(activations, gradient, workers, adam.update, masks)
+            step += 1
+            on_step(epoch, (first + len(batch)) / len(order))
+        on_epoch(epoch, total_loss / len(order), time.perf_counter() - started)
+
+
+@dataclass
+class TrainedRun:
+    """A finished training: the network and what it was after each epoch."""
+
+    network: MLP
+    losses: np.ndarray  # (n_epochs,), mean training loss
+    seconds: np.ndarray  # (n_epochs,), wall clock
+    test_logits: np.ndarray  # (n_epochs, n_test, classes), float32
+    reused: bool  # taken from the store, not trained now
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Teacher and student: the same loop with other images and another loss
+# ------------------------------------------------------------------------------------------------------------
+
+
+def train_teacher(config: Config, data: Data, workers: Workers, console: Console) -> TrainedRun:
+    """The large network, from hard labels, on jittered images of all classes (section 3)."""
+
+    def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+        return cross_entropy(logits, data.train_labels[batch])
+
+    every_image = np.arange(len(data.train_labels))
+    return stored_or_trained(
+        "teacher", config.teacher_training, {}, lambda: (every_image, loss), config, data, workers, console
+    )
+
+
+def transfer_set(labels: np.ndarray, omitted_class: int) -> np.ndarray:
+    """Indices of all images but those of the omitted class."""
+    return np.flatnonzero(labels != omitted_class)
+
+
+def train_student(config: Config, data: Data, teacher: MLP, workers: Workers, console: Console) -> TrainedRun:
+    """The small network, from the frozen teacher's soft targets alone, on the transfer set (sections 2 and
+    3).
+
+    No label reaches the loss. The student keeps an output for the omitted class: the teacher's soft targets
+    put some mass on it for every image, and that is all that the student ever hears of it.
+    """
+    settings = config.student_training
+
+    def prepare() -> tuple[np.ndarray, Loss]:
+        if settings.jitter:  # the teacher must see the image as it was shifted
+            buffers = teacher.new_activations(settings.batch_size)
+
+            def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+                activations = [inputs, *(buffer[:, : len(batch)] for buffer in buffers[1:])]
+                return distillation_loss(logits, teacher.forward(activations, workers), config.temperature)
+
+        else:
+            teacher_logits = predict(teacher, data.train_images, workers)
+
+            def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+                return distillation_loss(logits, teacher_logits[batch], config.temperature)
+
+        return transfer_set(data.train_labels, config.omitted_class), loss
+
+    key = {
+        "teacher": asdict(config.teacher_training),
+        "temperature": config.temperature,
+        "omitted_class": config.omitted_class,
+    }
+    return stored_or_trained("student", settings, key, prepare, config, data, workers, console)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Bias correction: one scalar
+# ------------------------------------------------------------------------------------------------------------
+
+MAX_OFFSET = 50.0  # no sane logit needs more
+
+
+@dataclass(frozen=True)
+class BiasCorrection:
+    """The scalar to add to the output bias of the omitted class, and what it does on the probe."""
+
+    offset: float
+    reached: bool  # False: no offset within MAX_OFFSET reaches the target, and offset is 0
+    target_frequency: float
+    mean_probability_before: float
+    mean_probability_after: float
+    probe_size: int
+
+
+def omitted_probability(logits: np.ndarray, omitted_class: int, offset: float = 0.0) -> np.ndarray:
+    """Softmax probability, T = 1, of the omitted class with `offset` added to its logit; logits (n, classes)
+    -> (n,).
+
+    With r = log sum of the other classes' exp(z_j), that is 1 / (1 + exp(r - z - offset)): monotone in the
+    offset.
+    """
+    logits = logits.astype(np.float64)
+    others = np.delete(logits, omitted_class, axis=1)
+    largest = others.max(axis=1)
+    rest = largest + np.log(np.exp(others - largest[:, None]).sum(axis=1))
+    return 1 / (1 + np.exp(np.minimum(rest - logits[:, omitted_class] - offset, 700)))
+
+
+def match_class_frequency(logits: np.ndarray, omitted_class: int, target: float) -> BiasCorrection:
+    """Binary search for the offset at which the mean probability of the omitted class equals `target`.
+
+    `logits` (n, classes) are the student's on the probe, computed once: the offset only shifts one column of
+    them.
+    """
+
+    def mean_probability(offset: float) -> float:
+        return float(omitted_probability(logits, omitted_class, offset).mean())
+
+    low, high = -MAX_OFFSET, MAX_OFFSET
+    reached = mean_probability(low) <= target <= mean_probability(high)
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if mean_probability(middle) < target else (low, middle)
+    offset = (low + high) / 2 if reached else 0.0
+    return BiasCorrection(
+        offset, reached, target, mean_probability(0.0), mean_probability(offset), len(logits)
+    )
+
+
+def errors_by_offset(
+    logits: np.ndarray, labels: np.ndarray, omitted_class: int, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Errors in all, and on the omitted class, at each offset: two integer arrays of the shape of `offsets`.
+
+    An image goes to the omitted class as soon as the offset passes its margin, the largest other logit minus
+    that one.
+    """
+    others = np.delete(logits, omitted_class, axis=1)
+    classes = np.delete(np.arange(logits.shape[1]), omitted_class)
+    margin = others.max(axis=1) - logits[:, omitted_class]
+    is_omitted = labels == omitted_class
+    omitted_margins = np.sort(margin[is_omitted])
+    right_otherwise = np.sort(margin[~is_omitted & (classes[others.argmax(axis=1)] == labels)])
+    omitted_errors = len(omitted_margins) - np.searchsorted(omitted_margins, offsets)
+    lost = np.searchsorted(right_otherwise, offsets)
+    return (~is_omitted).sum() - len(right_otherwise) + lost + omitted_errors, omitted_errors
+
+
+def best_offset_on_test_set(logits: np.ndarray, labels: np.ndarray, omitted_class: int) -> dict[str, Any]:
+    """The offset with the fewest test errors, as the paper chose its 3.5 (section 3). Uses test labels:
+    report only.
+    """
+    margin = np.delete(logits, omitted_class, axis=1).max(axis=1) - logits[:, omitted_class]
+    edges = np.sort(margin.astype(np.float64))
+    offsets = (edges[1:] + edges[:-1]) / 2  # the errors change at the margins only
+    errors, omitted_errors = errors_by_offset(logits, labels, omitted_class, offsets)
+    best = int(errors.argmin())
+    return {
+        "offset": float(offsets[best]),
+        "test_errors": int(errors[best]),
+        "omitted_errors": int(omitted_errors[best]),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Evaluation
+# ------------------------------------------------------------------------------------------------------------
+
+
+def add_offset(logits: np.ndarray, omitted_class: int, offset: float) -> np.ndarray:
+    """A copy of `logits` (..., classes) with `offset` added to one class."""
+    corrected = logits.copy()
+    corrected[..., omitted_class] += offset
+    return corrected
+
+
+def evaluate(logits: np.ndarray, labels: np.ndarray, omitted_class: int) -> dict[str, Any]:
+    """All metrics of logits (n, classes): accuracies in [0, 1], None for a class without images; errors as
+    counts.
+    """
+    predicted = logits.argmax(axis=1)
+    confusion = np.zeros((N_CLASSES, N_CLASSES), int)  # rows: true class, columns: predicted
+    np.add.at(confusion, (labels, predicted), 1)
+    counts, right = confusion.sum(axis=1), confusion.diagonal()
+    others = np.arange(N_CLASSES) != omitted_class
+    return {
+        "test_accuracy": float(right.sum() / counts.sum()),
+        "test_errors": int(counts.sum() - right.sum()),
+        "per_class_accuracy": [float(r / n) if n else None for r, n in zip(right, counts, strict=True)],
+        "omitted_accuracy": float(right[omitted_class] / counts[omitted_class]),
+        "omitted_errors": int(counts[omitted_class] - right[omitted_class]),
+        "other_accuracy": float(right[others].sum() / counts[others].sum()),
+        "confusion_matrix": confusion.tolist(),
+    }
+
+
+def history(run: TrainedRun, labels: np.ndarray, omitted_class: int) -> list[dict[str, Any]]:
+    """One entry per epoch: mean training loss, test metrics, seconds."""
+    entries = []
+    for index, logits in enumerate(run.test_logits):
+        metrics = evaluate(logits, labels, omitted_class)
+        kept = {k: metrics[k] for k in ("test_accuracy", "test_errors", "omitted_accuracy", "other_accuracy")}
+        entries.append(
+            {
+                "epoch": index + 1,
+                "loss": float(run.losses[index]),
+                "seconds": float(run.seconds[index]),
+                **kept,
+            }
+        )
+    return entries
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Stored runs: nothing is trained twice
+# ------------------------------------------------------------------------------------------------------------
+
+# A change to any of these changes what a training gives, and so the name under which it is stored.
+TRAINING_CODE = (
+    MLP, Adam, row_tiles, log_softmax, softmax, cross_entropy, distillation_loss, fill_inputs, dropout_mask,
+    learning_rate_at, predict, train, train_teacher, transfer_set, train_student,
+)  # fmt: skip
+
+
+def blas_name() -> str:
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{blas['name']} {blas['version']}"
+
+
+def run_key(kind: str, settings: TrainingSettings, extra: dict[str, Any], data: Data) -> str:
+    """Hexadecimal digest of everything that determines a training."""
+    determines = {
+        "kind": kind,
+        "settings": asdict(settings),
+        "extra": extra,
+        "data": data.sha256,
+        "code": [inspect.getsource(item) for item in TRAINING_CODE],
+        "tile_rows": TILE_ROWS,
+        "numpy": np.__version__,
+        "blas": blas_name(),
+    }
+    return hashlib.sha256(json.dumps(determines, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def load_run(path: Path, network: MLP, n_epochs: int, n_test: int) -> TrainedRun:
+    """The run stored at `path`, its parameters put into `network`. Raises ValueError when the file is
+    damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in ("parameters", "losses", "seconds", "test_logits")}
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError("damaged") from error
+    parameters, test_logits = arrays["parameters"], arrays["test_logits"]
+    if parameters.shape != network.parameters.shape or test_logits.shape != (n_epochs, n_test, N_CLASSES):
+        raise ValueError("of another shape")
+    network.parameters[:] = parameters
+    return TrainedRun(network, arrays["losses"], arrays["seconds"], test_logits, reused=True)
+
+
+def stored_or_trained(
+    kind: str,
+    settings: TrainingSettings,
+    extra_key: dict[str, Any],
+    prepare: Callable[[], tuple[np.ndarray, Loss]],
+    config: Config,
+    data: Data,
+    workers: Workers,
+    console: Console,
+) -> TrainedRun:
+    """The stored run of these settings or, where there is none, a new one, which is then stored.
+
+    `prepare()` gives the indices of the training images and the loss; it is called only when a training is
+    due.
+    """
+    network = MLP(settings.sizes, np.random.default_rng(settings.weight_seed))
+    path = config.cache_folder / "runs" / f"{kind}-{run_key(kind, settings, extra_key, data)}.npz"
+    if path.exists() and not config.retrain:
+        try:
+            run = load_run(path, network, settings.n_epochs, len(data.test_labels))
+            console.line(
+                f"{kind}: stored training of {run.seconds.sum():.0f} s reused (--retrain trains it again)"
+            )
+            return run
+        except ValueError as error:
+            console.warn(f"warning: the stored {kind} {path} is {error}; training it again")
+
+    started = time.perf_counter()
+    indices, loss = prepare()
+    test_logits, losses, seconds = [], [], []
+
+    def on_epoch(epoch: int, mean_loss: float, epoch_seconds: float) -> None:
+        evaluation_started = time.perf_counter()
+        test_logits.append(predict(network, data.test_images, workers))
+        losses.append(mean_loss)
+        seconds.append(epoch_seconds + time.perf_counter() - evaluation_started)
+        metrics = evaluate(test_logits[-1], data.test_labels, config.omitted_class)
+        text = f"{kind:<7} {epoch:>3}/{settings.n_epochs}  loss {mean_loss:8.4f}"
+        text += f"  test {percent(metrics['test_accuracy'])}"
+        if kind == "student":
+            text += f"  {config.omitted_class}s {percent(metrics['omitted_accuracy'])}"
+            text += f"  others {percent(metrics['other_accuracy'])}"
+        left = (time.perf_counter() - started) / epoch * (settings.n_epochs - epoch)
+        console.line(f"{text}  {seconds[-1]:.1f} s  left {clock(left)}")
+
+    def on_step(epoch: int, share: float) -> None:
+        console.progress(f"{kind} {epoch}/{settings.n_epochs}", share)
+
+    train(network, data.train_images, indices, loss, settings, workers, on_epoch, on_step)
+    if not np.isfinite(network.parameters).all():
+        raise UserError(f"the {kind}'s training diverged; try a smaller --learning-rate")
+    run = TrainedRun(network, np.array(losses), np.array(seconds), np.stack(test_logits), reused=False)
+    try:
+        with atomic_output(path) as temporary:
+            np.savez(
+                temporary,
+                parameters=network.parameters,
+                losses=run.losses,
+                seconds=run.seconds,
+                test_logits=run.test_logits,
+            )
+    except UserError as error:
+        console.warn(f"warning: {error} (this training is not stored)")
+    return run
+
+
+def percent(accuracy: float) -> str:
+    return f"{100 * accuracy:6.2f} %"
+
+
+def clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Pipeline
+# ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Experiment:
+    """One finished experiment: what the report, the pictures and the animation are made from."""
+
+    config: Config
+    data: Data
+    teacher: TrainedRun
+    student: TrainedRun  # its network is corrected; test_logits are those before the correction
+    correction: BiasCorrection
+    probe_logits: np.ndarray  # (probe_size, classes), of the student before the correction
+    n_threads: int
+    wall_clock_seconds: dict[str, float]
+
+    @property
+    def outdir(self) -> Path:
+        return self.config.outdir or default_outdir(self.data)
+
+    @property
+    def student_logits(self) -> np.ndarray:
+        """The student's test logits (n_test, classes) before the correction."""
+        return self.student.test_logits[-1]
+
+    @property
+    def corrected_logits(self) -> np.ndarray:
+        """The student's test logits (n_test, classes) after the correction."""
+        return add_offset(self.student_logits, self.config.omitted_class, self.correction.offset)
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        logits = {
+            "teacher": self.teacher.test_logits[-1],
+            "before_correction": self.student_logits,
+            "after_correction": self.corrected_logits,
+        }
+        return {
+            name: evaluate(z, self.data.test_labels, self.config.omitted_class) for name, z in logits.items()
+        }
+
+
+def default_outdir(data: Data) -> Path:
+    return Path(__file__).resolve().parent / "viz" / data.subfolder
+
+
+def run(config: Config, console: Console | None = None) -> Experiment:
+    """The whole experiment: data, teacher, student, bias correction. Raises UserError."""
+    console = console or Console(quiet=True)
+    started = time.perf_counter()
+    data = load_data(config, console)
+    check_writable(config.outdir or default_outdir(data))
+    seconds = {"data": time.perf_counter() - started}
+    console.line(
+        f"data: {data.name}, {len(data.train_labels)} training and {len(data.test_labels)} test images"
+    )
+    with Workers() as workers:
+        teacher = train_teacher(config, data, workers, console)
+        student = train_student(config, data, teacher.network, workers, console)
+        for name, trained in (("teacher", teacher), ("student", student)):
+            seconds[name] = float(trained.seconds.sum())
+
+        started = time.perf_counter()
+        probe_logits = predict(student.network, data.train_images[: config.probe_size], workers)
+        target = float((data.train_labels == config.omitted_class).mean())  # in the full training set
+        correction = match_class_frequency(probe_logits, config.omitted_class, target)
+        student.network.output_biases[config.omitted_class] += (
+            correction.offset
+        )  # the one number that changes
+        seconds["bias_correction"] = time.perf_counter() - started
+    if not correction.reached:
+        console.warn(
+            f"warning: no offset within +-{MAX_OFFSET:g} brings the mean probability of class "
+            f"{config.omitted_class} to {target:.4f}; the bias is left as it is"
+        )
+    seconds["total"] = sum(seconds.values())
+    return Experiment(config, data, teacher, student, correction, probe_logits, workers.n_threads, seconds)
+
+
+def environment(n_threads: int) -> dict[str, Any]:
+    """What the run was made with and on."""
+    cpu = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": blas_name(),
+        "os": platform.platform(),
+        "cpu": cpu or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": n_threads,
+    }
+
+
+def results(experiment: Experiment) -> dict[str, Any]:
+    """The content of results.json; the README documents its keys."""
+    config, data, correction = experiment.config, experiment.data, experiment.correction
+    metrics = experiment.metrics()
+    labels, omitted_class = data.test_labels, config.omitted_class
+    return {
+        "config": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()},
+        "environment": environment(experiment.n_threads),
+        "data": {
+            "name": data.name,
+            "sha256": data.sha256,
+            "n_train": len(data.train_labels),
+            "n_test": len(labels),
+            "n_transfer": len(transfer_set(data.train_labels, omitted_class)),
+            "n_test_omitted": int((labels == omitted_class).sum()),
+        },
+        "teacher": metrics["teacher"],
+        "student": {k: metrics[k] for k in ("before_correction", "after_correction")},
+        "bias_correction": {
+            **asdict(correction),
+            "best_on_test_set": best_offset_on_test_set(experiment.student_logits, labels, omitted_class),
+        },
+        "history": {
+            "teacher": history(experiment.teacher, labels, omitted_class),
+            "student": history(experiment.student, labels, omitted_class),
+        },
+        "reused": {"teacher": experiment.teacher.reused, "student": experiment.student.reused},
+        "wall_clock_seconds": experiment.wall_clock_seconds,
+    }
+
+
+def summary(experiment: Experiment) -> str:
+    """The final table, at most 80 columns."""
+    metrics, correction = experiment.metrics(), experiment.correction
+    omitted = experiment.config.omitted_class
+    rows = [
+        ("teacher", metrics["teacher"]),
+        ("student before the correction", metrics["before_correction"]),
+        (f"student after it ({correction.offset:+.3f})", metrics["after_correction"]),
+    ]
+    lines = [
+        f"{experiment.data.name:<32} {'overall':>9}  {f'class {omitted}':>9}"
+        f"  {'errors':>6}  {f'on {omitted}s':>6}"
+    ]
+    lines += [
+        f"{name:<32} {percent(m['test_accuracy']):>9}  {percent(m['omitted_accuracy']):>9}"
+        f"  {m['test_errors']:>6}  {m['omitted_errors']:>6}"
+        for name, m in rows
+    ]
+    lines.append(
+        f"class {omitted} on the probe: mean probability {correction.mean_probability_before:.4f} -> "
+        f"{correction.mean_probability_after:.4f}, target {correction.target_frequency:.4f}"
+    )
+    seconds = experiment.wall_clock_seconds
+    lines.append(
+        "seconds: " + ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in seconds.items())
+    )
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Command line
+# ------------------------------------------------------------------------------------------------------------
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line instead of repeating the usage."""
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
+
+
+def argument_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the flags of `Config`, which the three scripts share; an extra flag is added to it as
+    usual.
+    """
+    parser = OneLineParser(description=description, allow_abbrev=False)
+    for item in fields(Config):
+        default = item.default if item.default is not None else None
+        flag = dict(item.metadata["flag"])
+        if default not in (None, (), False):
+            shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+            flag["help"] = f"{item.metadata['help']} (default: {shown})"
+        else:
+            flag["help"] = item.metadata["help"]
+        parser.add_argument(flag_name(item.name), default=argparse.SUPPRESS, **flag)
+    return parser
+
+
+def config_from(arguments: argparse.Namespace) -> Config:
+    """Defaults, then the recipe's preset, then the flags given. Raises UserError."""
+    given = {f.name: getattr(arguments, f.name) for f in fields(Config) if hasattr(arguments, f.name)}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return Config(**{**RECIPES[given.get("recipe", "described")], **given})
+
+
+def run_script(main: Callable[[list[str] | None], None]) -> None:
+    """Call a script's `main` and turn what can go wrong into one line and an exit status: 2, or 130 for
+    Ctrl-C.
+    """
+    try:
+        main(None)
+    except UserError as error:
+        sys.exit(_last_words(f"error: {error}", 2))
+    except MemoryError:
+        sys.exit(_last_words("error: not enough memory; choose smaller layers or batches", 2))
+    except KeyboardInterrupt:
+        sys.exit(_last_words("interrupted; finished trainings are stored, no file is half-written", 130))
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _last_words(text: str, status: int) -> int:
+    if sys.stdout.isatty():
+        print("\r" + " " * 79 + "\r", end="", flush=True)
+    print(text, file=sys.stderr, flush=True)
+    return status
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argument_parser("Distil MNIST into a student that never sees one of the digits, and measure it.")
+    config = config_from(parser.parse_args(argv))
+    console = Console(config.quiet)
+    experiment = run(config, console)
+    path = experiment.outdir / "results.json"
+    with atomic_output(path) as temporary:
+        temporary.write_text(json.dumps(results(experiment), indent=2, sort_keys=True) + "\n")
+    console.line()
+    console.always(summary(experiment))
+    console.line(f"wrote {path}")
+    if experiment.data.name == "rendered digits":
+        console.warn(RENDERED_NOTICE)
+
+
+if __name__ == "__main__":
+    run_script(main)
