@@ -1448,6 +1448,12 @@ def run_script(main: Callable[[list[str] | None], None]) -> None:
         sys.exit(1)
 
 
+def closing_notice(experiment: Experiment, console: Console) -> None:
+    """Say once more, at the end, when the figures are not of MNIST."""
+    if experiment.data.name == "rendered digits":
+        console.warn(RENDERED_NOTICE)
+
+
 def _last_words(text: str, status: int) -> int:
     if sys.stdout.isatty():
         print("\r" + " " * 79 + "\r", end="", flush=True)
@@ -1466,8 +1472,7 @@ def main(argv: list[str] | None = None) -> None:
     console.line()
     console.always(summary(experiment))
     console.line(f"wrote {path}")
-    if experiment.data.name == "rendered digits":
-        console.warn(RENDERED_NOTICE)
+    closing_notice(experiment, console)
 
 
 if __name__ == "__main__":

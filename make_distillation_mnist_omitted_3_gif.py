@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""The animation: a student learns to recognise a digit that it never sees, epoch by epoch.
+
+    python3 make_distillation_mnist_omitted_3_gif.py        # distillation_mnist_omitted_3.gif
+
+Takes the flags of distillation_mnist_omitted_3.py and trains only what is not stored yet. Every frame is
+drawn from the test logits that were stored after that epoch.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+import distillation_mnist_omitted_3 as core
+import visualize_distillation_mnist_omitted_3 as visualize
+from distillation_mnist_omitted_3 import Experiment
+from visualize_distillation_mnist_omitted_3 import AFTER, BEFORE, OMITTED
+
+GIF_NAME = "distillation_mnist_omitted_3.gif"
+N_DIGITS = 8  # test images of the omitted class in every frame
+HOLD_BEFORE_SECONDS = 2.5  # the last frame before the correction
+HOLD_AFTER_SECONDS = 5.0  # the corrected student, before the animation starts again
+N_COLOURS = 128
+
+
+def chosen_digits(experiment: Experiment) -> np.ndarray:
+    """Indices of N_DIGITS test images of the omitted class, from the hardest for the student to the easiest.
+
+    Half of them are those that only the correction repairs, where there are that many: they show what it
+    does.
+    """
+    omitted_class = experiment.config.omitted_class
+    mine = np.flatnonzero(experiment.data.test_labels == omitted_class)
+    before = core.softmax(experiment.student_logits[mine])
+    after = experiment.corrected_logits[mine].argmax(axis=1)
+    repaired = (before.argmax(axis=1) != omitted_class) & (after == omitted_class)
+    ordered = before[:, omitted_class].argsort()
+
+    def spread(candidates: np.ndarray, n: int) -> np.ndarray:
+        return candidates[np.linspace(0, len(candidates) - 1, min(n, len(candidates))).round().astype(int)]
+
+    first = spread(ordered[repaired[ordered]], N_DIGITS // 2)
+    rest = spread(ordered[~repaired[ordered]], N_DIGITS - len(first))
+    both = np.concatenate((first, rest))
+    return mine[both[before[both, omitted_class].argsort()]]
+
+
+def draw_bars(axes: Axes, metrics: dict, omitted_class: int, colour: str) -> None:
+    values = [0.0 if v is None else v for v in metrics["per_class_accuracy"]]
+    bars = axes.bar(range(core.N_CLASSES), values, color=colour, width=0.75)
+    bars[omitted_class].set_color(OMITTED)
+    visualize.mark_omitted(axes, omitted_class)
+    axes.annotate(
+        f"{100 * values[omitted_class]:.1f} %",
+        (omitted_class, values[omitted_class]),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        color=OMITTED,
+        fontweight="bold",
+        fontsize=10,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
+    )
+    axes.set_ylim(0, 1.1)
+    axes.set_title("student's test accuracy per class")
+    visualize.percent_axis(axes)
+
+
+def draw_curves(axes: Axes, experiment: Experiment, entries: list[dict], epoch: int, corrected: bool) -> None:
+    """Accuracies up to `epoch`; at the end of the true curves, the jump that the correction makes."""
+    omitted_class = experiment.config.omitted_class
+    after = experiment.metrics()["after_correction"]
+    end = len(entries) + max(1.0, 0.08 * len(entries))
+    for key, label, colour in (
+        ("test_accuracy", "all classes", BEFORE),
+        ("omitted_accuracy", f"{omitted_class}s, never seen", OMITTED),
+    ):
+        values = [entry[key] for entry in entries[:epoch]]
+        axes.plot(range(1, epoch + 1), values, color=colour, marker="o", markersize=3.5, label=label)
+        if corrected:
+            axes.plot([epoch, end], [values[-1], after[key]], color=colour, linestyle=":")
+            axes.plot(end, after[key], marker="*", markersize=13, color=colour, linestyle="none")
+    if corrected:
+        axes.annotate(
+            f"bias {experiment.correction.offset:+.2f}",
+            (end, after["omitted_accuracy"]),
+            xytext=(0, -18),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=AFTER,
+            fontweight="bold",
+        )
+    lowest = min(min(entry["omitted_accuracy"], entry["test_accuracy"]) for entry in entries)
+    axes.set_ylim(max(0.0, lowest - 0.05), 1.02)
+    axes.set_title("test accuracy so far")
+    axes.legend(loc="lower right")
+    visualize.percent_axis(axes)
+    visualize.epoch_axis(axes, len(entries))
+    axes.set_xlim(0.5, end + 0.06 * end)
+
+
+def draw_frame(
+    experiment: Experiment, entries: list[dict], digits: np.ndarray, epoch: int, corrected: bool
+) -> Figure:
+    """The student after `epoch` epochs or, at the end, after the correction."""
+    omitted_class, data = experiment.config.omitted_class, experiment.data
+    logits = experiment.corrected_logits if corrected else experiment.student.test_logits[epoch - 1]
+    metrics = core.evaluate(logits, data.test_labels, omitted_class)
+    probabilities = core.softmax(logits[digits])
+    state = "bias corrected" if corrected else f"epoch {epoch} of {len(entries)}"
+    figure = visualize.new_figure(
+        experiment, f"A student that never sees a {omitted_class}, taught by soft targets: {state}", 10, 6.2
+    )
+    upper, lower = figure.subfigures(2, 1, height_ratios=(2.1, 1))
+    left, right = upper.subplots(1, 2)
+    draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
+    draw_curves(right, experiment, entries, epoch, corrected)
+    lower.suptitle(
+        f"{len(digits)} of the {omitted_class}s in the test set: the student's guess and its p({omitted_class})",
+        x=0.01,
+        ha="left",
+        fontsize=12,
+    )
+    for axes, image, p in zip(
+        lower.subplots(1, N_DIGITS), data.test_images[digits], probabilities, strict=False
+    ):
+        guess = int(p.argmax())
+        right_guess = guess == omitted_class
+        visualize.draw_digit(axes, image)
+        axes.set_xlabel(
+            f"{'✓' if right_guess else '✗'} {guess}\np = {p[omitted_class]:.2f}",
+            color=AFTER if right_guess else OMITTED,
+            fontweight="bold" if right_guess else "normal",
+        )
+        for spine in axes.spines.values():
+            spine.set_color(AFTER if right_guess else OMITTED)
+            spine.set_linewidth(2)
+    return figure
+
+
+def frame_image(figure: Figure) -> Image.Image:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return Image.open(buffer).convert("RGB")
+
+
+def animation(experiment: Experiment, snapshot_every: int, fps: float) -> tuple[list[Image.Image], list[int]]:
+    """Frames and their durations in milliseconds; the last two are held."""
+    n_epochs = len(experiment.student.losses)
+    labels, omitted_class = experiment.data.test_labels, experiment.config.omitted_class
+    entries = core.history(experiment.student, labels, omitted_class)
+    digits = chosen_digits(experiment)
+    epochs = sorted({1, *range(snapshot_every, n_epochs + 1, snapshot_every), n_epochs})
+    steps = [(epoch, False) for epoch in epochs] + [(n_epochs, True)]
+    frames = [frame_image(draw_frame(experiment, entries, digits, *step)) for step in steps]
+    durations = [round(1000 / fps)] * len(frames)
+    durations[-2:] = round(1000 * HOLD_BEFORE_SECONDS), round(1000 * HOLD_AFTER_SECONDS)
+    # one palette for all frames, made from the last one, keeps colours still and the file small
+    palette = frames[-1].quantize(N_COLOURS)
+    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames], durations
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = core.argument_parser("Animate the student's training; trains only what is not stored yet.")
+    parser.add_argument(
+        "--snapshot-every",
+        type=int,
+        default=1,
+        help="epochs from one frame to the next (default: %(default)s)",
+    )
+    parser.add_argument("--fps", type=float, default=3.0, help="frames per second (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, help=f"file to write (default: {GIF_NAME}, for other data than MNIST in --outdir)"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.snapshot_every < 1:
+        raise core.UserError(f"--snapshot-every must be 1 or more, not {arguments.snapshot_every}")
+    if not (math.isfinite(arguments.fps) and 0 < arguments.fps <= 50):
+        raise core.UserError(f"--fps must be above 0 and at most 50, not {arguments.fps}")
+    config = core.config_from(arguments)
+    if arguments.out:
+        if arguments.out.is_dir():
+            raise core.UserError(f"--out {arguments.out} is a folder; name a file in it")
+        core.check_writable(arguments.out.parent)
+    console = core.Console(config.quiet)
+    experiment = core.run(config, console)
+    folder = Path(__file__).resolve().parent
+    default = folder / GIF_NAME if experiment.data.name == "MNIST" and not config.outdir else None
+    path = arguments.out or default or experiment.outdir / GIF_NAME
+    with rc_context(visualize.STYLE):
+        frames, durations = animation(experiment, arguments.snapshot_every, arguments.fps)
+    with core.atomic_output(path) as temporary:
+        frames[0].save(
+            temporary,
+            "GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=durations,
+            loop=0,
+            optimize=False,
+        )
+    console.line(f"wrote {path}: {len(frames)} frames, {path.stat().st_size / 1e6:.1f} MB")
+    core.closing_notice(experiment, console)
+
+
+if __name__ == "__main__":
+    core.run_script(main)

@@ -1,0 +1,351 @@
+#!/usr/bin/env python3
+"""The pictures of the experiment: how both networks learn, what one scalar changes, and why it works.
+
+    python3 visualize_distillation_mnist_omitted_3.py       # six PNGs into viz/
+
+Takes the flags of distillation_mnist_omitted_3.py and trains only what is not stored yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+import distillation_mnist_omitted_3 as core
+from distillation_mnist_omitted_3 import Experiment
+
+# Okabe & Ito's palette, told apart with every kind of colour vision.
+OMITTED = "#D55E00"
+TEACHER = "#999999"
+BEFORE = "#0072B2"
+AFTER = "#009E73"
+OTHERS = "#56B4E9"
+INK = "#333333"
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "figure.titlesize": 13,
+}
+N_DARK_KNOWLEDGE = 6  # images in dark_knowledge.png
+N_EXAMPLES = 8  # images per row of omitted_examples.png
+
+
+def new_figure(experiment: Experiment, title: str, width: float, height: float) -> Figure:
+    """An empty figure with the title and, small, which data and settings it shows."""
+    config = experiment.config
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    origin = (
+        f"{experiment.data.name}, temperature {config.temperature:g}, recipe {config.recipe}, "
+        f"{config.lr_schedule} rate, seed {config.seed}"
+    )
+    figure.supxlabel(origin, x=0.99, ha="right", fontsize=9, color="#666666")
+    return figure
+
+
+def percent_axis(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def epoch_axis(axes: Axes, n_epochs: int) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.5, n_epochs + 0.5)
+
+
+def draw_loss(axes: Axes, losses: np.ndarray, colour: str, title: str) -> None:
+    epochs = np.arange(1, len(losses) + 1)
+    axes.plot(epochs, losses, color=colour, marker="o", markersize=4)
+    axes.set_title(title)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
+    epoch_axis(axes, len(losses))
+
+
+def teacher_curves(experiment: Experiment) -> Figure:
+    """The teacher's loss and test accuracy per epoch."""
+    entries = core.history(experiment.teacher, experiment.data.test_labels, experiment.config.omitted_class)
+    figure = new_figure(experiment, "The teacher learns all ten classes from hard labels", 10, 4.2)
+    left, right = figure.subplots(1, 2)
+    draw_loss(left, experiment.teacher.losses, INK, "training loss: cross-entropy (log scale)")
+    accuracy = [entry["test_accuracy"] for entry in entries]
+    right.plot(range(1, len(accuracy) + 1), accuracy, color=TEACHER, marker="o", markersize=4)
+    right.annotate(
+        f"{100 * accuracy[-1]:.2f} %\n{entries[-1]['test_errors']} errors",
+        (len(accuracy), accuracy[-1]),
+        xytext=(-6, -14),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+    )
+    right.set_title("test accuracy")
+    percent_axis(right)
+    epoch_axis(right, len(accuracy))
+    return figure
+
+
+def student_curves(experiment: Experiment) -> Figure:
+    """The student's loss and its test accuracy per epoch on the omitted class, the others and all."""
+    omitted_class = experiment.config.omitted_class
+    entries = core.history(experiment.student, experiment.data.test_labels, omitted_class)
+    after = experiment.metrics()["after_correction"]
+    figure = new_figure(
+        experiment, f"The student never sees a {omitted_class}, and learns to recognise it", 11, 4.6
+    )
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
+    draw_loss(left, experiment.student.losses, INK, "T² KL(teacher ‖ student), log scale")
+    epochs = range(1, len(entries) + 1)
+    curves = (
+        ("other_accuracy", "the nine classes it sees", OTHERS, "s"),
+        ("test_accuracy", "all classes", BEFORE, "o"),
+        ("omitted_accuracy", f"class {omitted_class}, never seen", OMITTED, "D"),
+    )
+    end = len(entries) + max(1.0, 0.08 * len(entries))  # the corrected student stands after the last epoch
+    for key, label, colour, marker in curves:
+        values = [entry[key] for entry in entries]
+        right.plot(epochs, values, color=colour, marker=marker, markersize=4, label=label)
+        right.plot([epochs[-1], end], [values[-1], after[key]], color=colour, linestyle=":")
+        right.plot(end, after[key], marker="*", markersize=12, color=colour, linestyle="none")
+    right.set_title("test accuracy")
+    right.legend(loc="lower center")
+    percent_axis(right)
+    epoch_axis(right, len(entries))
+    right.set_xlim(0.5, end + 0.06 * end)
+    right.axvline((len(entries) + end) / 2, color=AFTER, linewidth=1)
+    ticks = [tick for tick in right.get_xticks() if 1 <= tick <= len(entries) - 0.08 * end]
+    right.set_xticks([*ticks, end], [*(f"{tick:g}" for tick in ticks), "bias\ncorrected"])
+    right.get_xticklabels()[-1].set_color(AFTER)
+    before = experiment.metrics()["before_correction"]["omitted_accuracy"]
+    right.annotate(
+        f"{omitted_class}s: {100 * before:.1f} % → {100 * after['omitted_accuracy']:.1f} %",
+        (end, min(before, after["omitted_accuracy"])),
+        xytext=(0, -16),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        color=OMITTED,
+    )
+    return figure
+
+
+def per_class_accuracy(experiment: Experiment) -> Figure:
+    """Accuracy per class of the teacher and of the student before and after the correction."""
+    omitted_class, metrics = experiment.config.omitted_class, experiment.metrics()
+    figure = new_figure(experiment, "Accuracy per class: one scalar repairs the class never seen", 11, 4.8)
+    axes = figure.subplots()
+    bars = (
+        ("teacher", "teacher", TEACHER),
+        ("before_correction", "student before the correction", BEFORE),
+        ("after_correction", f"student after it, bias {experiment.correction.offset:+.2f}", AFTER),
+    )
+    lowest = 1.0
+    for index, (key, label, colour) in enumerate(bars):
+        values = [np.nan if v is None else v for v in metrics[key]["per_class_accuracy"]]
+        lowest = min(lowest, np.nanmin(values))
+        positions = np.arange(core.N_CLASSES) + (index - 1) * 0.27
+        axes.bar(positions, values, width=0.25, color=colour, label=label)
+        axes.annotate(
+            f"{100 * values[omitted_class]:.1f}",
+            (positions[omitted_class], values[omitted_class]),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
+    floor = max(0.0, np.floor(lowest * 20) / 20 - 0.05)
+    axes.set_ylim(floor, 1.0 + 0.04 * (1 - floor))
+    mark_omitted(axes, omitted_class)
+    axes.set_ylabel(f"test accuracy (axis starts at {100 * floor:.0f} %)")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+    percent_axis(axes)
+    return figure
+
+
+def mark_omitted(axes: Axes, omitted_class: int) -> None:
+    """Ten classes along the x axis, the omitted one shaded and named."""
+    axes.set_xticks(range(core.N_CLASSES))
+    axes.set_xticklabels(
+        [f"{c}\nnever seen" if c == omitted_class else str(c) for c in range(core.N_CLASSES)]
+    )
+    label = axes.get_xticklabels()[omitted_class]
+    label.set_color(OMITTED)
+    label.set_fontweight("bold")
+    axes.axvspan(omitted_class - 0.5, omitted_class + 0.5, color=OMITTED, alpha=0.12, linewidth=0, zorder=0)
+
+
+def bias_correction(experiment: Experiment) -> Figure:
+    """Accuracy, and mean probability of the omitted class, against the offset."""
+    config, correction, labels = experiment.config, experiment.correction, experiment.data.test_labels
+    omitted_class, offset = config.omitted_class, correction.offset
+    offsets = np.linspace(min(-2.0, offset - 2), max(6.0, 2 * offset), 401)
+    errors, omitted_errors = core.errors_by_offset(experiment.student_logits, labels, omitted_class, offsets)
+    n_omitted = (labels == omitted_class).sum()
+    probability = [
+        core.omitted_probability(experiment.probe_logits, omitted_class, b).mean() for b in offsets
+    ]
+
+    figure = new_figure(experiment, f"Adding one scalar to the bias of class {omitted_class}", 11, 4.6)
+    left, right = figure.subplots(1, 2)
+    left.plot(offsets, 1 - errors / len(labels), color=BEFORE, linewidth=2, label="all classes")
+    left.plot(
+        offsets,
+        1 - omitted_errors / n_omitted,
+        color=OMITTED,
+        linewidth=2,
+        label=f"class {omitted_class}, never seen",
+    )
+    left.set_ylim(max(0.0, 1 - 1.15 * max((omitted_errors / n_omitted).max(), 0.02)), 1.003)
+    left.set_title("test accuracy (not used for the choice)")
+    right.plot(offsets, probability, color=OMITTED, linewidth=2)
+    right.axhline(
+        correction.target_frequency,
+        color=INK,
+        linestyle="--",
+        linewidth=1,
+        label=f"target, its frequency in training: {100 * correction.target_frequency:.2f} %",
+    )
+    right.set_title(f"mean probability of class {omitted_class} on {correction.probe_size:,} training images")
+    for axes in (left, right):
+        axes.axvline(0, color=TEACHER, linestyle=":", linewidth=1.2)
+        axes.axvline(offset, color=AFTER, linewidth=1.6, label=f"chosen: {offset:+.3f}")
+        axes.set_xlabel(f"offset added to the output bias of class {omitted_class}")
+        axes.set_xlim(offsets[0], offsets[-1])
+        percent_axis(axes)
+    left.legend(loc="lower right")
+    right.legend(loc="lower right")
+    return figure
+
+
+def draw_digit(axes: Axes, image: np.ndarray, title: str = "", colour: str = INK) -> None:
+    axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color("#CCCCCC")
+    axes.set_title(title, loc="center", fontsize=10, color=colour)
+
+
+def dark_knowledge(experiment: Experiment) -> Figure:
+    """Transfer-set images whose soft targets say most about the class that is not there."""
+    config, data = experiment.config, experiment.data
+    with core.Workers() as workers:
+        logits = core.predict(experiment.teacher.network, data.train_images, workers)
+    mass = core.softmax(logits, config.temperature)[:, config.omitted_class]
+    # of each class the image with the most mass on the omitted one, then the classes with the most
+    transfer = core.transfer_set(data.train_labels, config.omitted_class)
+    labels = data.train_labels[transfer]
+    best = [transfer[labels == c][mass[transfer[labels == c]].argmax()] for c in np.unique(labels)]
+    chosen = sorted(best, key=lambda i: -mass[i])[:N_DARK_KNOWLEDGE]
+
+    figure = new_figure(
+        experiment,
+        f"Dark knowledge: what the soft targets of other digits say about the {config.omitted_class}, "
+        "which the student never sees",
+        12,
+        6.4,
+    )
+    grid = figure.subplots(3, len(chosen), squeeze=False, height_ratios=(1.25, 1, 1))
+    colours = [OMITTED if c == config.omitted_class else TEACHER for c in range(core.N_CLASSES)]
+    for column, index in zip(grid.T, chosen, strict=True):
+        draw_digit(column[0], data.train_images[index], f"labelled {data.train_labels[index]}")
+        for axes, temperature in ((column[1], 1.0), (column[2], config.temperature)):
+            p = core.softmax(logits[index : index + 1], temperature)[0]
+            axes.bar(range(core.N_CLASSES), p, color=colours)
+            axes.set_xticks(range(core.N_CLASSES))
+            axes.tick_params(labelsize=8)
+            axes.get_xticklabels()[config.omitted_class].set_color(OMITTED)
+            axes.get_xticklabels()[config.omitted_class].set_fontweight("bold")
+            axes.set_ylim(0, 1.0 if temperature == 1 else max(0.3, 1.1 * p.max()))
+            omitted = p[config.omitted_class]
+            shown = f"{omitted:.3f}" if omitted >= 0.001 else f"{omitted:.0e}"
+            axes.set_title(f"p({config.omitted_class}) = {shown}", loc="center", fontsize=9.5, color=OMITTED)
+    grid[1, 0].set_ylabel("teacher, T = 1")
+    grid[2, 0].set_ylabel(f"soft target, T = {config.temperature:g}")
+    return figure
+
+
+def omitted_examples(experiment: Experiment) -> Figure:
+    """Test images of the omitted class: right before the correction, only after it, and never."""
+    data, omitted_class = experiment.data, experiment.config.omitted_class
+    mine = np.flatnonzero(data.test_labels == omitted_class)
+    before, after = (core.softmax(z[mine]) for z in (experiment.student_logits, experiment.corrected_logits))
+    right_before, right_after = before.argmax(1) == omitted_class, after.argmax(1) == omitted_class
+    groups = (
+        ("right from the start", right_before, AFTER),
+        ("right only after\nthe correction", ~right_before & right_after, BEFORE),
+        ("never right", ~right_after, OMITTED),
+    )
+    figure = new_figure(
+        experiment, f"Test images of the {omitted_class}, which the student never saw in training", 12.5, 6.6
+    )
+    grid = figure.subplots(len(groups), N_EXAMPLES)
+    for row, (name, members, colour) in zip(grid, groups, strict=True):
+        found = np.flatnonzero(members)
+        # from the least to the most certain, evenly spread
+        ordered = found[before[found, omitted_class].argsort()]
+        shown = ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), N_EXAMPLES)).round().astype(int)]
+        for axes in row:
+            axes.axis("off")
+        for axes, index in zip(row, shown, strict=False):
+            axes.axis("on")
+            draw_digit(axes, data.test_images[mine[index]])
+            axes.set_xlabel(
+                f"before: {before[index].argmax()}  p({omitted_class}) {before[index, omitted_class]:.2f}\n"
+                f"after: {after[index].argmax()}  p({omitted_class}) {after[index, omitted_class]:.2f}",
+                fontsize=9,
+            )
+        row[0].text(
+            -0.22,
+            0.5,
+            f"{name}\n{len(found)} of {len(mine)}",
+            transform=row[0].transAxes,
+            ha="right",
+            va="center",
+            color=colour,
+            fontweight="bold",
+        )
+    return figure
+
+
+PICTURES: tuple[Callable[[Experiment], Figure], ...] = (
+    teacher_curves,
+    student_curves,
+    per_class_accuracy,
+    bias_correction,
+    dark_knowledge,
+    omitted_examples,
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = core.argument_parser("Draw the pictures of the experiment; trains only what is not stored yet.")
+    config = core.config_from(parser.parse_args(argv))
+    console = core.Console(config.quiet)
+    experiment = core.run(config, console)
+    with rc_context(STYLE):
+        for picture in PICTURES:
+            path = experiment.outdir / f"{picture.__name__}.png"
+            with core.atomic_output(path) as temporary:
+                picture(experiment).savefig(temporary, dpi=110)
+            console.line(f"wrote {path}")
+    core.closing_notice(experiment, console)
+
+
+if __name__ == "__main__":
+    core.run_script(main)
