@@ -28,6 +28,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 import zipfile
 import zlib
@@ -106,6 +107,12 @@ class Config:
     probe_size: int = setting(
         5000, "training images, from the first on, that set the bias correction", type=int
     )
+    hold_out: int = setting(
+        0,
+        "train without the last N training images and measure on them, not on the test set",
+        type=int,
+        metavar="N",
+    )
     dataset: str = setting(
         "auto",
         "auto: MNIST, or digits drawn by this project where MNIST cannot be had; mnist: nothing else will do",
@@ -149,6 +156,7 @@ class Config:
         for name in ("learning_rate", "learning_rate_student"):
             value = getattr(self, name)
             check(name, value is None or (math.isfinite(value) and value > 0), "a finite number above 0")
+        check("hold_out", self.hold_out >= 0, "0 or more")
         for name in ("jitter", "jitter_student"):
             check(name, 0 <= getattr(self, name) < IMAGE_SIDE, f"from 0 to {IMAGE_SIDE - 1} pixels")
         for name in ("dropout_input", "dropout_hidden"):
@@ -240,6 +248,9 @@ class Console:
         if not self.quiet:
             self.always(text)
 
+    def row(self, name: str, *columns: str) -> None:
+        self.line(f"{name:<7}" + "".join(f"{column:>10}" for column in columns))
+
     def always(self, text: str) -> None:
         self._clear()
         print(text, flush=True)
@@ -280,9 +291,11 @@ def atomic_output(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; choose another folder or make room"
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; choose another place or make room")
 
 
 def _umask() -> int:
@@ -292,10 +305,13 @@ def _umask() -> int:
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` and try a file in it, before hours of work depend on it. Raises UserError."""
-    with atomic_output(folder / "probe"):
-        pass
-    (folder / "probe").unlink(missing_ok=True)
+    """Make `folder` and try a file in it, before minutes of work depend on it. Raises UserError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -327,7 +343,7 @@ class DownloadError(Exception):
 class Data:
     """A training and a test set. Images are uint8 (n, 28, 28), labels uint8 (n,) from 0 to 9."""
 
-    name: str  # "MNIST", "rendered digits" or "custom IDX files"
+    name: str  # "MNIST", "rendered digits" or "custom IDX files", and what was held out of it
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
@@ -337,7 +353,13 @@ class Data:
     @property
     def subfolder(self) -> str:
         """Where outputs go below viz/, so that other data never overwrites the figures of MNIST."""
-        return {"MNIST": "", "rendered digits": "rendered"}.get(self.name, "custom")
+        if self.is_rendered:
+            return "rendered"
+        return "" if self.name == "MNIST" else "custom"
+
+    @property
+    def is_rendered(self) -> bool:
+        return self.name.startswith("rendered digits")
 
 
 def parse_idx(content: bytes, name: str, n_dimensions: int) -> np.ndarray:
@@ -433,9 +455,10 @@ def download(name: str, mirrors: Sequence[str], console: Console) -> tuple[bytes
                         raise ValueError("far too large")
                     console.progress(f"fetching {name}", len(received) / max(total, len(received)))
             return bytes(received), check_sum(uncompress(bytes(received)), name)
-        except (
-            Exception
-        ) as error:  # urllib raises OSError, HTTPException, ValueError ...: all mean the next mirror
+        # urllib raises OSError, HTTPException, ValueError and others: all of them mean the next mirror
+        except Exception as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             reason = getattr(error, "reason", None) or error
             console.warn(f"warning: {url}: {reason or type(error).__name__}")
     raise DownloadError(name)
@@ -533,6 +556,8 @@ def load_data(config: Config, console: Console) -> Data:
                     f"no mirror gave {error}; run with a network, or point --data-dir at the four files"
                 ) from error
             data = rendered_data(console)
+    if config.hold_out:
+        data = held_out(data, config.hold_out)
     for labels, part in ((data.train_labels, "training"), (data.test_labels, "test")):
         if not (labels == config.omitted_class).any():
             raise UserError(
@@ -542,9 +567,22 @@ def load_data(config: Config, console: Console) -> Data:
         raise UserError(
             f"--omitted-class {config.omitted_class}: the training set has no other class; use other data"
         )
-    if data.name == "rendered digits":
+    if data.is_rendered:
         console.warn(RENDERED_NOTICE)
     return data
+
+
+def held_out(data: Data, n: int) -> Data:
+    """The last n training images in place of the test set, for choosing settings without it. Raises
+    UserError.
+    """
+    if n >= len(data.train_labels):
+        raise UserError(
+            f"--hold-out {n}: there are {len(data.train_labels)} training images; leave some to train on"
+        )
+    images, labels = data.train_images, data.train_labels
+    name = f"{data.name}, last {n} held out"
+    return Data(name, images[:-n], labels[:-n], images[-n:], labels[-n:], data.sha256)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -571,12 +609,14 @@ class Workers:
     The tiles are the same whatever the number of threads, and so are the results, bit for bit.
     """
 
-    def __enter__(self) -> Workers:
+    def __init__(self, n_threads: int | None = None) -> None:
         library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # its BLAS is found through it
-        found = (name for name in BLAS_CONTROLS if hasattr(library, name.format("set")))
-        name = next(found, None)
+        name = next((name for name in BLAS_CONTROLS if hasattr(library, name.format("set"))), None)
         self._set_blas_threads = getattr(library, name.format("set")) if name else lambda count: None
-        self.n_threads = getattr(library, name.format("get"))() if name else 1
+        self._blas_threads = getattr(library, name.format("get"))() if name else 1
+        self.n_threads = n_threads or self._blas_threads
+
+    def __enter__(self) -> Workers:
         self._set_blas_threads(1)
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._done: queue.SimpleQueue = queue.SimpleQueue()
@@ -587,7 +627,7 @@ class Workers:
     def __exit__(self, *exception: Any) -> None:
         for _ in range(self.n_threads - 1):
             self._jobs.put(None)
-        self._set_blas_threads(self.n_threads)
+        self._set_blas_threads(self._blas_threads)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -1055,6 +1095,7 @@ def best_offset_on_test_set(logits: np.ndarray, labels: np.ndarray, omitted_clas
     """
     margin = np.delete(logits, omitted_class, axis=1).max(axis=1) - logits[:, omitted_class]
     edges = np.sort(margin.astype(np.float64))
+    edges = np.concatenate(([edges[0] - 1], edges, [edges[-1] + 1]))
     offsets = (edges[1:] + edges[:-1]) / 2  # the errors change at the margins only
     errors, omitted_errors = errors_by_offset(logits, labels, omitted_class, offsets)
     best = int(errors.argmin())
@@ -1136,7 +1177,7 @@ def run_key(kind: str, settings: TrainingSettings, extra: dict[str, Any], data: 
         "kind": kind,
         "settings": asdict(settings),
         "extra": extra,
-        "data": data.sha256,
+        "data": [data.name, data.sha256],
         "code": [inspect.getsource(item) for item in TRAINING_CODE],
         "tile_rows": TILE_ROWS,
         "numpy": np.__version__,
@@ -1191,6 +1232,8 @@ def stored_or_trained(
     started = time.perf_counter()
     indices, loss = prepare()
     test_logits, losses, seconds = [], [], []
+    accuracies = ("test", f"{config.omitted_class}s", "others") if kind == "student" else ("test",)
+    console.row("", "epoch", "loss", *accuracies, "seconds", "left")
 
     def on_epoch(epoch: int, mean_loss: float, epoch_seconds: float) -> None:
         evaluation_started = time.perf_counter()
@@ -1198,13 +1241,11 @@ def stored_or_trained(
         losses.append(mean_loss)
         seconds.append(epoch_seconds + time.perf_counter() - evaluation_started)
         metrics = evaluate(test_logits[-1], data.test_labels, config.omitted_class)
-        text = f"{kind:<7} {epoch:>3}/{settings.n_epochs}  loss {mean_loss:8.4f}"
-        text += f"  test {percent(metrics['test_accuracy'])}"
-        if kind == "student":
-            text += f"  {config.omitted_class}s {percent(metrics['omitted_accuracy'])}"
-            text += f"  others {percent(metrics['other_accuracy'])}"
         left = (time.perf_counter() - started) / epoch * (settings.n_epochs - epoch)
-        console.line(f"{text}  {seconds[-1]:.1f} s  left {clock(left)}")
+        columns = [f"{epoch}/{settings.n_epochs}", f"{mean_loss:.4f}", percent(metrics["test_accuracy"])]
+        if kind == "student":
+            columns += [percent(metrics["omitted_accuracy"]), percent(metrics["other_accuracy"])]
+        console.row(kind, *columns, f"{seconds[-1]:.1f}", clock(left))
 
     def on_step(epoch: int, share: float) -> None:
         console.progress(f"{kind} {epoch}/{settings.n_epochs}", share)
@@ -1228,7 +1269,7 @@ def stored_or_trained(
 
 
 def percent(accuracy: float) -> str:
-    return f"{100 * accuracy:6.2f} %"
+    return f"{100 * accuracy:5.2f}%"
 
 
 def clock(seconds: float) -> str:
@@ -1411,7 +1452,7 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the flags of `Config`, which the three scripts share; an extra flag is added to it as
     usual.
     """
-    parser = OneLineParser(description=description, allow_abbrev=False)
+    parser = OneLineParser(usage="%(prog)s [flags]", description=description, allow_abbrev=False)
     for item in fields(Config):
         default = item.default if item.default is not None else None
         flag = dict(item.metadata["flag"])
@@ -1450,7 +1491,7 @@ def run_script(main: Callable[[list[str] | None], None]) -> None:
 
 def closing_notice(experiment: Experiment, console: Console) -> None:
     """Say once more, at the end, when the figures are not of MNIST."""
-    if experiment.data.name == "rendered digits":
+    if experiment.data.is_rendered:
         console.warn(RENDERED_NOTICE)
 
 

@@ -32,7 +32,7 @@ N_COLOURS = 128
 
 
 def chosen_digits(experiment: Experiment) -> np.ndarray:
-    """Indices of N_DIGITS test images of the omitted class, from the hardest for the student to the easiest.
+    """Indices of N_DIGITS test images of the omitted class, hardest for the student first.
 
     Half of them are those that only the correction repairs, where there are that many: they show what it
     does.
@@ -125,7 +125,7 @@ def draw_frame(
     draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
     draw_curves(right, experiment, entries, epoch, corrected)
     lower.suptitle(
-        f"{len(digits)} of the {omitted_class}s in the test set: the student's guess and its p({omitted_class})",
+        f"{len(digits)} of the test set's {omitted_class}s: the student's guess and its p({omitted_class})",
         x=0.01,
         ha="left",
         fontsize=12,

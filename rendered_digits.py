@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 SIDE = 28
-BOX = 20.0  # pixels per unit of the skeletons' coordinates, as MNIST's digits fill a box of 20 pixels
+BOX = 19.0  # pixels per unit of the skeletons' coordinates; MNIST's digits fill a box of 20 pixels
 N_SEGMENTS = 56  # straight pieces per digit
 
 # Per class its variants, per variant its strokes, per stroke its control points "x,y" in hundredths of the
@@ -123,7 +123,7 @@ def shaken(control: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     distinct, back = np.unique(control, axis=0, return_inverse=True)
     points = distinct - 0.5 + rng.normal(0, SHAKE, (n, len(distinct), 2))
     slant, turn = rng.normal(0, 0.22, n), rng.normal(0, 0.10, n)
-    width, height = rng.normal(1, 0.14, (2, n)).clip(0.6, 1.35)
+    width, height = rng.normal(1, 0.14, (2, n)).clip(0.6, 1.25)
     x, y = points[..., 0] * width[:, None], points[..., 1] * height[:, None]
     x = x - y * slant[:, None]
     cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]

@@ -1,0 +1,42 @@
+# make run    the environment, the experiment, the pictures and the animation   (FLAGS="--seed 1" and so on)
+# make test   the environment, the linter and the whole test suite
+# make seeds  the runs behind the README's tables
+PYTHON ?= python3
+BIN := .venv/bin
+SEEDS ?= 0 1 2 3 4
+
+.PHONY: run test seeds clean
+
+run: .venv/run.stamp
+	$(BIN)/python distillation_mnist_omitted_3.py $(FLAGS)
+	$(BIN)/python visualize_distillation_mnist_omitted_3.py $(FLAGS)
+	$(BIN)/python make_distillation_mnist_omitted_3_gif.py $(FLAGS)
+
+test: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+seeds: .venv/run.stamp
+	set -e; for seed in $(SEEDS); do \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed \
+	    --outdir viz/seeds/described/$$seed $(FLAGS); \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --lr-schedule linear \
+	    --outdir viz/seeds/linear/$$seed $(FLAGS); \
+	done
+	$(BIN)/python summarise_runs.py viz/seeds/described viz/seeds/linear
+
+clean:
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache __pycache__ */__pycache__
+
+.venv/created.stamp:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/run.stamp: requirements.txt .venv/created.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/dev.stamp: requirements.txt requirements-dev.txt .venv/created.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Means and spread over seeds, as the README shows them, from the results.json files of finished runs.
+
+    python3 summarise_runs.py viz/seeds/described viz/seeds/linear
+
+Each folder holds one sub-folder per seed. Prints two Markdown tables: mean ± standard deviation (n - 1) per
+folder beside the paper's and the published figures, and the errors seed by seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from distillation_mnist_omitted_3 import UserError, run_script
+
+Results = dict[str, Any]
+
+
+def percent(path: str) -> Callable[[list[Results]], str]:
+    """Column text for an accuracy at `path`, with the errors behind it."""
+
+    def text(runs: list[Results]) -> str:
+        accuracies = [value(run, f"{path}_accuracy") for run in runs]
+        errors = [value(run, f"{path}_errors") for run in runs]
+        return f"{mean_sd([100 * a for a in accuracies], 2)} % ({statistics.mean(errors):.0f})"
+
+    return text
+
+
+def number(path: str, digits: int, unit: str = "", sign: bool = False) -> Callable[[list[Results]], str]:
+    return lambda runs: mean_sd([value(run, path) for run in runs], digits, sign) + unit
+
+
+def value(run: Results, path: str) -> float:
+    found: Any = run
+    for key in path.split("."):
+        found = found[key]
+    return found
+
+
+def mean_sd(values: list[float], digits: int, sign: bool = False) -> str:
+    mean = f"{statistics.mean(values):{'+' if sign else ''}.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+# quantity, the paper's figure, the published figure of the described recipe (seed 0), ours
+ROWS: tuple[tuple[str, str, str, Callable[[list[Results]], str]], ...] = (
+    ("teacher, all", "99.33 % (67)", "98.39 %", percent("teacher.test")),
+    ("teacher, 3s", "", "97.43 %", percent("teacher.omitted")),
+    ("student before the correction, all", "97.94 % (206)", "97.83 %", percent("student.before_correction.test")),
+    ("student before the correction, 3s", "86.83 % (133)", "91.88 %", percent("student.before_correction.omitted")),
+    ("offset, chosen without test labels", "", "+2.696", number("bias_correction.offset", 2, sign=True)),
+    ("student after it, all", "", "98.07 %", percent("student.after_correction.test")),
+    ("student after it, 3s", "", "97.82 %", percent("student.after_correction.omitted")),
+    (
+        "offset best on the *test set*",
+        "+3.5",
+        "",
+        number("bias_correction.best_on_test_set.offset", 2, sign=True),
+    ),
+    (
+        "errors with it, all",
+        "109",
+        "",
+        number("bias_correction.best_on_test_set.test_errors", 1),
+    ),
+    (
+        "errors with it, 3s",
+        "14",
+        "",
+        number("bias_correction.best_on_test_set.omitted_errors", 1),
+    ),
+    ("seconds, all phases", "", "122", number("wall_clock_seconds.total", 0)),
+)  # fmt: skip
+
+
+def load(folder: Path) -> list[Results]:
+    """The runs below `folder`, ordered by seed. Raises UserError."""
+    try:
+        runs = [json.loads(path.read_text()) for path in folder.glob("*/results.json")]
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the runs in {folder}: {error}") from error
+    if not runs:
+        raise UserError(
+            f"no */results.json in {folder}; run the experiment with --outdir {folder}/SEED first"
+        )
+    return sorted(runs, key=lambda run: run["config"]["seed"])
+
+
+def means_table(groups: dict[str, list[Results]]) -> str:
+    header = ["", "paper", "published"] + [f"{name}, {len(runs)} seeds" for name, runs in groups.items()]
+    rows = [
+        [name, paper, published, *(text(runs) for runs in groups.values())]
+        for name, paper, published, text in ROWS
+    ]
+    return table(header, rows)
+
+
+def seeds_table(groups: dict[str, list[Results]]) -> str:
+    header = [
+        "",
+        "seed",
+        "teacher",
+        "before",
+        "on 3s",
+        "offset",
+        "after",
+        "on 3s",
+        "best on test",
+        "on 3s",
+        "seconds",
+    ]
+    rows = []
+    for name, runs in groups.items():
+        for run in runs:
+            before, after = run["student"]["before_correction"], run["student"]["after_correction"]
+            correction = run["bias_correction"]
+            best = correction["best_on_test_set"]
+            rows.append(
+                [
+                    name,
+                    f"{run['config']['seed']}",
+                    f"{run['teacher']['test_errors']}",
+                    f"{before['test_errors']}",
+                    f"{before['omitted_errors']}",
+                    f"{correction['offset']:+.2f}",
+                    f"{after['test_errors']}",
+                    f"{after['omitted_errors']}",
+                    f"{best['test_errors']}",
+                    f"{best['omitted_errors']}",
+                    f"{run['wall_clock_seconds']['total']:.0f}",
+                ]
+            )
+    return table(header, rows)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(header) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Means and spread over seeds of finished runs, as Markdown.")
+    parser.add_argument("folders", nargs="+", type=Path, help="folders with one sub-folder per seed")
+    groups = {folder.name: load(folder) for folder in parser.parse_args(argv).folders}
+    print(means_table(groups))
+    print()
+    print(seeds_table(groups))
+
+
+if __name__ == "__main__":
+    run_script(main)

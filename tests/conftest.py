@@ -1,0 +1,131 @@
+"""Small data for all tests, and a server on loopback that misbehaves on request."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import struct
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import distillation_mnist_omitted_3 as core
+import rendered_digits
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """IDX written by hand: 0, 0, type 8, number of dimensions, big-endian sizes, values."""
+    header = bytes((0, 0, 8, array.ndim)) + b"".join(struct.pack(">I", n) for n in array.shape)
+    return header + array.tobytes()
+
+
+@pytest.fixture(scope="session")
+def small_files() -> dict[str, bytes]:
+    """Four small IDX files (600 + 300 rendered digits), uncompressed, by MNIST's file names."""
+    arrays = rendered_digits.render_dataset(600, 300, seed=7)
+    return {name: idx_bytes(array) for name, array in zip(core.MNIST_SHA256, arrays, strict=True)}
+
+
+@pytest.fixture(scope="session")
+def small_folder(small_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for --data-dir: one file plain, three compressed."""
+    folder = tmp_path_factory.mktemp("idx")
+    for index, (name, content) in enumerate(small_files.items()):
+        if index == 1:
+            (folder / name).write_bytes(content)
+        else:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    return folder
+
+
+@pytest.fixture
+def small_is_mnist(small_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Make the loader take the small files for the real ones."""
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in small_files.items()}
+    monkeypatch.setattr(core, "MNIST_SHA256", sums)
+    return sums
+
+
+@pytest.fixture(scope="session")
+def small_data(small_files: dict[str, bytes]) -> core.Data:
+    return core.data_from_idx(small_files)
+
+
+@pytest.fixture
+def workers():
+    with core.Workers() as pool:
+        yield pool
+
+
+class Mirror:
+    """A server on loopback; `behaviour` says what each request gets, `requests` what was asked for."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.behaviour = "right"
+        self.requests: list[str] = []
+        mirror, compressed = self, {name: gzip.compress(content) for name, content in files.items()}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                mirror.requests.append(self.path)
+                folder, _, file_name = self.path.strip("/").rpartition("/")
+                content = compressed[file_name.removesuffix(".gz")]
+                behaviour = folder or mirror.behaviour
+                if behaviour == "403":
+                    return self.send_error(403)
+                if behaviour == "503":
+                    return self.reply(503, b"<html><body>Service Unavailable</body></html>")
+                if behaviour == "html":
+                    return self.reply(200, b"<html><body>Service Unavailable</body></html>")
+                if behaviour == "wrong":
+                    return self.reply(200, gzip.compress(b"other bytes"))
+                if behaviour == "flipped":
+                    plain = bytearray(files[file_name.removesuffix(".gz")])
+                    plain[-1] ^= 1
+                    return self.reply(200, gzip.compress(bytes(plain)))
+                if behaviour == "cut":  # the connection ends before the announced length
+                    return self.reply(200, content[: len(content) // 2], length=len(content))
+                if behaviour == "short":  # a truncated file, honestly announced
+                    return self.reply(200, content[: len(content) // 2])
+                if behaviour == "silent":
+                    time.sleep(4)
+                    return None
+                if behaviour == "stall":
+                    self.reply(200, content[:100], length=len(content))
+                    self.wfile.flush()
+                    time.sleep(4)
+                    return None
+                return self.reply(200, content)
+
+            def reply(self, status: int, body: bytes, length: int | None = None) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body) if length is None else length))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: object) -> None:  # a client that hung up is part of the test
+                pass
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def url(self, behaviour: str = "") -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/{behaviour}"
+
+
+@pytest.fixture
+def mirror(small_files: dict[str, bytes]):
+    served = Mirror(small_files)
+    yield served
+    served.server.shutdown()
+    served.server.server_close()

@@ -1,0 +1,160 @@
+"""The bias correction and the metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import distillation_mnist_omitted_3 as core
+
+
+def random_logits(seed: int, n: int = 400, shift: float = 0.0) -> np.ndarray:
+    logits = (4 * np.random.default_rng(seed).standard_normal((n, 10))).astype(np.float32)
+    logits[:, 3] += np.float32(shift)
+    return logits
+
+
+@given(st.integers(0, 2**32), st.integers(0, 9), st.floats(0.02, 0.9), st.floats(-15, 15))
+@settings(max_examples=60, deadline=None)
+def test_the_offset_reaches_the_target_whatever_its_sign(seed, omitted_class, target, shift):
+    logits = random_logits(seed, shift=shift)
+    found = core.match_class_frequency(logits, omitted_class, target)
+    assert found.reached
+    corrected = logits.astype(float)
+    corrected[:, omitted_class] += found.offset
+    softmax = np.exp(corrected) / np.exp(corrected).sum(axis=1, keepdims=True)
+    assert softmax[:, omitted_class].mean() == pytest.approx(target, abs=1e-6)
+    assert found.mean_probability_after == pytest.approx(target, abs=1e-6)
+    assert (found.offset > 0) == (found.mean_probability_before < target)
+
+
+def test_the_mean_probability_rises_with_the_offset():
+    logits = random_logits(1)
+    means = [core.omitted_probability(logits, 3, b).mean() for b in np.linspace(-20, 20, 81)]
+    assert (np.diff(means) > 0).all()
+    softmax = core.softmax(logits.astype(float))[:, 3]
+    np.testing.assert_allclose(core.omitted_probability(logits, 3), softmax, rtol=1e-9)
+
+
+def test_an_unreachable_target_is_said_and_nothing_is_changed():
+    logits = np.zeros((10, 10), np.float32)
+    logits[:, 3] = -1e4
+    found = core.match_class_frequency(logits, 3, 0.1)
+    assert (found.reached, found.offset) == (False, 0.0)
+    assert found.mean_probability_after == found.mean_probability_before
+
+
+def test_the_correction_changes_exactly_one_number(small_folder, tmp_path):
+    config = core.Config(
+        data_dir=small_folder, cache_dir=tmp_path, outdir=tmp_path, n_epochs_teacher=1, n_epochs_student=1,
+        teacher_hidden=(20,), student_hidden=(10,), probe_size=200,
+    )  # fmt: skip
+    experiment = core.run(config)
+    corrected = experiment.student.network.parameters.copy()
+    stored = next((tmp_path / "runs").glob("student-*.npz"))
+    with np.load(stored) as arrays:
+        original = arrays["parameters"]
+    changed = np.flatnonzero(corrected != original)
+    assert len(changed) == 1
+    network = core.MLP((784, 10, 10), np.random.default_rng(0))
+    network.parameters[:] = 0
+    network.output_biases[3] = 1
+    assert changed[0] == np.flatnonzero(network.parameters)[0]
+    assert corrected[changed[0]] - original[changed[0]] == pytest.approx(
+        experiment.correction.offset, abs=1e-5
+    )
+    # the network with that number changed gives the corrected logits that are reported
+    with core.Workers() as workers:
+        logits = core.predict(experiment.student.network, experiment.data.test_images, workers)
+    np.testing.assert_allclose(logits, experiment.corrected_logits, atol=1e-5)
+    target = (experiment.data.train_labels == 3).mean()
+    assert experiment.correction.target_frequency == pytest.approx(target)
+    assert experiment.correction.mean_probability_after == pytest.approx(target, abs=1e-4)
+
+
+def test_no_omitted_image_reaches_the_student(small_data, small_folder, tmp_path, monkeypatch):
+    labels = np.random.default_rng(0).integers(0, 10, 5000)
+    for omitted_class in range(10):
+        indices = core.transfer_set(labels, omitted_class)
+        assert (labels[indices] != omitted_class).all()
+        assert len(indices) == (labels != omitted_class).sum() == len(set(indices))
+
+    seen: dict[tuple[int, ...], set[int]] = {}
+
+    def spy(network, images, indices, loss, training, *rest):
+        def watched(logits, batch, inputs):
+            seen.setdefault(training.sizes, set()).update(batch.tolist())
+            return loss(logits, batch, inputs)
+
+        return train(network, images, indices, watched, training, *rest)
+
+    train = core.train
+    monkeypatch.setattr(core, "train", spy)
+    core.run(
+        core.Config(
+            data_dir=small_folder,
+            cache_dir=tmp_path,
+            outdir=tmp_path,
+            n_epochs_teacher=1,
+            n_epochs_student=2,
+            teacher_hidden=(20,),
+            student_hidden=(10,),
+            omitted_class=7,
+        )
+    )
+    assert seen[784, 20, 10] == set(range(600))
+    assert seen[784, 10, 10] == set(np.flatnonzero(small_data.train_labels != 7).tolist())
+
+
+def test_the_student_depends_on_the_images_and_the_teacher_alone(small_data, tmp_path, workers):
+    """Other labels on the transfer set, the same teacher: the same student, bit for bit."""
+    rng = np.random.default_rng(0)
+    labels = small_data.train_labels.copy()
+    seen = labels != 3
+    labels[seen] = rng.choice([c for c in range(10) if c != 3], seen.sum())
+    config = core.Config(n_epochs_student=2, student_hidden=(30,), cache_dir=tmp_path, retrain=True)
+    teacher = core.MLP((784, 20, 10), rng)
+    console = core.Console(quiet=True)
+    found = [
+        core.train_student(config, dataclasses.replace(small_data, train_labels=y), teacher, workers, console)
+        for y in (small_data.train_labels, labels)
+    ]
+    assert found[0].network.parameters.tobytes() == found[1].network.parameters.tobytes()
+
+
+@given(st.integers(0, 2**32), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_errors_by_offset_against_counting(seed, omitted_class):
+    logits = random_logits(seed, 120)
+    labels = np.random.default_rng(seed + 1).integers(0, 10, 120)
+    labels[0] = omitted_class
+    offsets = np.linspace(-9, 9, 37) + 1e-4
+    errors, omitted_errors = core.errors_by_offset(logits, labels, omitted_class, offsets)
+    for offset, all_of_them, on_omitted in zip(offsets, errors, omitted_errors, strict=True):
+        wrong = core.add_offset(logits, omitted_class, offset).argmax(axis=1) != labels
+        assert (all_of_them, on_omitted) == (wrong.sum(), wrong[labels == omitted_class].sum())
+    best = core.best_offset_on_test_set(logits, labels, omitted_class)
+    wrong = core.add_offset(logits, omitted_class, best["offset"]).argmax(axis=1) != labels
+    assert best["test_errors"] == wrong.sum() <= errors.min()
+    assert best["omitted_errors"] == wrong[labels == omitted_class].sum()
+
+
+def test_metrics_against_counting():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((500, 10)), rng.integers(0, 9, 500)  # no 9 among the labels
+    metrics = core.evaluate(logits, labels, 3)
+    predicted = logits.argmax(axis=1)
+    assert metrics["test_errors"] == (predicted != labels).sum()
+    assert metrics["test_accuracy"] == pytest.approx((predicted == labels).mean())
+    for c in range(9):
+        assert metrics["per_class_accuracy"][c] == pytest.approx((predicted == labels)[labels == c].mean())
+        for k in range(10):
+            assert metrics["confusion_matrix"][c][k] == ((labels == c) & (predicted == k)).sum()
+    assert metrics["per_class_accuracy"][9] is None
+    assert metrics["omitted_accuracy"] == metrics["per_class_accuracy"][3]
+    assert metrics["omitted_errors"] == (predicted != 3)[labels == 3].sum()
+    assert metrics["other_accuracy"] == pytest.approx((predicted == labels)[labels != 3].mean())

@@ -1,0 +1,219 @@
+"""The loader: hand-made bytes, a server that misbehaves, a cache that cannot be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import idx_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import distillation_mnist_omitted_3 as core
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRST = "train-images-idx3-ubyte"
+
+
+@given(st.integers(0, 5), st.integers(0, 4), st.integers(0, 4), st.integers(0, 2**32))
+@settings(deadline=None)
+def test_idx_gives_back_what_was_written(n, rows, columns, seed):
+    array = np.random.default_rng(seed).integers(0, 256, (n, rows, columns), dtype=np.uint8)
+    np.testing.assert_array_equal(core.parse_idx(idx_bytes(array), "x", 3), array)
+
+
+def test_idx_by_hand():
+    content = bytes((0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 10, 20, 30, 40, 50, 60))
+    assert core.parse_idx(content, "x", 3).tolist() == [[[10, 20, 30], [40, 50, 60]]]
+
+
+GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        GOOD[:3],
+        GOOD[:10],
+        b"\0\0\x09\x03" + GOOD[4:],  # signed bytes
+        b"\0\0\x08\x01" + GOOD[4:],  # other dimensions
+        b"\1\0\x08\x03" + GOOD[4:],
+        GOOD[:-1],
+        GOOD + b"\0",
+        GOOD[:4] + b"\xff" * 12 + GOOD[16:],  # counts far beyond the content
+        b"<html>Service Unavailable</html>",
+    ],
+)
+def test_malformed_idx_is_refused(content):
+    with pytest.raises(core.UserError, match=r"^x "):
+        core.parse_idx(content, "x", 3)
+
+
+@given(st.binary(max_size=60))
+def test_idx_refuses_any_other_bytes(content):
+    with pytest.raises(core.UserError):
+        core.parse_idx(content, "x", 3)
+
+
+def test_uncompress_refuses_what_is_no_whole_gzip_file(monkeypatch):
+    whole = gzip.compress(bytes(5000))
+    assert core.uncompress(whole) == bytes(5000)
+    for damaged in (b"", b"plain", whole[: len(whole) // 2], whole[:-5], whole[:-4] + b"\0\0\0\1"):
+        with pytest.raises(ValueError, match=r"gzip|truncated"):
+            core.uncompress(damaged)
+    monkeypatch.setattr(core, "MAX_FILE_BYTES", 4000)  # a small file that unpacks to a large one
+    with pytest.raises(ValueError, match="large"):
+        core.uncompress(whole)
+
+
+def test_the_right_file_enters_the_cache_and_is_used_from_there(
+    mirror, small_is_mnist, small_files, tmp_path
+):
+    console = core.Console(quiet=True)
+    assert core.read_cache(tmp_path, [mirror.url()], console) == small_files
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{n}.gz" for n in small_files)
+    assert len(mirror.requests) == 4
+    assert core.read_cache(tmp_path, [mirror.url()], console) == small_files
+    assert len(mirror.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("403", "403"),
+        ("503", "503"),
+        ("html", "gzip"),
+        ("wrong", "SHA-256"),
+        ("flipped", "SHA-256"),
+        ("cut", "truncated|IncompleteRead"),
+        ("short", "truncated"),
+        ("silent", "no answer"),
+        ("stall", "timed out"),
+    ],
+)
+def test_a_bad_mirror_is_named_with_its_reason_and_the_next_one_is_tried(
+    behaviour, reason, mirror, small_is_mnist, small_files, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(core, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr(core, "STALL_SECONDS", 1.0)
+    _, plain = core.download(FIRST, [mirror.url(behaviour), mirror.url()], core.Console())
+    assert plain == small_files[FIRST]
+    warning = capsys.readouterr().err
+    assert warning.count("\n") == 1
+    assert mirror.url(behaviour) in warning
+    assert re.search(reason, warning), warning
+    with pytest.raises(core.DownloadError):
+        core.download(FIRST, [mirror.url(behaviour)], core.Console())
+    with pytest.raises(core.DownloadError):
+        core.read_cache(tmp_path, [mirror.url(behaviour)], core.Console())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreachable_mirror_is_named(tmp_path, capsys):
+    with pytest.raises(core.DownloadError):
+        core.download(FIRST, ["http://127.0.0.1:9/", "nonsense://x/", "no address"], core.Console())
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "refused" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"<html>503</html>", gzip.compress(b"other"), gzip.compress(b"x" * 999)[:20]]
+)
+def test_a_poisoned_cache_is_fetched_again(damage, mirror, small_is_mnist, small_files, tmp_path, capsys):
+    core.read_cache(tmp_path, [mirror.url()], core.Console())
+    (tmp_path / f"{FIRST}.gz").write_bytes(damage)
+    assert core.read_cache(tmp_path, [mirror.url()], core.Console()) == small_files
+    assert "fetching it again" in capsys.readouterr().err
+    assert len(mirror.requests) == 5
+    core.read_cache(tmp_path, [], core.Console())  # whole again
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    mirror, small_is_mnist, small_files, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("")
+    for folder in (Path("/proc/nowhere"), tmp_path / "file" / "cache"):
+        if folder.parent.exists() or folder.is_relative_to(tmp_path):
+            assert core.read_cache(folder, [mirror.url()], core.Console()) == small_files
+            assert "going on without a cache" in capsys.readouterr().err
+
+
+def test_two_processes_at_once_leave_one_good_cache(mirror, small_is_mnist, small_files, tmp_path):
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import distillation_mnist_omitted_3 as core; "
+        f"core.MNIST_SHA256 = {small_is_mnist!r}; from pathlib import Path; "
+        f"core.read_cache(Path({str(tmp_path)!r}), [{mirror.url()!r}], core.Console())"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{n}.gz" for n in small_files)
+    assert core.read_cache(tmp_path, [], core.Console()) == small_files
+
+
+def test_auto_falls_back_to_rendered_digits_and_mnist_never_does(mirror, small_is_mnist, tmp_path, capsys):
+    config = core.Config(mirror=(mirror.url("403"),), cache_dir=tmp_path)
+    data = core.load_data(config, core.Console(quiet=True))
+    assert data.name == "rendered digits"
+    assert data.subfolder == "rendered"
+    assert "NOT MNIST" in capsys.readouterr().err
+    with pytest.raises(core.UserError, match="no mirror"):
+        core.load_data(dataclasses.replace(config, dataset="mnist"), core.Console())
+
+
+def test_a_folder_of_other_idx_files_is_not_called_mnist(small_folder, small_files):
+    data = core.load_data(core.Config(data_dir=small_folder), core.Console())
+    assert data.name == "custom IDX files"
+    assert data.subfolder == "custom"
+    assert data.sha256 == {n: hashlib.sha256(c).hexdigest() for n, c in small_files.items()}
+    assert data.train_images.shape == (600, 28, 28)
+    assert data.train_images.dtype == data.train_labels.dtype == np.uint8
+    with pytest.raises(core.UserError, match="others"):
+        core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), core.Console())
+
+
+def test_the_right_files_in_a_folder_are_called_mnist(small_folder, small_is_mnist):
+    data = core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), core.Console())
+    assert (data.name, data.subfolder) == ("MNIST", "")
+
+
+def test_files_that_do_not_belong_together_are_refused(small_files):
+    def changed(name: str, array: np.ndarray) -> dict[str, bytes]:
+        return {**small_files, name: idx_bytes(array)}
+
+    labels = np.zeros(600, np.uint8)
+    for contents, message in (
+        (changed("train-labels-idx1-ubyte", labels[:-1]), "600 training images but 599 labels"),
+        (changed("t10k-images-idx3-ubyte", np.zeros((300, 28, 27), np.uint8)), "28 x 28"),
+        (changed("train-labels-idx1-ubyte", labels + 26), "labels reach 26"),
+        ({**small_files, "train-labels-idx1-ubyte": small_files[FIRST]}, "1 dimension"),
+    ):
+        with pytest.raises(core.UserError, match=message):
+            core.data_from_idx(contents)
+
+
+def test_a_class_without_images_cannot_be_omitted(small_folder, small_files, tmp_path):
+    labels = core.parse_idx(small_files["train-labels-idx1-ubyte"], "labels", 1).copy()
+    labels[labels == 3] = 5
+    for name, content in {**small_files, "train-labels-idx1-ubyte": idx_bytes(labels)}.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(core.UserError, match="--omitted-class 3"):
+        core.load_data(core.Config(data_dir=tmp_path), core.Console())
+
+
+def test_held_out_images_are_measured_on_and_never_trained_on(small_folder, small_data):
+    data = core.load_data(core.Config(data_dir=small_folder, hold_out=100), core.Console())
+    np.testing.assert_array_equal(data.train_images, small_data.train_images[:500])
+    np.testing.assert_array_equal(data.test_images, small_data.train_images[500:])
+    np.testing.assert_array_equal(data.test_labels, small_data.train_labels[500:])
+    assert data.name != small_data.name
+    with pytest.raises(core.UserError, match="--hold-out"):
+        core.load_data(core.Config(data_dir=small_folder, hold_out=600), core.Console())

@@ -1,0 +1,328 @@
+"""The network, the optimiser, the jitter: against finite differences, textbook loops, shifting by hand,
+PyTorch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import plain_numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import distillation_mnist_omitted_3 as core
+
+SIZES = (6, 450, 230, 4)  # several tiles per layer, the last of them uneven
+
+
+def plain_copy(network: core.MLP) -> plain_numpy.PlainMLP:
+    return plain_numpy.PlainMLP([(w[:, :-1].T.copy(), w[:, -1].copy()) for w in network.layers])
+
+
+def flat(plain: plain_numpy.PlainMLP) -> np.ndarray:
+    """The parameters of a plain network in the order of the core's flat vector."""
+    weights, biases = plain.parameters[::2], plain.parameters[1::2]
+    return np.concatenate([np.column_stack((w.T, b)).ravel() for w, b in zip(weights, biases, strict=True)])
+
+
+def filled(network: core.MLP, x: np.ndarray) -> list[np.ndarray]:
+    activations = network.new_activations(len(x))
+    activations[0][:-1] = x.T
+    return activations
+
+
+def whole_gradient(network, activations, logits_gradient, workers, masks=None) -> np.ndarray:
+    gradient = np.full_like(network.parameters, np.nan)
+
+    def keep(part: slice, tile: np.ndarray) -> None:
+        assert np.isnan(gradient[part]).all(), "a part came twice"
+        gradient[part] = tile
+
+    network.backward(activations, logits_gradient, workers, keep, masks)
+    return gradient
+
+
+@pytest.mark.parametrize("temperature", [None, 1.0, 2.5, 20.0])
+def test_gradient_through_the_net_against_central_differences(workers, temperature):
+    rng = np.random.default_rng(1)
+    network = core.MLP((5, 7, 6, 4), rng, np.float64)
+    network.parameters += 0.1 * rng.standard_normal(network.parameters.size)  # biases away from zero, too
+    x, labels = rng.standard_normal((9, 5)), rng.integers(0, 4, 9)
+    teacher_logits = 5 * rng.standard_normal((9, 4))
+
+    def loss() -> tuple[float, np.ndarray]:
+        logits = network.forward(filled(network, x), workers)
+        if temperature is None:
+            return core.cross_entropy(logits, labels)
+        return core.distillation_loss(logits, teacher_logits, temperature)
+
+    activations = filled(network, x)
+    network.forward(activations, workers)
+    gradient = whole_gradient(network, activations, loss()[1], workers)
+    numeric = np.empty_like(gradient)
+    for i in range(len(gradient)):
+        kept, step = network.parameters[i], 1e-6
+        network.parameters[i] = kept + step
+        above = loss()[0]
+        network.parameters[i] = kept - step
+        numeric[i] = (above - loss()[0]) / (2 * step)
+        network.parameters[i] = kept
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=1e-7)
+
+
+def test_dropout_gradient_against_central_differences(workers):
+    rng = np.random.default_rng(2)
+    network = core.MLP((5, 8, 7, 4), rng, np.float64)
+    x, labels = rng.standard_normal((6, 5)), rng.integers(0, 4, 6)
+    masks = [core.dropout_mask((n, 6), 0.4, rng).astype(np.float64) for n in (8, 7)]
+
+    def loss() -> tuple[float, np.ndarray]:
+        return core.cross_entropy(network.forward(filled(network, x), workers, masks), labels)
+
+    activations = filled(network, x)
+    network.forward(activations, workers, masks)
+    gradient = whole_gradient(network, activations, loss()[1], workers, masks)
+    for i in rng.permutation(len(gradient))[:60]:
+        kept = network.parameters[i]
+        network.parameters[i] = kept + 1e-6
+        above = loss()[0]
+        network.parameters[i] = kept - 1e-6
+        assert gradient[i] == pytest.approx((above - loss()[0]) / 2e-6, rel=1e-4, abs=1e-7)
+        network.parameters[i] = kept
+
+
+def test_every_tile_of_the_gradient_once_and_as_the_plain_version(workers):
+    rng = np.random.default_rng(3)
+    network = core.MLP(SIZES, rng, np.float64)
+    x, delta = rng.standard_normal((11, 6)), rng.standard_normal((11, 4))
+    activations = filled(network, x)
+    logits = network.forward(activations, workers)
+    plain = plain_copy(network)
+    np.testing.assert_allclose(logits, plain.forward(x)[-1], rtol=1e-12)
+    gradients = plain.backward(plain.forward(x), delta)
+    expected = np.concatenate(
+        [np.column_stack((w.T, b)).ravel() for w, b in zip(gradients[::2], gradients[1::2], strict=True)]
+    )
+    np.testing.assert_allclose(
+        whole_gradient(network, activations, delta, workers), expected, rtol=1e-11, atol=1e-12
+    )
+
+
+def test_adam_in_parts_against_the_textbook_loop():
+    rng = np.random.default_rng(4)
+    start = rng.standard_normal(50)
+    parameters = start.copy()
+    adam = core.Adam(parameters)
+    textbook, m, v = start.copy(), np.zeros(50), np.zeros(50)
+    for t in range(1, 301):
+        gradient = rng.standard_normal(50) * 10.0 ** rng.integers(-9, 2)
+        rate = 1e-3 * rng.random()
+        adam.begin_step(rate)
+        for part in (slice(0, 13), slice(13, 50)):
+            adam.update(part, gradient[part].copy())
+        for i in range(50):
+            m[i] = 0.9 * m[i] + 0.1 * gradient[i]
+            v[i] = 0.999 * v[i] + 0.001 * gradient[i] ** 2
+            textbook[i] -= rate * (m[i] / (1 - 0.9**t)) / ((v[i] / (1 - 0.999**t)) ** 0.5 + 1e-8)
+    np.testing.assert_allclose(parameters, textbook, rtol=1e-11)
+
+
+def test_training_as_the_plain_version_over_many_steps(small_data, workers):
+    """60 steps of the fast path, tiles and threads and all, against the plain one, in float64."""
+    config = core.Config(n_epochs_teacher=3, batch_size=32, jitter=0, teacher_hidden=(230, 210))
+    training = config.teacher_training
+    network = core.MLP(training.sizes, np.random.default_rng(0), np.float64)
+    plain = plain_copy(network)
+    images, labels = small_data.train_images, small_data.train_labels
+    seen = []
+
+    def loss(logits, batch, inputs):
+        seen.append(batch.copy())
+        return core.cross_entropy(logits, labels[batch])
+
+    core.train(network, images, np.arange(len(labels)), loss, training, workers)
+    for batch in seen:
+        plain.step_hard(images[batch].reshape(len(batch), -1) / 255, labels[batch], training.learning_rate)
+    assert len(seen) == 3 * 19
+    assert sorted(np.concatenate(seen[:19])) == list(range(600))  # an epoch is every image once
+    np.testing.assert_allclose(network.parameters, flat(plain), rtol=1e-5, atol=1e-7)
+
+
+def test_float32_training_stays_close_to_float64(small_data, workers):
+    training = dataclasses.replace(core.Config(batch_size=64, n_epochs_teacher=1).teacher_training, jitter=0)
+    labels, trained = small_data.train_labels, []
+    for dtype in (np.float32, np.float64):
+        network = core.MLP(training.sizes, np.random.default_rng(0), np.float64)
+        if dtype is np.float32:
+            start, network = network, core.MLP(training.sizes, np.random.default_rng(0))
+            network.parameters[:] = start.parameters
+        core.train(
+            network,
+            small_data.train_images,
+            np.arange(600),
+            lambda logits, batch, inputs: core.cross_entropy(logits, labels[batch]),
+            training,
+            workers,
+        )
+        trained.append(network.parameters)
+    assert trained[0].dtype == np.float32
+    assert np.abs(trained[0] - trained[1]).mean() < 2e-6
+
+
+def test_the_number_of_threads_does_not_change_a_bit(small_data):
+    """Tiles are the same whoever works on them."""
+    training = core.Config(n_epochs_teacher=2, teacher_hidden=(500, 410), batch_size=50).teacher_training
+    labels, found = small_data.train_labels, []
+    for n_threads in (1, 2, 5):
+        with core.Workers(n_threads) as pool:
+            network = core.MLP(training.sizes, np.random.default_rng(0))
+            core.train(
+                network,
+                small_data.train_images,
+                np.arange(600),
+                lambda logits, batch, inputs: core.cross_entropy(logits, labels[batch]),
+                training,
+                pool,
+            )
+        found.append(network.parameters.tobytes())
+    assert found[0] == found[1] == found[2]
+
+
+def test_workers_give_the_blas_its_threads_back_and_pass_errors_on():
+    before = core.Workers()._blas_threads
+    with core.Workers(3) as pool:
+        done = []
+        pool.map(done.append, range(100))
+        assert sorted(done) == list(range(100))
+        with pytest.raises(ZeroDivisionError):
+            pool.map(lambda tile: 1 / tile, [1, 2, 0, 4, 5])
+        pool.map(done.append, range(3))  # still in working order
+        assert len(done) == 103
+    assert core.Workers()._blas_threads == before
+
+
+@given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_jitter_against_shifting_by_hand(jitter, n, seed):
+    """Borders included: what leaves the image is gone, what enters is zero."""
+    images = np.random.default_rng(seed).integers(0, 256, (n, 28, 28), dtype=np.uint8)
+    inputs = np.empty((784, n))
+    core.fill_inputs(inputs, images, jitter, np.random.default_rng(seed))
+    offsets = np.random.default_rng(seed).integers(
+        0, 2 * jitter + 1, (2, n)
+    )  # window corner in the padded image
+    for k in range(n):
+        dy, dx = jitter - offsets[:, k]
+        expected = np.zeros((28, 28))
+        for row in range(28):
+            for column in range(28):
+                if 0 <= row - dy < 28 and 0 <= column - dx < 28:
+                    expected[row, column] = images[k, row - dy, column - dx]
+        np.testing.assert_allclose(inputs[:, k].reshape(28, 28), expected / 255)
+
+
+def test_jitter_reaches_every_shift_and_nothing_beyond():
+    images = np.zeros((4000, 28, 28), np.uint8)
+    images[:, 14, 14] = 255
+    inputs = np.empty((784, 4000), np.float32)
+    core.fill_inputs(inputs, images, 2, np.random.default_rng(0))
+    rows, columns = np.divmod(inputs.argmax(axis=0), 28)
+    shifts, counts = np.unique(np.stack((rows - 14, columns - 14), 1), axis=0, return_counts=True)
+    assert {tuple(s) for s in shifts} == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
+    assert counts.min() > 100  # 160 expected of each
+    core.fill_inputs(inputs, images)
+    assert (inputs.argmax(axis=0) == 14 * 28 + 14).all()
+
+
+def test_the_plain_jitter_agrees_with_a_roll_inside():
+    rng = np.random.default_rng(0)
+    images = np.zeros((5, 28, 28), np.uint8)
+    images[:, 8:20, 8:20] = rng.integers(0, 256, (5, 12, 12))
+    down, right = rng.integers(-2, 3, (2, 5))
+    expected = [np.roll(i, (dy, dx), (0, 1)) for i, dy, dx in zip(images, down, right, strict=True)]
+    np.testing.assert_array_equal(plain_numpy.shifted(images, down, right), expected)
+
+
+def test_dropout_mask_has_the_mean_and_the_share():
+    mask = core.dropout_mask((1000, 1000), 0.3, np.random.default_rng(0))
+    assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / 0.7)}
+    assert (mask == 0).mean() == pytest.approx(0.3, abs=0.002)
+    assert mask.mean() == pytest.approx(1, abs=0.003)
+
+
+def test_described_sizes_and_initialisation():
+    """The parameter counts of 784-1200-1200-10 and 784-800-800-10, He's variance, biases at zero."""
+    config = core.Config()
+    for training, count in ((config.teacher_training, 2_395_210), (config.student_training, 1_276_810)):
+        network = core.MLP(training.sizes, np.random.default_rng(training.weight_seed))
+        assert network.parameters.size == count
+        assert network.parameters.dtype == np.float32
+        for layer, fan_in in zip(network.layers, training.sizes, strict=False):
+            assert np.shares_memory(layer, network.parameters)
+            assert layer[:, :-1].std() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
+            assert not layer[:, -1].any()
+
+
+def test_seeds_are_the_described_ones():
+    config = core.Config(seed=5)
+    assert (config.teacher_training.weight_seed, config.teacher_training.order_seed) == (5, 22)
+    assert (config.student_training.weight_seed, config.student_training.order_seed) == (6, 36)
+
+
+def test_schedules():
+    assert [core.learning_rate_at(s, 10, 0.1, "constant") for s in range(10)] == [0.1] * 10
+    rates = [core.learning_rate_at(s, 1000, 0.1, "linear") for s in range(1000)]
+    assert rates[0] == pytest.approx(0.1 / 50)
+    assert max(rates) == pytest.approx(0.1)
+    assert int(np.argmax(rates)) in (49, 50)
+    np.testing.assert_allclose(np.diff(rates[:50]), 0.1 / 50)
+    np.testing.assert_allclose(np.diff(rates[50:]), -0.1 / 950)
+    assert 0 < rates[-1] < 0.1 / 900
+    assert core.learning_rate_at(0, 1, 0.1, "linear") == 0.1
+
+
+def test_predict_does_not_depend_on_the_chunk(small_data, workers):
+    network = core.MLP((784, 230, 10), np.random.default_rng(0), np.float64)
+    x = small_data.test_images.reshape(300, -1) / 255
+    expected = plain_copy(network).forward(x)[-1]
+    for chunk in (7, 300, 1000):
+        np.testing.assert_allclose(
+            core.predict(network, small_data.test_images, workers, chunk), expected, atol=1e-12
+        )
+
+
+def test_steps_against_pytorch(workers):
+    """Values, gradients and five steps of Adam on the described teacher's loss, in float64."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    network = core.MLP(SIZES, rng, np.float64)
+    x, teacher_logits = rng.standard_normal((16, 6)), 3 * rng.standard_normal((16, 4))
+    modules: list = []
+    for layer in network.layers:
+        linear = torch.nn.Linear(layer.shape[1] - 1, layer.shape[0], dtype=torch.float64)
+        linear.weight.data = torch.from_numpy(layer[:, :-1].copy())
+        linear.bias.data = torch.from_numpy(layer[:, -1].copy())
+        modules += [linear, torch.nn.ReLU()]
+    net = torch.nn.Sequential(*modules[:-1])
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+    adam = core.Adam(network.parameters)
+    temperature = 4.0
+    for _ in range(5):
+        logits = net(torch.from_numpy(x))
+        log_q = torch.log_softmax(logits / temperature, 1)
+        soft_targets = torch.softmax(torch.from_numpy(teacher_logits) / temperature, 1)
+        loss = temperature**2 * torch.nn.functional.kl_div(log_q, soft_targets, reduction="batchmean")
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        activations = filled(network, x)
+        value, gradient = core.distillation_loss(
+            network.forward(activations, workers), teacher_logits, temperature
+        )
+        assert value == pytest.approx(loss.item(), rel=1e-12)
+        adam.begin_step(1e-3)
+        network.backward(activations, gradient, workers, adam.update)
+        weights = [np.column_stack((m.weight.detach(), m.bias.detach())).ravel() for m in modules[:-1:2]]
+        np.testing.assert_allclose(network.parameters, np.concatenate(weights), rtol=1e-8, atol=1e-12)
