@@ -1,11 +1,12 @@
 # make run    the environment, the experiment, the pictures and the animation   (FLAGS="--seed 1" and so on)
 # make test   the environment, the linter and the whole test suite
 # make seeds  the runs behind the README's tables
+# make bench  this project, PyTorch and plain NumPy, timed in turn
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 0 1 2 3 4
 
-.PHONY: run test seeds clean
+.PHONY: run test seeds bench clean
 
 run: .venv/run.stamp
 	$(BIN)/python distillation_mnist_omitted_3.py $(FLAGS)
@@ -26,6 +27,9 @@ seeds: .venv/run.stamp
 	done
 	$(BIN)/python summarise_runs.py viz/seeds/described viz/seeds/linear
 
+bench: .venv/bench.stamp
+	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)
+
 clean:
 	rm -rf .venv .pytest_cache .hypothesis .ruff_cache __pycache__ */__pycache__
 
@@ -39,4 +43,8 @@ clean:
 
 .venv/dev.stamp: requirements.txt requirements-dev.txt .venv/created.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+.venv/bench.stamp: requirements.txt requirements-bench.txt .venv/created.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	touch $@

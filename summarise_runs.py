@@ -19,6 +19,11 @@ from typing import Any
 from distillation_mnist_omitted_3 import UserError, run_script
 
 Results = dict[str, Any]
+BEFORE, AFTER, BEST = (
+    "student.before_correction.",
+    "student.after_correction.",
+    "bias_correction.best_on_test_set.",
+)
 
 
 def percent(path: str) -> Callable[[list[Results]], str]:
@@ -52,31 +57,31 @@ def mean_sd(values: list[float], digits: int, sign: bool = False) -> str:
 ROWS: tuple[tuple[str, str, str, Callable[[list[Results]], str]], ...] = (
     ("teacher, all", "99.33 % (67)", "98.39 %", percent("teacher.test")),
     ("teacher, 3s", "", "97.43 %", percent("teacher.omitted")),
-    ("student before the correction, all", "97.94 % (206)", "97.83 %", percent("student.before_correction.test")),
-    ("student before the correction, 3s", "86.83 % (133)", "91.88 %", percent("student.before_correction.omitted")),
+    ("student before the correction, all", "97.94 % (206)", "97.83 %", percent(BEFORE + "test")),
+    ("student before the correction, 3s", "86.83 % (133)", "91.88 %", percent(BEFORE + "omitted")),
     ("offset, chosen without test labels", "", "+2.696", number("bias_correction.offset", 2, sign=True)),
-    ("student after it, all", "", "98.07 %", percent("student.after_correction.test")),
-    ("student after it, 3s", "", "97.82 %", percent("student.after_correction.omitted")),
+    ("student after it, all", "", "98.07 %", percent(AFTER + "test")),
+    ("student after it, 3s", "", "97.82 %", percent(AFTER + "omitted")),
     (
         "offset best on the *test set*",
         "+3.5",
         "",
-        number("bias_correction.best_on_test_set.offset", 2, sign=True),
+        number(BEST + "offset", 2, sign=True),
     ),
     (
         "errors with it, all",
         "109",
         "",
-        number("bias_correction.best_on_test_set.test_errors", 1),
+        number(BEST + "test_errors", 1),
     ),
     (
         "errors with it, 3s",
         "14",
         "",
-        number("bias_correction.best_on_test_set.omitted_errors", 1),
+        number(BEST + "omitted_errors", 1),
     ),
     ("seconds, all phases", "", "122", number("wall_clock_seconds.total", 0)),
-)  # fmt: skip
+)
 
 
 def load(folder: Path) -> list[Results]:

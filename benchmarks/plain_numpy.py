@@ -22,12 +22,12 @@ def shifted(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarr
     moved = np.zeros_like(images)
     height, width = images.shape[1:]
     for new, image, dy, dx in zip(moved, images, down, right, strict=True):
-        for row in range(height):
-            if 0 <= row - dy < height:
-                columns = [c for c in range(width) if 0 <= c - dx < width]
-                new[row, columns[0] : columns[-1] + 1] = image[
-                    row - dy, columns[0] - dx : columns[-1] + 1 - dx
-                ]
+        rows, columns = slice(max(dy, 0), height + min(dy, 0)), slice(max(dx, 0), width + min(dx, 0))
+        source_rows, source_columns = (
+            slice(max(-dy, 0), height - max(dy, 0)),
+            slice(max(-dx, 0), width - max(dx, 0)),
+        )
+        new[rows, columns] = image[source_rows, source_columns]
     return moved
 
 

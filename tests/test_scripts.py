@@ -211,6 +211,7 @@ def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp
         ("--batch-size", 64),
         ("--dropout-hidden", 0.1),
         ("--lr-schedule", "linear"),
+        ("--hold-out", 50),
     ):
         result = call(MAIN, *quick(small_folder, *more), cwd=tmp_path)
         assert "reused" not in result.stdout, more
@@ -394,7 +395,8 @@ def test_quiet_prints_the_table_only(small_folder, tmp_path):
 def test_importing_changes_nothing_in_the_process(tmp_path):
     program = (
         "import os, threading, numpy as np\n"
-        "state = lambda: (dict(os.environ), threading.active_count(), str(np.random.get_state()), np.geterr())\n"
+        "random = np.random.get_state\n"
+        "state = lambda: (dict(os.environ), threading.active_count(), str(random()), np.geterr())\n"
         "before = state()\n"
         "import distillation_mnist_omitted_3 as core\n"
         "assert core.Workers()._blas_threads == int(os.environ['OPENBLAS_NUM_THREADS'])\n"

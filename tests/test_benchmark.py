@@ -1,0 +1,50 @@
+"""The benchmark runs, and its count of operations is the one on paper."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import compare
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_operations_per_image():
+    """12.5 MFLOP for the teacher, 6.4 for the student: three products per layer, two for the first."""
+    assert compare.flop_per_image(compare.TEACHER_SIZES) == 2 * (
+        2 * 784 * 1200 + 3 * 1200 * 1200 + 3 * 1200 * 10
+    )
+    assert compare.flop_per_image(compare.TEACHER_SIZES) == pytest.approx(12.5e6, rel=0.01)
+    assert compare.flop_per_image(compare.STUDENT_SIZES) == pytest.approx(6.4e6, rel=0.02)
+
+
+def test_a_small_comparison(small_folder, tmp_path):
+    result = subprocess.run(
+        [
+            *(
+                sys.executable,
+                ROOT / "benchmarks" / "compare.py",
+                "--data-dir",
+                small_folder,
+                "--images",
+                "400",
+            ),
+            *("--rounds", "2", "--batch-sizes", "100", "--contestants", "this project", "plain NumPy"),
+            *("--json", tmp_path / "bench.json"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "| this project |" in result.stdout
+    assert "| plain NumPy |" in result.stdout
+    found = json.loads((tmp_path / "bench.json").read_text())
+    (measured,) = found["measured"]
+    assert all(len(times) == 2 and min(times) > 0 for times in measured["seconds"]["this project"].values())
+    assert set(measured["seconds"]["plain NumPy"]) == {"teacher", "student"}
+    assert measured["memory_mb"]["this project"] > 20
