@@ -22,10 +22,7 @@ import inspect
 import json
 import math
 import os
-import platform
 import queue
-import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -33,8 +30,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -43,14 +39,22 @@ from typing import Any
 import numpy as np
 
 import rendered_digits
+from suite_io import (
+    Console,
+    OneLineParser,
+    UserError,
+    atomic_output,
+    blas_name,
+    check_writable,
+    clock,
+    environment,
+    percent,
+    run_script,
+)
 
 N_CLASSES = 10
 IMAGE_SIDE = 28
 N_PIXELS = IMAGE_SIDE * IMAGE_SIDE
-
-
-class UserError(Exception):
-    """Something that the user can mend; its one-line message says what is wrong and what to do."""
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -229,89 +233,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
-
-
-# ------------------------------------------------------------------------------------------------------------
-# Talking to the user, writing files
-# ------------------------------------------------------------------------------------------------------------
-
-
-class Console:
-    """Lines on standard output, a live progress line on a terminal only, warnings on standard error."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        self.quiet = quiet
-        self.live = sys.stdout.isatty() and not quiet
-        self._last_progress = 0.0
-
-    def line(self, text: str = "") -> None:
-        if not self.quiet:
-            self.always(text)
-
-    def row(self, name: str, *columns: str) -> None:
-        self.line(f"{name:<7}" + "".join(f"{column:>10}" for column in columns))
-
-    def always(self, text: str) -> None:
-        self._clear()
-        print(text, flush=True)
-
-    def warn(self, text: str) -> None:
-        self._clear()
-        print(text, file=sys.stderr, flush=True)
-
-    def progress(self, label: str, share: float) -> None:
-        """Redraw the progress line, at most ten times a second."""
-        now = time.monotonic()
-        if self.live and now - self._last_progress >= 0.1:
-            done = round(30 * share)
-            print(f"\r{label:<32.32} [{'#' * done:<30}] {share:4.0%}", end="", flush=True)
-            self._last_progress = now
-
-    def _clear(self) -> None:
-        if self.live:
-            print("\r" + " " * 79 + "\r", end="", flush=True)
-
-
-@contextmanager
-def atomic_output(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` at the end, or remove it if anything goes
-    wrong.
-
-    Raises UserError when the folder cannot be made or the file not written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp" + path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; results are for everyone
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def cannot_write(path: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write {path}: {error.strerror or error}; choose another place or make room")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def check_writable(folder: Path) -> None:
-    """Make `folder` and try a file in it, before minutes of work depend on it. Raises UserError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1166,11 +1087,6 @@ TRAINING_CODE = (
 )  # fmt: skip
 
 
-def blas_name() -> str:
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return f"{blas['name']} {blas['version']}"
-
-
 def run_key(kind: str, settings: TrainingSettings, extra: dict[str, Any], data: Data) -> str:
     """Hexadecimal digest of everything that determines a training."""
     determines = {
@@ -1268,15 +1184,6 @@ def stored_or_trained(
     return run
 
 
-def percent(accuracy: float) -> str:
-    return f"{100 * accuracy:5.2f}%"
-
-
-def clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"
-
-
 # ------------------------------------------------------------------------------------------------------------
 # Pipeline
 # ------------------------------------------------------------------------------------------------------------
@@ -1357,25 +1264,6 @@ def run(config: Config, console: Console | None = None) -> Experiment:
     return Experiment(config, data, teacher, student, correction, probe_logits, workers.n_threads, seconds)
 
 
-def environment(n_threads: int) -> dict[str, Any]:
-    """What the run was made with and on."""
-    cpu = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blas": blas_name(),
-        "os": platform.platform(),
-        "cpu": cpu or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": n_threads,
-    }
-
-
 def results(experiment: Experiment) -> dict[str, Any]:
     """The content of results.json; the README documents its keys."""
     config, data, correction = experiment.config, experiment.data, experiment.correction
@@ -1429,6 +1317,12 @@ def summary(experiment: Experiment) -> str:
         f"class {omitted} on the probe: mean probability {correction.mean_probability_before:.4f} -> "
         f"{correction.mean_probability_after:.4f}, target {correction.target_frequency:.4f}"
     )
+    labels = experiment.data.test_labels
+    best = best_offset_on_test_set(experiment.student_logits, labels, omitted)
+    lines.append(
+        f"chosen on the test set, as in the paper, the offset would be {best['offset']:+.3f}: "
+        f"{best['test_errors']} errors, {best['omitted_errors']}"
+    )
     seconds = experiment.wall_clock_seconds
     lines.append(
         "seconds: " + ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in seconds.items())
@@ -1439,13 +1333,6 @@ def summary(experiment: Experiment) -> str:
 # ------------------------------------------------------------------------------------------------------------
 # Command line
 # ------------------------------------------------------------------------------------------------------------
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line instead of repeating the usage."""
-
-    def error(self, message: str) -> Any:
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the flags)\n")
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
@@ -1472,34 +1359,10 @@ def config_from(arguments: argparse.Namespace) -> Config:
     return Config(**{**RECIPES[given.get("recipe", "described")], **given})
 
 
-def run_script(main: Callable[[list[str] | None], None]) -> None:
-    """Call a script's `main` and turn what can go wrong into one line and an exit status: 2, or 130 for
-    Ctrl-C.
-    """
-    try:
-        main(None)
-    except UserError as error:
-        sys.exit(_last_words(f"error: {error}", 2))
-    except MemoryError:
-        sys.exit(_last_words("error: not enough memory; choose smaller layers or batches", 2))
-    except KeyboardInterrupt:
-        sys.exit(_last_words("interrupted; finished trainings are stored, no file is half-written", 130))
-    except BrokenPipeError:  # the reader of our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-
-
 def closing_notice(experiment: Experiment, console: Console) -> None:
     """Say once more, at the end, when the figures are not of MNIST."""
     if experiment.data.is_rendered:
         console.warn(RENDERED_NOTICE)
-
-
-def _last_words(text: str, status: int) -> int:
-    if sys.stdout.isatty():
-        print("\r" + " " * 79 + "\r", end="", flush=True)
-    print(text, file=sys.stderr, flush=True)
-    return status
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 import distillation_mnist_omitted_3 as core
 import visualize_distillation_mnist_omitted_3 as visualize
 from distillation_mnist_omitted_3 import Experiment
+from suite_io import Console, UserError, atomic_output, check_writable, run_script
 from visualize_distillation_mnist_omitted_3 import AFTER, BEFORE, OMITTED
 
 GIF_NAME = "distillation_mnist_omitted_3.gif"
@@ -183,22 +184,22 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     if arguments.snapshot_every < 1:
-        raise core.UserError(f"--snapshot-every must be 1 or more, not {arguments.snapshot_every}")
+        raise UserError(f"--snapshot-every must be 1 or more, not {arguments.snapshot_every}")
     if not (math.isfinite(arguments.fps) and 0 < arguments.fps <= 50):
-        raise core.UserError(f"--fps must be above 0 and at most 50, not {arguments.fps}")
+        raise UserError(f"--fps must be above 0 and at most 50, not {arguments.fps}")
     config = core.config_from(arguments)
     if arguments.out:
         if arguments.out.is_dir():
-            raise core.UserError(f"--out {arguments.out} is a folder; name a file in it")
-        core.check_writable(arguments.out.parent)
-    console = core.Console(config.quiet)
+            raise UserError(f"--out {arguments.out} is a folder; name a file in it")
+        check_writable(arguments.out.parent)
+    console = Console(config.quiet)
     experiment = core.run(config, console)
     folder = Path(__file__).resolve().parent
     default = folder / GIF_NAME if experiment.data.name == "MNIST" and not config.outdir else None
     path = arguments.out or default or experiment.outdir / GIF_NAME
     with rc_context(visualize.STYLE):
         frames, durations = animation(experiment, arguments.snapshot_every, arguments.fps)
-    with core.atomic_output(path) as temporary:
+    with atomic_output(path) as temporary:
         frames[0].save(
             temporary,
             "GIF",
@@ -213,4 +214,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    core.run_script(main)
+    run_script(main)

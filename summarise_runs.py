@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from distillation_mnist_omitted_3 import UserError, run_script
+from suite_io import UserError, run_script
 
 Results = dict[str, Any]
 BEFORE, AFTER, BEST = (

@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 import distillation_mnist_omitted_3 as core
 from distillation_mnist_omitted_3 import Experiment
+from suite_io import Console, atomic_output, run_script
 
 # Okabe & Ito's palette, told apart with every kind of colour vision.
 OMITTED = "#D55E00"
@@ -336,16 +337,16 @@ PICTURES: tuple[Callable[[Experiment], Figure], ...] = (
 def main(argv: list[str] | None = None) -> None:
     parser = core.argument_parser("Draw the pictures of the experiment; trains only what is not stored yet.")
     config = core.config_from(parser.parse_args(argv))
-    console = core.Console(config.quiet)
+    console = Console(config.quiet)
     experiment = core.run(config, console)
     with rc_context(STYLE):
         for picture in PICTURES:
             path = experiment.outdir / f"{picture.__name__}.png"
-            with core.atomic_output(path) as temporary:
+            with atomic_output(path) as temporary:
                 picture(experiment).savefig(temporary, dpi=110)
             console.line(f"wrote {path}")
     core.closing_notice(experiment, console)
 
 
 if __name__ == "__main__":
-    core.run_script(main)
+    run_script(main)

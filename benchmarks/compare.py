@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import plain_numpy
 
 import distillation_mnist_omitted_3 as core
+from suite_io import Console, UserError, atomic_output, environment, run_script
 
 CONFIG = core.Config()
 TEACHER_SIZES, STUDENT_SIZES = CONFIG.teacher_training.sizes, CONFIG.student_training.sizes
@@ -170,7 +171,7 @@ CONTESTANTS = {"this project": this_project, "PyTorch": pytorch, "plain NumPy": 
 def serve(name: str, flags: list[str], n_images: int, batch_size: int, pipe: Connection) -> None:
     """A contestant's process: run the epochs that are asked for, answer with seconds."""
     config = core.config_from(core.argument_parser("").parse_args(flags))
-    data = core.load_data(config, core.Console(quiet=True))
+    data = core.load_data(config, Console(quiet=True))
     images, labels = data.train_images[:n_images], data.train_labels[:n_images]
     few = max(20 * batch_size, 1000)
     try:
@@ -280,28 +281,26 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="also write every measurement to this file")
     arguments, flags = parser.parse_known_args(argv)
     if min(arguments.rounds, arguments.images, *arguments.batch_sizes) < 1:
-        raise core.UserError("--rounds, --images and --batch-sizes must be 1 or more")
-    data = core.load_data(
-        core.config_from(core.argument_parser("").parse_args(flags)), core.Console(quiet=True)
-    )
+        raise UserError("--rounds, --images and --batch-sizes must be 1 or more")
+    data = core.load_data(core.config_from(core.argument_parser("").parse_args(flags)), Console(quiet=True))
     labels = data.train_labels[: arguments.images]
     n_transfer = len(core.transfer_set(labels, CONFIG.omitted_class))
-    environment = core.environment(core.Workers().n_threads)
+    made_with = environment(core.Workers().n_threads)
     found = [
         compare(arguments.contestants, flags, arguments.images, batch_size, arguments.rounds)
         for batch_size in arguments.batch_sizes
     ]
     print(
-        f"{data.name}; {environment['cpu']}, {environment['threads']} threads; NumPy {environment['numpy']}, "
-        f"{environment['blas']}; {arguments.rounds} rounds: median (least-most)"
+        f"{data.name}; {made_with['cpu']}, {made_with['threads']} threads; NumPy {made_with['numpy']}, "
+        f"{made_with['blas']}; {arguments.rounds} rounds: median (least-most)"
     )
     for measured in found:
         print()
         print(report(measured, len(labels), n_transfer))
     if arguments.json:
-        with core.atomic_output(arguments.json) as temporary:
+        with atomic_output(arguments.json) as temporary:
             content = {
-                "environment": environment,
+                "environment": made_with,
                 "data": data.name,
                 "n_images": len(labels),
                 "measured": found,
@@ -310,4 +309,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    core.run_script(main)
+    run_script(main)

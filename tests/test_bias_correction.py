@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
+from suite_io import Console
 
 
 def random_logits(seed: int, n: int = 400, shift: float = 0.0) -> np.ndarray:
@@ -118,7 +119,7 @@ def test_the_student_depends_on_the_images_and_the_teacher_alone(small_data, tmp
     labels[seen] = rng.choice([c for c in range(10) if c != 3], seen.sum())
     config = core.Config(n_epochs_student=2, student_hidden=(30,), cache_dir=tmp_path, retrain=True)
     teacher = core.MLP((784, 20, 10), rng)
-    console = core.Console(quiet=True)
+    console = Console(quiet=True)
     found = [
         core.train_student(config, dataclasses.replace(small_data, train_labels=y), teacher, workers, console)
         for y in (small_data.train_labels, labels)

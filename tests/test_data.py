@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
+from suite_io import Console, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = "train-images-idx3-ubyte"
@@ -53,13 +54,13 @@ GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
     ],
 )
 def test_malformed_idx_is_refused(content):
-    with pytest.raises(core.UserError, match=r"^x "):
+    with pytest.raises(UserError, match=r"^x "):
         core.parse_idx(content, "x", 3)
 
 
 @given(st.binary(max_size=60))
 def test_idx_refuses_any_other_bytes(content):
-    with pytest.raises(core.UserError):
+    with pytest.raises(UserError):
         core.parse_idx(content, "x", 3)
 
 
@@ -77,7 +78,7 @@ def test_uncompress_refuses_what_is_no_whole_gzip_file(monkeypatch):
 def test_the_right_file_enters_the_cache_and_is_used_from_there(
     mirror, small_is_mnist, small_files, tmp_path
 ):
-    console = core.Console(quiet=True)
+    console = Console(quiet=True)
     assert core.read_cache(tmp_path, [mirror.url()], console) == small_files
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{n}.gz" for n in small_files)
     assert len(mirror.requests) == 4
@@ -104,22 +105,22 @@ def test_a_bad_mirror_is_named_with_its_reason_and_the_next_one_is_tried(
 ):
     monkeypatch.setattr(core, "CONNECT_SECONDS", 1.0)
     monkeypatch.setattr(core, "STALL_SECONDS", 1.0)
-    _, plain = core.download(FIRST, [mirror.url(behaviour), mirror.url()], core.Console())
+    _, plain = core.download(FIRST, [mirror.url(behaviour), mirror.url()], Console())
     assert plain == small_files[FIRST]
     warning = capsys.readouterr().err
     assert warning.count("\n") == 1
     assert mirror.url(behaviour) in warning
     assert re.search(reason, warning), warning
     with pytest.raises(core.DownloadError):
-        core.download(FIRST, [mirror.url(behaviour)], core.Console())
+        core.download(FIRST, [mirror.url(behaviour)], Console())
     with pytest.raises(core.DownloadError):
-        core.read_cache(tmp_path, [mirror.url(behaviour)], core.Console())
+        core.read_cache(tmp_path, [mirror.url(behaviour)], Console())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unreachable_mirror_is_named(tmp_path, capsys):
     with pytest.raises(core.DownloadError):
-        core.download(FIRST, ["http://127.0.0.1:9/", "nonsense://x/", "no address"], core.Console())
+        core.download(FIRST, ["http://127.0.0.1:9/", "nonsense://x/", "no address"], Console())
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert "refused" in lines[0]
@@ -129,12 +130,12 @@ def test_an_unreachable_mirror_is_named(tmp_path, capsys):
     "damage", [b"", b"<html>503</html>", gzip.compress(b"other"), gzip.compress(b"x" * 999)[:20]]
 )
 def test_a_poisoned_cache_is_fetched_again(damage, mirror, small_is_mnist, small_files, tmp_path, capsys):
-    core.read_cache(tmp_path, [mirror.url()], core.Console())
+    core.read_cache(tmp_path, [mirror.url()], Console())
     (tmp_path / f"{FIRST}.gz").write_bytes(damage)
-    assert core.read_cache(tmp_path, [mirror.url()], core.Console()) == small_files
+    assert core.read_cache(tmp_path, [mirror.url()], Console()) == small_files
     assert "fetching it again" in capsys.readouterr().err
     assert len(mirror.requests) == 5
-    core.read_cache(tmp_path, [], core.Console())  # whole again
+    core.read_cache(tmp_path, [], Console())  # whole again
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
@@ -143,7 +144,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     (tmp_path / "file").write_text("")
     for folder in (Path("/proc/nowhere"), tmp_path / "file" / "cache"):
         if folder.parent.exists() or folder.is_relative_to(tmp_path):
-            assert core.read_cache(folder, [mirror.url()], core.Console()) == small_files
+            assert core.read_cache(folder, [mirror.url()], Console()) == small_files
             assert "going on without a cache" in capsys.readouterr().err
 
 
@@ -156,32 +157,32 @@ def test_two_processes_at_once_leave_one_good_cache(mirror, small_is_mnist, smal
     both = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{n}.gz" for n in small_files)
-    assert core.read_cache(tmp_path, [], core.Console()) == small_files
+    assert core.read_cache(tmp_path, [], Console()) == small_files
 
 
 def test_auto_falls_back_to_rendered_digits_and_mnist_never_does(mirror, small_is_mnist, tmp_path, capsys):
     config = core.Config(mirror=(mirror.url("403"),), cache_dir=tmp_path)
-    data = core.load_data(config, core.Console(quiet=True))
+    data = core.load_data(config, Console(quiet=True))
     assert data.name == "rendered digits"
     assert data.subfolder == "rendered"
     assert "NOT MNIST" in capsys.readouterr().err
-    with pytest.raises(core.UserError, match="no mirror"):
-        core.load_data(dataclasses.replace(config, dataset="mnist"), core.Console())
+    with pytest.raises(UserError, match="no mirror"):
+        core.load_data(dataclasses.replace(config, dataset="mnist"), Console())
 
 
 def test_a_folder_of_other_idx_files_is_not_called_mnist(small_folder, small_files):
-    data = core.load_data(core.Config(data_dir=small_folder), core.Console())
+    data = core.load_data(core.Config(data_dir=small_folder), Console())
     assert data.name == "custom IDX files"
     assert data.subfolder == "custom"
     assert data.sha256 == {n: hashlib.sha256(c).hexdigest() for n, c in small_files.items()}
     assert data.train_images.shape == (600, 28, 28)
     assert data.train_images.dtype == data.train_labels.dtype == np.uint8
-    with pytest.raises(core.UserError, match="others"):
-        core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), core.Console())
+    with pytest.raises(UserError, match="others"):
+        core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), Console())
 
 
 def test_the_right_files_in_a_folder_are_called_mnist(small_folder, small_is_mnist):
-    data = core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), core.Console())
+    data = core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), Console())
     assert (data.name, data.subfolder) == ("MNIST", "")
 
 
@@ -196,7 +197,7 @@ def test_files_that_do_not_belong_together_are_refused(small_files):
         (changed("train-labels-idx1-ubyte", labels + 26), "labels reach 26"),
         ({**small_files, "train-labels-idx1-ubyte": small_files[FIRST]}, "1 dimension"),
     ):
-        with pytest.raises(core.UserError, match=message):
+        with pytest.raises(UserError, match=message):
             core.data_from_idx(contents)
 
 
@@ -205,15 +206,15 @@ def test_a_class_without_images_cannot_be_omitted(small_folder, small_files, tmp
     labels[labels == 3] = 5
     for name, content in {**small_files, "train-labels-idx1-ubyte": idx_bytes(labels)}.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(core.UserError, match="--omitted-class 3"):
-        core.load_data(core.Config(data_dir=tmp_path), core.Console())
+    with pytest.raises(UserError, match="--omitted-class 3"):
+        core.load_data(core.Config(data_dir=tmp_path), Console())
 
 
 def test_held_out_images_are_measured_on_and_never_trained_on(small_folder, small_data):
-    data = core.load_data(core.Config(data_dir=small_folder, hold_out=100), core.Console())
+    data = core.load_data(core.Config(data_dir=small_folder, hold_out=100), Console())
     np.testing.assert_array_equal(data.train_images, small_data.train_images[:500])
     np.testing.assert_array_equal(data.test_images, small_data.train_images[500:])
     np.testing.assert_array_equal(data.test_labels, small_data.train_labels[500:])
     assert data.name != small_data.name
-    with pytest.raises(core.UserError, match="--hold-out"):
-        core.load_data(core.Config(data_dir=small_folder, hold_out=600), core.Console())
+    with pytest.raises(UserError, match="--hold-out"):
+        core.load_data(core.Config(data_dir=small_folder, hold_out=600), Console())

@@ -326,3 +326,24 @@ def test_steps_against_pytorch(workers):
         network.backward(activations, gradient, workers, adam.update)
         weights = [np.column_stack((m.weight.detach(), m.bias.detach())).ravel() for m in modules[:-1:2]]
         np.testing.assert_allclose(network.parameters, np.concatenate(weights), rtol=1e-8, atol=1e-12)
+
+
+def test_a_blas_that_cannot_be_asked_is_left_alone(small_data, monkeypatch):
+    """Accelerate and MKL: one plain loop over the same tiles, the same network up to rounding."""
+    training = core.Config(n_epochs_teacher=1, teacher_hidden=(500, 410), batch_size=50).teacher_training
+    labels, found = small_data.train_labels, []
+    for controls in (core.BLAS_CONTROLS, ()):
+        monkeypatch.setattr(core, "BLAS_CONTROLS", controls)
+        with core.Workers() as pool:
+            network = core.MLP(training.sizes, np.random.default_rng(0))
+            core.train(
+                network,
+                small_data.train_images,
+                np.arange(600),
+                lambda logits, batch, inputs: core.cross_entropy(logits, labels[batch]),
+                training,
+                pool,
+            )
+        found.append(network.parameters)
+    assert pool.n_threads == 1
+    assert np.abs(found[0] - found[1]).mean() < 1e-6

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import distillation_mnist_omitted_3 as core
+from suite_io import Console
 
 ROOT = Path(__file__).resolve().parent.parent
 MAIN, PICTURES, GIF = (
@@ -249,7 +250,7 @@ def test_jitter_and_dropout_and_batches_of_their_own(small_folder, tmp_path):
 
 
 def test_fashion_like_data_goes_into_a_folder_of_its_own(small_folder, tmp_path, monkeypatch):
-    data = core.load_data(core.Config(data_dir=small_folder), core.Console())
+    data = core.load_data(core.Config(data_dir=small_folder), Console())
     assert core.default_outdir(data) == ROOT / "viz" / "custom"
 
 
