@@ -1320,8 +1320,8 @@ def summary(experiment: Experiment) -> str:
     labels = experiment.data.test_labels
     best = best_offset_on_test_set(experiment.student_logits, labels, omitted)
     lines.append(
-        f"chosen on the test set, as in the paper, the offset would be {best['offset']:+.3f}: "
-        f"{best['test_errors']} errors, {best['omitted_errors']}"
+        f"offset chosen on the test set, as in the paper: {best['offset']:+.3f}, "
+        f"{best['test_errors']} errors, {best['omitted_errors']} on {omitted}s"
     )
     seconds = experiment.wall_clock_seconds
     lines.append(
