@@ -107,6 +107,7 @@ def draw_curves(axes: Axes, experiment: Experiment, entries: list[dict], epoch: 
     visualize.percent_axis(axes)
     visualize.epoch_axis(axes, len(entries))
     axes.set_xlim(0.5, end + 0.06 * end)
+    axes.set_xticks([tick for tick in axes.get_xticks() if 1 <= tick <= len(entries)])
 
 
 def draw_frame(
@@ -121,7 +122,7 @@ def draw_frame(
     figure = visualize.new_figure(
         experiment, f"A student that never sees a {omitted_class}, taught by soft targets: {state}", 10, 6.2
     )
-    upper, lower = figure.subfigures(2, 1, height_ratios=(2.1, 1))
+    upper, lower, _ = figure.subfigures(3, 1, height_ratios=(2.1, 1, 0.07))  # the last for the origin
     left, right = upper.subplots(1, 2)
     draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
     draw_curves(right, experiment, entries, epoch, corrected)

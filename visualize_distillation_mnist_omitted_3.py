@@ -34,7 +34,8 @@ STYLE = {
     "axes.edgecolor": INK,
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.9,
     "figure.titlesize": 13,
 }
 N_DARK_KNOWLEDGE = 6  # images in dark_knowledge.png
