@@ -69,8 +69,7 @@ def setting(default: Any, help: str, **flag: Any) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of one experiment. Every field is a flag of the same name; the defaults are the described
-    recipe.
+    """All settings of one experiment, each a flag of the same name; the defaults are the described recipe.
 
     Raises UserError when a value makes no sense.
     """
@@ -284,10 +283,10 @@ class Data:
 
 
 def parse_idx(content: bytes, name: str, n_dimensions: int) -> np.ndarray:
-    """The uint8 array in the bytes of an IDX file: magic 0x0000 08 dimensions, big-endian sizes, then the
-    values.
+    """The uint8 array in the bytes of an IDX file.
 
-    Raises UserError for another magic, another shape, missing or trailing bytes.
+    That is a magic number 0, 0, 8 and the number of dimensions, their sizes as big-endian 32-bit numbers,
+    then the values. Raises UserError for another magic, missing or trailing bytes.
     """
     header = 4 + 4 * n_dimensions
     if len(content) < header or content[:4] != bytes((0, 0, 8, n_dimensions)):
@@ -304,8 +303,9 @@ def parse_idx(content: bytes, name: str, n_dimensions: int) -> np.ndarray:
 
 
 def uncompress(content: bytes) -> bytes:
-    """The content of a gzip file of at most MAX_FILE_BYTES. Raises ValueError when it is none or is cut
-    short.
+    """The content of a gzip file of at most MAX_FILE_BYTES.
+
+    Raises ValueError when it is none, is cut short or unpacks to more.
     """
     unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
@@ -386,8 +386,7 @@ def download(name: str, mirrors: Sequence[str], console: Console) -> tuple[bytes
 
 
 def read_cache(folder: Path, mirrors: Sequence[str], console: Console) -> dict[str, bytes]:
-    """The four MNIST files, uncompressed: from the cache where it holds the right ones, else from the
-    mirrors.
+    """The four MNIST files, uncompressed, from the cache where it holds them, else from the mirrors.
 
     Nothing in the cache is trusted: each file's SHA-256 is checked at every start. Raises DownloadError.
     """
@@ -494,8 +493,9 @@ def load_data(config: Config, console: Console) -> Data:
 
 
 def held_out(data: Data, n: int) -> Data:
-    """The last n training images in place of the test set, for choosing settings without it. Raises
-    UserError.
+    """The last n training images in place of the test set, to choose settings without it.
+
+    Raises UserError when no image is left to train on.
     """
     if n >= len(data.train_labels):
         raise UserError(
@@ -559,8 +559,9 @@ class Workers:
                 self._done.put(error)
 
     def map(self, function: Callable[[Any], None], tiles: Sequence[Any]) -> None:
-        """Call `function` once with each tile, on all threads; return when all are done. Re-raises what it
-        raises.
+        """Call `function` once with each tile, on all threads; return when all are done.
+
+        Raises what `function` raises.
         """
         pending = deque(tiles)
 
@@ -617,9 +618,7 @@ class MLP:
         return self.layers[-1][:, -1]
 
     def new_activations(self, batch_size: int) -> list[np.ndarray]:
-        """Buffers for `forward`: inputs and hidden layers (size + 1, batch) with their row of ones, then the
-        logits.
-        """
+        """Buffers for `forward`: per layer (size + 1, batch) with a row of ones, then the logits."""
         hidden = [np.ones((size + 1, batch_size), self.parameters.dtype) for size in self.sizes[:-1]]
         return [*hidden, np.empty((self.sizes[-1], batch_size), self.parameters.dtype)]
 
@@ -733,9 +732,7 @@ class Adam:
 
 
 def log_softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """log q_i with q_i = exp(z_i / T) / sum_j exp(z_j / T), equation 1; logits (n, classes), same shape and
-    dtype.
-    """
+    """log q_i with q_i = exp(z_i / T) / sum_j exp(z_j / T), equation 1; logits (n, classes)."""
     scaled = (logits - logits.max(axis=1, keepdims=True)) / temperature
     return scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
 
@@ -797,9 +794,7 @@ def fill_inputs(
 
 
 def dropout_mask(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
-    """Float32 array, 0 with probability `share` (to 1 part in 65,536), else 1 / (1 - share): "inverted"
-    dropout.
-    """
+    """Float32 array, 0 with probability `share` (to 1 part in 65,536), else 1 / (1 - share)."""
     drawn = rng.integers(0, 65536, shape, dtype=np.uint16)
     return (drawn >= round(share * 65536)) * np.float32(1 / (1 - share))
 
@@ -905,8 +900,7 @@ def transfer_set(labels: np.ndarray, omitted_class: int) -> np.ndarray:
 
 
 def train_student(config: Config, data: Data, teacher: MLP, workers: Workers, console: Console) -> TrainedRun:
-    """The small network, from the frozen teacher's soft targets alone, on the transfer set (sections 2 and
-    3).
+    """The small network, from the frozen teacher's soft targets alone, on the transfer set (section 3).
 
     No label reaches the loss. The student keeps an output for the omitted class: the teacher's soft targets
     put some mass on it for every image, and that is all that the student ever hears of it.
@@ -957,11 +951,10 @@ class BiasCorrection:
 
 
 def omitted_probability(logits: np.ndarray, omitted_class: int, offset: float = 0.0) -> np.ndarray:
-    """Softmax probability, T = 1, of the omitted class with `offset` added to its logit; logits (n, classes)
-    -> (n,).
+    """Probability (n,) of the omitted class at T = 1, `offset` added to its logit; logits (n, classes).
 
-    With r = log sum of the other classes' exp(z_j), that is 1 / (1 + exp(r - z - offset)): monotone in the
-    offset.
+    With r = log sum of the other classes' exp(z_j), that is 1 / (1 + exp(r - z - offset)), which rises with
+    the offset.
     """
     logits = logits.astype(np.float64)
     others = np.delete(logits, omitted_class, axis=1)
@@ -1011,8 +1004,9 @@ def errors_by_offset(
 
 
 def best_offset_on_test_set(logits: np.ndarray, labels: np.ndarray, omitted_class: int) -> dict[str, Any]:
-    """The offset with the fewest test errors, as the paper chose its 3.5 (section 3). Uses test labels:
-    report only.
+    """The offset with the fewest test errors: how the paper chose its 3.5 (section 3).
+
+    Uses test labels, so it is reported for comparison and never applied.
     """
     margin = np.delete(logits, omitted_class, axis=1).max(axis=1) - logits[:, omitted_class]
     edges = np.sort(margin.astype(np.float64))
@@ -1040,8 +1034,9 @@ def add_offset(logits: np.ndarray, omitted_class: int, offset: float) -> np.ndar
 
 
 def evaluate(logits: np.ndarray, labels: np.ndarray, omitted_class: int) -> dict[str, Any]:
-    """All metrics of logits (n, classes): accuracies in [0, 1], None for a class without images; errors as
-    counts.
+    """All metrics of logits (n, classes): accuracies in [0, 1], errors as counts.
+
+    The accuracy of a class without images is None.
     """
     predicted = logits.argmax(axis=1)
     confusion = np.zeros((N_CLASSES, N_CLASSES), int)  # rows: true class, columns: predicted
@@ -1103,8 +1098,9 @@ def run_key(kind: str, settings: TrainingSettings, extra: dict[str, Any], data: 
 
 
 def load_run(path: Path, network: MLP, n_epochs: int, n_test: int) -> TrainedRun:
-    """The run stored at `path`, its parameters put into `network`. Raises ValueError when the file is
-    damaged.
+    """The run stored at `path`, its parameters put into `network`.
+
+    Raises ValueError when the file is damaged or holds something else.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -1336,9 +1332,7 @@ def summary(experiment: Experiment) -> str:
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the flags of `Config`, which the three scripts share; an extra flag is added to it as
-    usual.
-    """
+    """A parser with the flags of `Config`, which the three scripts share."""
     parser = OneLineParser(usage="%(prog)s [flags]", description=description, allow_abbrev=False)
     for item in fields(Config):
         default = item.default if item.default is not None else None

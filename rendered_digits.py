@@ -78,9 +78,7 @@ SKELETONS = {
 
 
 def spline_matrix(n_control: int, n_points: int) -> np.ndarray:
-    """(n_points, n_control): points of the Catmull-Rom spline through the control points are this matrix
-    times them.
-    """
+    """Matrix (n_points, n_control) from control points to points on their Catmull-Rom spline."""
     matrix = np.zeros((n_points, n_control))
     position = np.linspace(0, n_control - 1, n_points)
     left = np.minimum(position.astype(int), n_control - 2)
@@ -98,8 +96,9 @@ def spline_matrix(n_control: int, n_points: int) -> np.ndarray:
 
 
 def compile_variant(strokes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(control points (c, 2), midpoint matrix (N_SEGMENTS, c), direction matrix (N_SEGMENTS, c)) of a
-    skeleton.
+    """Control points (c, 2) of a skeleton, and two matrices (N_SEGMENTS, c) that multiply them.
+
+    The first gives the midpoints of the segments that the pen follows, the second their directions.
     """
     points = [np.array([pair.split(",") for pair in stroke.split()], float) / 100 for stroke in strokes]
     lengths = np.array([np.linalg.norm(np.diff(p, axis=0), axis=1).sum() for p in points])

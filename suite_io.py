@@ -62,8 +62,7 @@ class Console:
 
 @contextmanager
 def atomic_output(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` at the end, or remove it if anything goes
-    wrong.
+    """Yield a temporary name beside `path`; rename it to `path` at the end, remove it after an error.
 
     Raises UserError when the folder cannot be made or the file not written.
     """
@@ -143,9 +142,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def run_script(main: Callable[[list[str] | None], None]) -> None:
-    """Call a script's `main` and turn what can go wrong into one line and an exit status: 2, or 130 for
-    Ctrl-C.
-    """
+    """Call a script's `main`; turn what can go wrong into one line and a status: 2, or 130 for Ctrl-C."""
     try:
         main(None)
     except UserError as error:

@@ -1,5 +1,4 @@
-"""The experiment's training as one would first write it in NumPy: the oracle of the fast path, and its
-yardstick.
+"""The experiment's training as one would first write it in NumPy: oracle and yardstick of the fast path.
 
 Batch-first arrays, weights and biases apart, fresh temporaries everywhere, a Python loop over images for the
 jitter, the teacher run again for every batch. Nothing here is shared with the core module.

@@ -66,9 +66,7 @@ def test_high_temperature_matches_logits():
 
 
 def test_temperature_squared_keeps_the_size_of_the_gradient():
-    """Between T = 10 and T = 1000 the gradient keeps its size; without the factor it would shrink 10,000
-    times.
-    """
+    """Between T = 10 and T = 1000 the gradient keeps its size; it would shrink 10,000 times without T²."""
     z, v = logits_pair(2)
     sizes = [np.linalg.norm(core.distillation_loss(z, v, t)[1]) for t in (10.0, 100.0, 1000.0)]
     assert max(sizes) / min(sizes) < 1.3

@@ -1,6 +1,4 @@
-"""The network, the optimiser, the jitter: against finite differences, textbook loops, shifting by hand,
-PyTorch.
-"""
+"""The network, the optimiser, the jitter: against differences, textbook loops, PyTorch."""
 
 from __future__ import annotations
 
