@@ -172,8 +172,15 @@ class Config:
 
     @property
     def cache_folder(self) -> Path:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return self.cache_dir or base / "hinton-mnist"
+        """Where downloads and finished trainings are kept. Raises UserError without a home directory."""
+        if self.cache_dir is not None:
+            return self.cache_dir
+        try:
+            return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hinton-mnist"
+        except RuntimeError as error:
+            raise UserError(
+                "there is no home directory to keep a cache in; name a folder with --cache-dir"
+            ) from error
 
     @property
     def teacher_training(self) -> TrainingSettings:
@@ -225,7 +232,14 @@ class TrainingSettings:
 # Presets of the flags. Chosen on the last 10,000 training images held out, never on the test set.
 RECIPES: dict[str, dict[str, Any]] = {
     "described": {},
-    "fast": {},
+    "fast": {
+        "n_epochs_teacher": 5,
+        "n_epochs_student": 6,
+        "batch_size": 256,
+        "learning_rate": 2e-3,
+        "lr_schedule": "linear",
+        "jitter": 1,
+    },
     "best": {},
 }
 
@@ -1100,11 +1114,13 @@ def run_key(kind: str, settings: TrainingSettings, extra: dict[str, Any], data: 
 def load_run(path: Path, network: MLP, n_epochs: int, n_test: int) -> TrainedRun:
     """The run stored at `path`, its parameters put into `network`.
 
-    Raises ValueError when the file is damaged or holds something else.
+    Raises FileNotFoundError, or ValueError when the file is damaged or holds something else.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("parameters", "losses", "seconds", "test_logits")}
+    except FileNotFoundError:
+        raise
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError("damaged") from error
     parameters, test_logits = arrays["parameters"], arrays["test_logits"]
@@ -1131,13 +1147,15 @@ def stored_or_trained(
     """
     network = MLP(settings.sizes, np.random.default_rng(settings.weight_seed))
     path = config.cache_folder / "runs" / f"{kind}-{run_key(kind, settings, extra_key, data)}.npz"
-    if path.exists() and not config.retrain:
+    if not config.retrain:
         try:
             run = load_run(path, network, settings.n_epochs, len(data.test_labels))
             console.line(
                 f"{kind}: stored training of {run.seconds.sum():.0f} s reused (--retrain trains it again)"
             )
             return run
+        except FileNotFoundError:
+            pass
         except ValueError as error:
             console.warn(f"warning: the stored {kind} {path} is {error}; training it again")
 

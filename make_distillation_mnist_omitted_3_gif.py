@@ -132,9 +132,8 @@ def draw_frame(
         ha="left",
         fontsize=12,
     )
-    for axes, image, p in zip(
-        lower.subplots(1, N_DIGITS), data.test_images[digits], probabilities, strict=False
-    ):
+    row = lower.subplots(1, len(digits), squeeze=False)[0]
+    for axes, image, p in zip(row, data.test_images[digits], probabilities, strict=True):
         guess = int(p.argmax())
         right_guess = guess == omitted_class
         visualize.draw_digit(axes, image)

@@ -103,8 +103,8 @@ def test_the_right_file_enters_the_cache_and_is_used_from_there(
 def test_a_bad_mirror_is_named_with_its_reason_and_the_next_one_is_tried(
     behaviour, reason, mirror, small_is_mnist, small_files, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(core, "CONNECT_SECONDS", 2.0)
-    monkeypatch.setattr(core, "STALL_SECONDS", 1.5)
+    monkeypatch.setattr(core, "CONNECT_SECONDS", 1.5)
+    monkeypatch.setattr(core, "STALL_SECONDS", 2.0)
     _, plain = core.download(FIRST, [mirror.url(behaviour), mirror.url()], Console())
     assert plain == small_files[FIRST]
     warning = capsys.readouterr().err
