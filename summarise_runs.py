@@ -62,24 +62,9 @@ ROWS: tuple[tuple[str, str, str, Callable[[list[Results]], str]], ...] = (
     ("offset, chosen without test labels", "", "+2.696", number("bias_correction.offset", 2, sign=True)),
     ("student after it, all", "", "98.07 %", percent(AFTER + "test")),
     ("student after it, 3s", "", "97.82 %", percent(AFTER + "omitted")),
-    (
-        "offset best on the *test set*",
-        "+3.5",
-        "",
-        number(BEST + "offset", 2, sign=True),
-    ),
-    (
-        "errors with it, all",
-        "109",
-        "",
-        number(BEST + "test_errors", 1),
-    ),
-    (
-        "errors with it, 3s",
-        "14",
-        "",
-        number(BEST + "omitted_errors", 1),
-    ),
+    ("offset best on the *test set*", "+3.5", "", number(BEST + "offset", 2, sign=True)),
+    ("errors with it, all", "109", "", number(BEST + "test_errors", 1)),
+    ("errors with it, 3s", "14", "", number(BEST + "omitted_errors", 1)),
     ("seconds, all phases", "", "122", number("wall_clock_seconds.total", 0)),
 )
 

@@ -298,13 +298,7 @@ def test_bad_input_gets_one_line_and_status_2(flags, named, tmp_path):
 
 @pytest.mark.parametrize(
     "flags",
-    [
-        ("--snapshot-every", "0"),
-        ("--fps", "0"),
-        ("--fps", "nan"),
-        ("--out", "."),
-        ("--out", "file/x.gif"),
-    ],
+    [("--snapshot-every", "0"), ("--fps", "0"), ("--fps", "nan"), ("--out", "."), ("--out", "file/x.gif")],
 )
 def test_bad_flags_of_the_animation(flags, tmp_path):
     (tmp_path / "file").write_text("kept")
