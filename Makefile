@@ -20,12 +20,17 @@ test: .venv/dev.stamp
 
 seeds: .venv/run.stamp
 	set -e; for seed in $(SEEDS); do \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed \
-	    --outdir viz/seeds/described/$$seed $(FLAGS); \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --lr-schedule linear \
-	    --outdir viz/seeds/linear/$$seed $(FLAGS); \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/described/$$seed; \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/linear/$$seed \
+	    --lr-schedule linear; \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/fast/$$seed \
+	    --recipe fast; \
 	done
-	$(BIN)/python summarise_runs.py viz/seeds/described viz/seeds/linear
+	set -e; for seed in 0 1 2; do \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/best/$$seed \
+	    --recipe best; \
+	done
+	$(BIN)/python summarise_runs.py viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/best
 
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)

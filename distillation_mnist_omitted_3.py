@@ -240,7 +240,19 @@ RECIPES: dict[str, dict[str, Any]] = {
         "lr_schedule": "linear",
         "jitter": 1,
     },
-    "best": {},
+    "best": {
+        "n_epochs_teacher": 60,
+        "n_epochs_student": 40,
+        "batch_size": 512,
+        "batch_size_student": 128,
+        "learning_rate": 2e-3,
+        "learning_rate_student": 1e-3,
+        "lr_schedule": "linear",
+        "jitter_student": 2,
+        "dropout_input": 0.05,
+        "dropout_hidden": 0.2,
+        "probe_size": 60_000,
+    },
 }
 
 
