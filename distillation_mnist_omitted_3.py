@@ -233,7 +233,7 @@ class TrainingSettings:
 RECIPES: dict[str, dict[str, Any]] = {
     "described": {},
     "fast": {
-        "n_epochs_teacher": 5,
+        "n_epochs_teacher": 4,
         "n_epochs_student": 6,
         "batch_size": 256,
         "learning_rate": 2e-3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import resource
 import signal
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 import distillation_mnist_omitted_3 as core
-from suite_io import Console
+from suite_io import Console, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 MAIN, PICTURES, GIF = (
@@ -408,3 +409,40 @@ def test_a_recipe_sets_flags_and_explicit_flags_win(monkeypatch):
     assert core.config_from(parse([])) == core.Config()
     config = core.config_from(parse(["--recipe", "fast", "--batch-size", "64"]))
     assert (config.batch_size, config.lr_schedule, config.recipe) == (64, "linear", "fast")
+
+
+def test_a_terminal_gets_a_live_progress_line_of_at_most_80_columns(small_folder, tmp_path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, ROOT / MAIN, *map(str, quick(small_folder, "--n-epochs-student", 400))],
+        cwd=tmp_path,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )
+    os.close(theirs)
+    shown = bytearray()
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    process.stderr.close()
+    assert process.wait(60) == 0
+    text = shown.decode()
+    assert re.search(r"\rstudent \d+/400 +\[#* *\] +\d+%", text)
+    assert max(map(len, re.split(r"[\r\n]+", text))) <= 80
+
+
+def test_no_home_directory_is_said_in_one_line(small_folder, tmp_path, monkeypatch):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(UserError, match="--cache-dir"):
+        core.run(core.Config(data_dir=small_folder, outdir=tmp_path))
+    assert core.Config(cache_dir=tmp_path).cache_folder == tmp_path
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert core.Config().cache_folder == Path("/somewhere/hinton-mnist")
