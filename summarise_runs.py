@@ -37,8 +37,8 @@ def percent(path: str) -> Callable[[list[Results]], str]:
     return text
 
 
-def number(path: str, digits: int, unit: str = "", sign: bool = False) -> Callable[[list[Results]], str]:
-    return lambda runs: mean_sd([value(run, path) for run in runs], digits, sign) + unit
+def number(path: str, digits: int, sign: bool = False) -> Callable[[list[Results]], str]:
+    return lambda runs: mean_sd([value(run, path) for run in runs], digits, sign)
 
 
 def value(run: Results, path: str) -> float:

@@ -25,6 +25,15 @@ def flat(plain: plain_numpy.PlainMLP) -> np.ndarray:
     return np.concatenate([np.column_stack((w.T, b)).ravel() for w, b in zip(weights, biases, strict=True)])
 
 
+def train_on_labels(
+    network: core.MLP, data: core.Data, training: core.TrainingSettings, workers: core.Workers
+) -> None:
+    def loss(logits, batch, inputs):
+        return core.cross_entropy(logits, data.train_labels[batch])
+
+    core.train(network, data.train_images, np.arange(len(data.train_labels)), loss, training, workers)
+
+
 def filled(network: core.MLP, x: np.ndarray) -> list[np.ndarray]:
     activations = network.new_activations(len(x))
     activations[0][:-1] = x.T
@@ -150,20 +159,13 @@ def test_training_as_the_plain_version_over_many_steps(small_data, workers):
 
 def test_float32_training_stays_close_to_float64(small_data, workers):
     training = dataclasses.replace(core.Config(batch_size=64, n_epochs_teacher=1).teacher_training, jitter=0)
-    labels, trained = small_data.train_labels, []
+    trained = []
     for dtype in (np.float32, np.float64):
         network = core.MLP(training.sizes, np.random.default_rng(0), np.float64)
         if dtype is np.float32:
             start, network = network, core.MLP(training.sizes, np.random.default_rng(0))
             network.parameters[:] = start.parameters
-        core.train(
-            network,
-            small_data.train_images,
-            np.arange(600),
-            lambda logits, batch, inputs: core.cross_entropy(logits, labels[batch]),
-            training,
-            workers,
-        )
+        train_on_labels(network, small_data, training, workers)
         trained.append(network.parameters)
     assert trained[0].dtype == np.float32
     assert np.abs(trained[0] - trained[1]).mean() < 2e-6
@@ -172,18 +174,11 @@ def test_float32_training_stays_close_to_float64(small_data, workers):
 def test_the_number_of_threads_does_not_change_a_bit(small_data):
     """Tiles are the same whoever works on them."""
     training = core.Config(n_epochs_teacher=2, teacher_hidden=(500, 410), batch_size=50).teacher_training
-    labels, found = small_data.train_labels, []
+    found = []
     for n_threads in (1, 2, 5):
         with core.Workers(n_threads) as pool:
             network = core.MLP(training.sizes, np.random.default_rng(0))
-            core.train(
-                network,
-                small_data.train_images,
-                np.arange(600),
-                lambda logits, batch, inputs: core.cross_entropy(logits, labels[batch]),
-                training,
-                pool,
-            )
+            train_on_labels(network, small_data, training, pool)
         found.append(network.parameters.tobytes())
     assert found[0] == found[1] == found[2]
 
@@ -329,19 +324,12 @@ def test_steps_against_pytorch(workers):
 def test_a_blas_that_cannot_be_asked_is_left_alone(small_data, monkeypatch):
     """Accelerate and MKL: one plain loop over the same tiles, the same network up to rounding."""
     training = core.Config(n_epochs_teacher=1, teacher_hidden=(500, 410), batch_size=50).teacher_training
-    labels, found = small_data.train_labels, []
+    found = []
     for controls in (core.BLAS_CONTROLS, ()):
         monkeypatch.setattr(core, "BLAS_CONTROLS", controls)
         with core.Workers() as pool:
             network = core.MLP(training.sizes, np.random.default_rng(0))
-            core.train(
-                network,
-                small_data.train_images,
-                np.arange(600),
-                lambda logits, batch, inputs: core.cross_entropy(logits, labels[batch]),
-                training,
-                pool,
-            )
+            train_on_labels(network, small_data, training, pool)
         found.append(network.parameters)
     assert pool.n_threads == 1
     assert np.abs(found[0] - found[1]).mean() < 1e-6
