@@ -19,6 +19,7 @@ import argparse
 import ctypes
 import hashlib
 import inspect
+import io
 import json
 import math
 import os
@@ -1196,15 +1197,17 @@ def stored_or_trained(
     if not np.isfinite(network.parameters).all():
         raise UserError(f"the {kind}'s training diverged; try a smaller --learning-rate")
     run = TrainedRun(network, np.array(losses), np.array(seconds), np.stack(test_logits), reused=False)
+    archive = io.BytesIO()  # made in memory: a full disk then fails in one plain write
+    np.savez(
+        archive,
+        parameters=network.parameters,
+        losses=run.losses,
+        seconds=run.seconds,
+        test_logits=run.test_logits,
+    )
     try:
         with atomic_output(path) as temporary:
-            np.savez(
-                temporary,
-                parameters=network.parameters,
-                losses=run.losses,
-                seconds=run.seconds,
-                test_logits=run.test_logits,
-            )
+            temporary.write_bytes(archive.getbuffer())
     except UserError as error:
         console.warn(f"warning: {error} (this training is not stored)")
     return run
