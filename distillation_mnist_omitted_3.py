@@ -405,10 +405,12 @@ def download(name: str, mirrors: Sequence[str], console: Console) -> tuple[bytes
             return bytes(received), check_sum(uncompress(bytes(received)), name)
         # urllib raises OSError, HTTPException, ValueError and others: all of them mean the next mirror
         except Exception as error:
+            reason: object = error
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
-            reason = getattr(error, "reason", None) or error
-            console.warn(f"warning: {url}: {reason or type(error).__name__}")
+            elif isinstance(error, urllib.error.URLError):
+                reason = error.reason
+            console.warn(f"warning: {url}: {str(reason) or type(reason).__name__}")
     raise DownloadError(name)
 
 

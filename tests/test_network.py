@@ -154,7 +154,7 @@ def test_training_as_the_plain_version_over_many_steps(small_data, workers):
         plain.step_hard(images[batch].reshape(len(batch), -1) / 255, labels[batch], training.learning_rate)
     assert len(seen) == 3 * 19
     assert sorted(np.concatenate(seen[:19])) == list(range(600))  # an epoch is every image once
-    np.testing.assert_allclose(network.parameters, flat(plain), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(network.parameters, flat(plain), rtol=1e-9, atol=1e-11)
 
 
 def test_float32_training_stays_close_to_float64(small_data, workers):
