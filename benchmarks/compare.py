@@ -52,24 +52,27 @@ def flop_per_image(sizes: tuple[int, ...]) -> int:
 
 
 def this_project(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Epoch]:
-    workers = core.Workers().__enter__()
+    workers = core.Workers()
     teacher, student = (core.MLP(s, np.random.default_rng(0)) for s in (TEACHER_SIZES, STUDENT_SIZES))
-    teacher_logits = core.predict(teacher, images, workers)
+    with workers:
+        teacher_logits = core.predict(teacher, images, workers)
     transfer = core.transfer_set(labels, CONFIG.omitted_class)
 
     def train(
         network: core.MLP, settings: core.TrainingSettings, indices: np.ndarray, loss: core.Loss
     ) -> None:
         settings = dataclasses.replace(settings, n_epochs=1, batch_size=batch_size)
-        core.train(network, images, indices, loss, settings, workers)
+        with workers:
+            core.train(network, images, indices, loss, settings, workers)
 
     def products_only() -> None:
         """The teacher epoch's forward and backward passes, without batches, loss and optimiser."""
         activations = teacher.new_activations(batch_size)
         gradient = np.zeros((batch_size, core.N_CLASSES), np.float32)
-        for _ in range(len(images) // batch_size):
-            teacher.forward(activations, workers)
-            teacher.backward(activations, gradient, workers, lambda part, tile: None)
+        with workers:
+            for _ in range(len(images) // batch_size):
+                teacher.forward(activations, workers)
+                teacher.backward(activations, gradient, workers, lambda part, tile: None)
 
     return {
         "teacher": lambda: train(
