@@ -1181,13 +1181,15 @@ def stored_or_trained(
     console.row("", "epoch", "loss", *accuracies, "seconds", "left")
 
     def on_epoch(epoch: int, mean_loss: float, epoch_seconds: float) -> None:
+        if not (math.isfinite(mean_loss) and np.isfinite(network.parameters).all()):
+            raise UserError(f"the {kind}'s training diverged; try a smaller --learning-rate")
         evaluation_started = time.perf_counter()
         test_logits.append(predict(network, data.test_images, workers))
         losses.append(mean_loss)
         seconds.append(epoch_seconds + time.perf_counter() - evaluation_started)
         metrics = evaluate(test_logits[-1], data.test_labels, config.omitted_class)
         left = (time.perf_counter() - started) / epoch * (settings.n_epochs - epoch)
-        columns = [f"{epoch}/{settings.n_epochs}", f"{mean_loss:.4f}", percent(metrics["test_accuracy"])]
+        columns = [f"{epoch}/{settings.n_epochs}", f"{mean_loss:.4g}", percent(metrics["test_accuracy"])]
         if kind == "student":
             columns += [percent(metrics["omitted_accuracy"]), percent(metrics["other_accuracy"])]
         console.row(kind, *columns, f"{seconds[-1]:.1f}", clock(left))
@@ -1196,8 +1198,6 @@ def stored_or_trained(
         console.progress(f"{kind} {epoch}/{settings.n_epochs}", share)
 
     train(network, data.train_images, indices, loss, settings, workers, on_epoch, on_step)
-    if not np.isfinite(network.parameters).all():
-        raise UserError(f"the {kind}'s training diverged; try a smaller --learning-rate")
     run = TrainedRun(network, np.array(losses), np.array(seconds), np.stack(test_logits), reused=False)
     archive = io.BytesIO()  # made in memory: a full disk then fails in one plain write
     np.savez(

@@ -12,6 +12,7 @@ import platform
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,6 +144,9 @@ class OneLineParser(argparse.ArgumentParser):
 
 def run_script(main: Callable[[list[str] | None], None]) -> None:
     """Call a script's `main`; turn what can go wrong into one line and a status: 2, or 130 for Ctrl-C."""
+    warnings.simplefilter(
+        "ignore", RuntimeWarning
+    )  # an overflow ends as a training that diverged, in one line
     try:
         main(None)
     except UserError as error:

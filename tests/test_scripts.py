@@ -380,6 +380,16 @@ def test_a_reader_that_goes_away_is_no_traceback(small_folder, tmp_path):
     assert "Exception" not in result.stderr
 
 
+def test_a_training_that_diverges_is_said_in_one_line(small_folder, tmp_path):
+    result = call(MAIN, *quick(small_folder, "--learning-rate", "1e30"), cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        "error: the teacher's training diverged; try a smaller --learning-rate"
+    ]
+    assert not (tmp_path / "out" / "results.json").exists()
+    assert not list(tmp_path.rglob("*.npz"))
+
+
 def test_quiet_prints_the_table_only(small_folder, tmp_path):
     result = call(MAIN, *quick(small_folder, "--quiet"), cwd=tmp_path)
     assert result.returncode == 0
