@@ -229,7 +229,7 @@ def bias_correction(experiment: Experiment) -> Figure:
         axes.set_xlim(offsets[0], offsets[-1])
         percent_axis(axes)
     left.legend(loc="lower right")
-    right.legend(loc="lower right")
+    right.legend(loc="upper left")
     return figure
 
 
