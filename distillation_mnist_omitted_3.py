@@ -623,8 +623,7 @@ class MLP:
 
     `parameters` is one flat vector, float32 unless asked otherwise. `layers[l]` is a view of it, shape
     (fan_out, fan_in + 1): the weights and, as last column, the biases, which a row of ones below the
-    activations multiplies. Activations are batch-last, (features + 1, batch): BLAS multiplies that layout 10
-    to 15 % faster.
+    activations multiplies. Activations are batch-last, (features + 1, batch).
 
     Weights start as in He et al. (2015), normal with variance 2 / fan_in; biases at zero.
     """
