@@ -983,36 +983,35 @@ def train_student(config: Config, data: Data, teacher: MLP, workers: Workers, co
     class: the teacher's soft targets put some mass on it for every image, and that is all that the student
     ever hears of it.
     """
-    settings, temperature, hard_weight = config.student_training, config.temperature, config.hard_weight
+    settings, hard_weight = config.student_training, config.hard_weight
 
     def prepare() -> tuple[np.ndarray, Loss]:
-        if hard_weight == 1:
-            pass  # the teacher is not asked
-        elif settings.jitter:  # the teacher must see the image as it was shifted
+        if settings.jitter:  # the teacher must see the image as it was shifted
             buffers = teacher.new_activations(settings.batch_size)
 
-            def soft(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-                activations = [inputs, *(buffer[:, : len(batch)] for buffer in buffers[1:])]
-                return distillation_loss(logits, teacher.forward(activations, workers), temperature)
+            def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+                return teacher.forward(
+                    [inputs, *(buffer[:, : len(batch)] for buffer in buffers[1:])], workers
+                )
 
         else:
-            teacher_logits = predict(teacher, data.train_images, workers)
+            all_teacher_logits = predict(teacher, data.train_images, workers)
 
-            def soft(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-                return distillation_loss(logits, teacher_logits[batch], temperature)
+            def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+                return all_teacher_logits[batch]
 
-        def hard(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-            return cross_entropy(logits, data.train_labels[batch])
-
-        def both(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-            (a, da), (b, db) = soft(logits, batch, inputs), hard(logits, batch, inputs)
-            return (1 - hard_weight) * a + hard_weight * b, (1 - hard_weight) * da + hard_weight * db
+        def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = distillation_loss(logits, teacher_logits(batch, inputs), config.temperature)
+            if hard_weight > 0:  # section 2: a weighted average of both objectives, the soft one times T^2
+                hard_value, hard_gradient = cross_entropy(logits, data.train_labels[batch])
+                value = (1 - hard_weight) * value + hard_weight * hard_value
+                gradient = (1 - hard_weight) * gradient + hard_weight * hard_gradient
+            return value, gradient
 
         indices = transfer_set(
             data.train_labels, config.omitted_class, config.transfer_fraction, config.seed + 47
         )
-        # section 2: a weighted average of the two objectives, the soft one times T^2
-        return indices, soft if hard_weight == 0 else hard if hard_weight == 1 else both
+        return indices, loss
 
     return stored_or_trained("student", prepare, config, data, workers, console)
 
@@ -1233,10 +1232,11 @@ def history(run: TrainedRun, labels: np.ndarray, omitted_class: Sequence[int]) -
 # ------------------------------------------------------------------------------------------------------------
 
 # A change to any of these changes what a training gives, and so the name under which it is stored.
-TRAINING_CODE = (
-    MLP, Adam, row_tiles, log_softmax, softmax, cross_entropy, distillation_loss, fill_inputs, dropout_mask,
-    limit_norms, learning_rate_at, predict, train, train_teacher, transfer_set, train_student,
+TEACHER_CODE = (
+    MLP, Adam, row_tiles, log_softmax, softmax, cross_entropy, fill_inputs, dropout_mask, limit_norms,
+    learning_rate_at, predict, train, train_teacher,
 )  # fmt: skip
+STUDENT_CODE = (distillation_loss, transfer_set, train_student)
 
 
 @cache
@@ -1252,9 +1252,9 @@ def code_of(item: Any) -> str:
 def run_key(kind: str, config: Config, data: Data) -> str:
     """Hexadecimal digest of everything that determines a training of `kind`, "teacher" or "student"."""
     if kind == "teacher":
-        settings = asdict(config.teacher_training)
+        settings, code = asdict(config.teacher_training), TEACHER_CODE
     else:
-        settings = asdict(config.student_training)
+        settings, code = asdict(config.student_training), TEACHER_CODE + STUDENT_CODE
         for name in ("omitted_class", "hard_weight", "transfer_fraction"):
             settings[name] = getattr(config, name)
         if config.hard_weight < 1:
@@ -1263,7 +1263,7 @@ def run_key(kind: str, config: Config, data: Data) -> str:
         "kind": kind,
         "settings": settings,
         "data": [data.name, data.sha256],
-        "code": [code_of(item) for item in TRAINING_CODE],
+        "code": [code_of(item) for item in code],
         "tile_rows": TILE_ROWS,
         "numpy": np.__version__,
         "blas": blas_name(),

@@ -1,0 +1,359 @@
+"""Many runs of the experiment, on the cores of this machine or on a Dask cluster; nothing is trained twice.
+
+A run is one call of `work` in another process. It is handed the data and the teacher, if that is trained
+already, and gives back what it measured and what it trained: workers need no file of the caller's. The
+caller alone stores, beside the trainings of the other scripts, so that an interrupted batch goes on where it
+stopped. Both kinds of worker are reached through the same interface, `concurrent.futures.Executor`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import distillation_mnist_omitted_3 as core
+import rendered_digits
+import suite_io
+from distillation_mnist_omitted_3 import Config, Data
+from suite_io import Console, UserError, atomic_output, clock
+
+Trained = dict[str, bytes]  # stored trainings by kind, "teacher" and "student"
+Record = dict[str, Any]  # what one run measured: the keys of results.json that RECORDED names
+
+RECORDED = ("teacher", "student", "bias_correction", "data", "environment", "wall_clock_seconds")
+# A change to any of these changes what is measured on a finished training.
+MEASURING_CODE = (
+    core.add_offsets, core.omitted_probabilities, core.match_class_frequency, core.match_class_frequencies,
+    core.correct_bias, core.margins, core.errors_by_offset, core.best_offset_on_test_set, core.evaluate,
+    core.run_on, core.results,
+)  # fmt: skip
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+UPLOADED = (suite_io, rendered_digits, core)  # and this module: what a cluster's workers import, in order
+one_run_per_process = threading.Lock()  # a run sets its process's BLAS threads
+
+
+# ------------------------------------------------------------------------------------------------------------
+# One run, in a worker
+# ------------------------------------------------------------------------------------------------------------
+
+
+def work(
+    config: Config, data: Data, trained: Trained, teacher: Trained, teacher_only: bool
+) -> tuple[Record | None, Trained]:
+    """Run `config`: its record (None for a teacher alone) and the trainings that were new.
+
+    `trained` and `teacher` hold stored trainings, which the run then reuses.
+    """
+    with one_run_per_process, tempfile.TemporaryDirectory() as folder:
+        config = replace(config, cache_dir=Path(folder), retrain=False)
+        given = {**trained, **teacher}
+        for kind, content in given.items():
+            path = core.run_path(kind, config, data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        record, console = None, Console(quiet=True)
+        if teacher_only:
+            with core.Workers() as workers:
+                core.train_teacher(config, data, workers, console)
+        else:
+            found = core.results(core.run_on(data, config, console))
+            record = {key: found[key] for key in RECORDED}
+        paths = {kind: core.run_path(kind, config, data) for kind in ("teacher", "student")}
+        return record, {k: p.read_bytes() for k, p in paths.items() if k not in given and p.exists()}
+
+
+def identity(value: Any) -> Any:
+    return value
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Workers: processes of this machine, or a cluster
+# ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Pool:
+    """An executor, and how to hand it a value that many runs share: `share` gives what stands for it."""
+
+    executor: Executor
+    share: Callable[[Any], Any]
+
+
+@contextmanager
+def local_pool(n_jobs: int) -> Iterator[Pool]:
+    """`n_jobs` processes, each with an equal share of the threads that the BLAS would use here."""
+    n_threads = max(1, core.Workers().n_threads // n_jobs)
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)))  # the new processes inherit them
+    executor = ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), ignore_interrupt)
+    try:
+        yield Pool(executor, identity)
+        executor.shutdown()
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def ignore_interrupt() -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the one that waits for the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def dask_pool(address: str) -> Iterator[Pool]:
+    """The workers of the Dask cluster whose scheduler is at `address`. Raises UserError.
+
+    A shared value is the result of a task, so that Dask moves it from worker to worker and makes it again
+    when the worker that held it is gone.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UserError(
+            "--scheduler needs the package distributed: pip install -r requirements-cluster.txt"
+        ) from error
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UserError(
+            f"--scheduler {address}: no Dask scheduler answers there; start one with: dask scheduler"
+        ) from error
+    with client, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph")  # once per shared value, as intended
+        for path in (*(module.__file__ for module in UPLOADED), __file__):
+            client.upload_file(path)
+        yield Pool(client.get_executor(pure=False), lambda value: client.submit(identity, value, pure=False))
+
+
+# ------------------------------------------------------------------------------------------------------------
+# The store: trainings as the other scripts keep them, and records
+# ------------------------------------------------------------------------------------------------------------
+
+
+def record_path(config: Config, data: Data) -> Path:
+    """Where the record of a run is kept: its name stands for the training and how it is measured."""
+    determines = [core.run_key("student", config, data), core.run_key("teacher", config, data)]
+    determines += [config.probe_size, [core.code_of(item) for item in MEASURING_CODE]]
+    key = hashlib.sha256(json.dumps(determines).encode()).hexdigest()[:20]
+    return config.cache_folder / "runs" / f"record-{key}.json"
+
+
+def load_record(path: Path) -> Record | None:
+    """The record at `path`; None when there is none, or a damaged one."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and set(record) == set(RECORDED) else None
+
+
+def stored(kind: str, config: Config, data: Data) -> Trained:
+    """The stored training of one kind; empty when there is none that can be read."""
+    path = core.run_path(kind, config, data)
+    settings = config.teacher_training if kind == "teacher" else config.student_training
+    network = core.MLP(settings.sizes, np.random.default_rng(0))
+    try:
+        core.load_run(path, network, settings.n_epochs, len(data.test_labels))
+        return {kind: path.read_bytes()}
+    except (OSError, ValueError):
+        return {}
+
+
+def store(path: Path, content: bytes) -> None:
+    with atomic_output(path) as temporary:
+        temporary.write_bytes(content)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# Many runs
+# ------------------------------------------------------------------------------------------------------------
+
+
+def flags_of(config: Config) -> str:
+    """The flags with which distillation_mnist_omitted_3.py would make this run."""
+    words = []
+    plain = Config(recipe=config.recipe, **core.RECIPES[config.recipe])
+    for item in fields(Config):
+        value = getattr(config, item.name)
+        if item.name in ("outdir", "cache_dir", "data_dir", "dataset", "mirror", "quiet", "retrain"):
+            continue
+        if item.name in ("recipe", "seed") or value != getattr(plain, item.name):
+            if item.name == "omitted_class" and len(value) not in range(1, 6):
+                words += ["--keep-class", *(str(c) for c in range(core.N_CLASSES) if c not in value)]
+            else:
+                words += [
+                    core.flag_name(item.name),
+                    *map(str, value if isinstance(value, tuple) else [value]),
+                ]
+    return " ".join(words)
+
+
+def cost(config: Config, data: Data, teacher_only: bool) -> float:
+    """What a training takes, in arbitrary units: per image its weights, and 100,000 for all else."""
+    training = config.teacher_training if teacher_only else config.student_training
+    n_parameters = sum((a + 1) * b for a, b in pairwise(training.sizes))
+    omitted = [] if teacher_only else config.omitted_class
+    n_images = (~np.isin(data.train_labels, omitted)).sum()
+    return float(training.n_epochs * n_images * (n_parameters + 100_000))
+
+
+class Progress:
+    """One line for each run that ends and, on a terminal, a live one: how much is done, the time left."""
+
+    def __init__(self, n_runs: int, total_cost: float, console: Console) -> None:
+        self.n_runs, self.total_cost, self.console = n_runs, total_cost, console
+        self.n_done, self.n_failed, self.done_cost = 0, 0, 0.0
+        self.started = time.monotonic()
+
+    def left(self) -> str:
+        if not self.done_cost:
+            return ""
+        elapsed = time.monotonic() - self.started
+        return f", {clock(elapsed * (self.total_cost / self.done_cost - 1))} left"
+
+    def ended(self, text: str, run_cost: float, failed: bool = False) -> None:
+        self.n_done, self.n_failed = self.n_done + 1, self.n_failed + failed
+        self.done_cost += run_cost
+        line = f"{self.n_done}/{self.n_runs}{self.left()}: {text}"
+        if failed:
+            self.console.warn(line)
+        else:
+            self.console.line(line)
+        self.live()
+
+    def live(self) -> None:
+        failed = f", {self.n_failed} failed" if self.n_failed else ""
+        label = f"{self.n_done}/{self.n_runs}{self.left()}{failed}"
+        self.console.progress(label, self.done_cost / self.total_cost if self.total_cost else 1.0)
+
+
+def run_many(
+    configs: Sequence[Config],
+    data: Data,
+    open_pool: Callable[[], Any],
+    console: Console,
+    name: Callable[[Config], str] = flags_of,
+) -> tuple[dict[Config, Record], dict[Config, str]]:
+    """The record of every config whose run succeeds, and the reason of every other one's failure.
+
+    First the teachers that are missing, each once, and every student as soon as its teacher is there. What is
+    trained is stored at once. A failed run fails alone. `open_pool()` is a context manager of a Pool; when
+    its processes die (memory), the runs that were not finished get a second one.
+    """
+    records: dict[Config, Record] = {}
+    reasons: dict[Config, str] = {}
+    teacher_keys = {config: core.run_key("teacher", config, data) for config in configs}
+    for config in configs:
+        if (record := load_record(record_path(config, data))) is not None:
+            records[config] = record
+    if len(records) == len(configs):
+        return records, reasons
+
+    missing = [config for config in configs if config not in records]
+    first_of = {teacher_keys[config]: config for config in reversed(missing)}  # one config per teacher
+    teachers = {key: stored("teacher", config, data) for key, config in first_of.items()}
+    untrained = [first_of[key] for key in teachers if not teachers[key]]
+    total_cost = sum(cost(c, data, False) for c in missing) + sum(cost(c, data, True) for c in untrained)
+    progress = Progress(len(missing) + len(untrained), total_cost, console)
+    progress.live()
+
+    def waiting(config: Config) -> bool:
+        return config not in records and config not in reasons
+
+    def students_of(key: str) -> list[Config]:
+        return [config for config in missing if teacher_keys[config] == key and waiting(config)]
+
+    def use(pool: Pool) -> None:
+        """Run what is missing. Raises BrokenExecutor when a process of the pool dies."""
+        shared_data = pool.share(data)
+        shared_teachers: dict[str, Any] = {}
+        running: dict[Future, tuple[Config, bool]] = {}
+
+        def submit(config: Config, teacher_only: bool) -> None:
+            key, trained, teacher = teacher_keys[config], {}, {}
+            if not teacher_only:
+                trained = stored("student", config, data)
+                if key not in shared_teachers:
+                    shared_teachers[key] = pool.share(teachers[key])
+                teacher = shared_teachers[key]
+            future = pool.executor.submit(work, config, shared_data, trained, teacher, teacher_only)
+            running[future] = config, teacher_only
+
+        def finished(config: Config, teacher_only: bool, record: Record | None, trained: Trained) -> None:
+            for kind, content in trained.items():
+                store(core.run_path(kind, config, data), content)
+            if record is None:
+                key = teacher_keys[config]
+                teachers[key] = trained
+                for student in students_of(key):
+                    submit(student, False)
+                text = f"teacher of seed {config.seed}"
+            else:
+                store(record_path(config, data), json.dumps(record).encode())
+                records[config] = record
+                errors = record["student"]["after_correction"]["test_errors"]
+                text = f"{name(config)}: {errors} errors, {record['wall_clock_seconds']['student']:.0f} s"
+            progress.ended(text, cost(config, data, teacher_only))
+
+        def failed(config: Config, teacher_only: bool, error: Exception) -> None:
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            for affected in students_of(teacher_keys[config]) if teacher_only else [config]:
+                reasons[affected] = reason
+            what = "teacher of " if teacher_only else ""
+            progress.ended(f"failed: {what}{flags_of(config)}: {reason}", 0.0, failed=True)
+
+        for key, config in first_of.items():
+            if not teachers[key] and students_of(key):
+                submit(config, True)
+        for config in filter(waiting, missing):
+            if teachers[teacher_keys[config]]:
+                submit(config, False)
+        while running:
+            done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+            for future in done:
+                config, teacher_only = running.pop(future)
+                try:
+                    record, trained = future.result()
+                except BrokenExecutor:
+                    raise
+                except Exception as error:
+                    failed(config, teacher_only, error)
+                else:
+                    finished(config, teacher_only, record, trained)
+            progress.live()
+
+    n_done = -1
+    while progress.n_done > n_done and any(map(waiting, missing)):
+        n_done = progress.n_done
+        try:
+            with open_pool() as pool:
+                use(pool)
+        except BrokenExecutor:
+            console.warn("warning: a worker process died (out of memory?); what is stored is not lost")
+    for config in filter(waiting, missing):
+        reasons[config] = "its worker process died (out of memory?); try fewer --jobs"
+    return records, reasons
