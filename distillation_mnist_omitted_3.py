@@ -1100,7 +1100,8 @@ def match_class_frequencies(
             return offsets
         if np.abs(offsets).max() > MAX_OFFSET:
             return None
-        step = -np.linalg.solve(np.diag(p.mean(axis=0)) - p.T @ p / len(p), gradient)
+        hessian = np.diag(p.mean(axis=0) + 1e-12) - p.T @ p / len(p)  # 1e-12: a p may underflow to zero
+        step = -np.linalg.solve(hessian, gradient)
         step *= min(1.0, 5.0 / np.abs(step).max())
         here, rounding = objective(offsets), 1e-13
         while objective(offsets + step) > here + 1e-4 * float(gradient @ step) + rounding:

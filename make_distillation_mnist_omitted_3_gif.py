@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +34,18 @@ N_COLOURS = 128
 
 
 def chosen_digits(experiment: Experiment) -> np.ndarray:
-    """Indices of N_DIGITS test images of the omitted class, hardest for the student first.
+    """Indices of N_DIGITS test images of the omitted classes, hardest for the student first.
 
     Half of them are those that only the correction repairs, where there are that many: they show what it
     does.
     """
-    omitted_class = experiment.config.omitted_class
-    mine = np.flatnonzero(experiment.data.test_labels == omitted_class)
+    mine = np.flatnonzero(np.isin(experiment.data.test_labels, experiment.config.omitted_class))
+    labels = experiment.data.test_labels[mine]
     before = core.softmax(experiment.student_logits[mine])
     after = experiment.corrected_logits[mine].argmax(axis=1)
-    repaired = (before.argmax(axis=1) != omitted_class) & (after == omitted_class)
-    ordered = before[:, omitted_class].argsort()
+    repaired = (before.argmax(axis=1) != labels) & (after == labels)
+    own = before[np.arange(len(mine)), labels]  # probability of the image's own class
+    ordered = own.argsort()
 
     def spread(candidates: np.ndarray, n: int) -> np.ndarray:
         return candidates[np.linspace(0, len(candidates) - 1, min(n, len(candidates))).round().astype(int)]
@@ -51,25 +53,27 @@ def chosen_digits(experiment: Experiment) -> np.ndarray:
     first = spread(ordered[repaired[ordered]], N_DIGITS // 2)
     rest = spread(ordered[~repaired[ordered]], N_DIGITS - len(first))
     both = np.concatenate((first, rest))
-    return mine[both[before[both, omitted_class].argsort()]]
+    return mine[both[own[both].argsort()]]
 
 
-def draw_bars(axes: Axes, metrics: dict, omitted_class: int, colour: str) -> None:
+def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: str) -> None:
     values = [0.0 if v is None else v for v in metrics["per_class_accuracy"]]
     bars = axes.bar(range(core.N_CLASSES), values, color=colour, width=0.75)
-    bars[omitted_class].set_color(OMITTED)
     visualize.mark_omitted(axes, omitted_class)
-    axes.annotate(
-        f"{100 * values[omitted_class]:.1f} %",
-        (omitted_class, values[omitted_class]),
-        xytext=(0, 4),
-        textcoords="offset points",
-        ha="center",
-        color=OMITTED,
-        fontweight="bold",
-        fontsize=10,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
-    )
+    few = len(omitted_class) <= 3
+    for c in omitted_class:
+        bars[c].set_color(OMITTED)
+        axes.annotate(
+            f"{100 * values[c]:.1f} %" if few else f"{100 * values[c]:.0f}",
+            (c, values[c]),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="center",
+            color=OMITTED,
+            fontweight="bold",
+            fontsize=10 if few else 8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
+        )
     axes.set_ylim(0, 1.1)
     axes.set_title("student's test accuracy per class")
     visualize.percent_axis(axes)
@@ -82,7 +86,7 @@ def draw_curves(axes: Axes, experiment: Experiment, entries: list[dict], epoch: 
     end = len(entries) + max(1.0, 0.08 * len(entries))
     for key, label, colour in (
         ("test_accuracy", "all classes", BEFORE),
-        ("omitted_accuracy", f"{omitted_class}s, never seen", OMITTED),
+        ("omitted_accuracy", f"{visualize.instances(omitted_class)}, never seen", OMITTED),
     ):
         values = [entry[key] for entry in entries[:epoch]]
         axes.plot(range(1, epoch + 1), values, color=colour, marker="o", markersize=3.5, label=label)
@@ -90,8 +94,9 @@ def draw_curves(axes: Axes, experiment: Experiment, entries: list[dict], epoch: 
             axes.plot([epoch, end], [values[-1], after[key]], color=colour, linestyle=":")
             axes.plot(end, after[key], marker="*", markersize=13, color=colour, linestyle="none")
     if corrected:
+        offsets = experiment.correction.offsets
         axes.annotate(
-            f"bias {experiment.correction.offset:+.2f}",
+            f"bias {offsets[0]:+.2f}" if len(offsets) == 1 else "biases corrected",
             (end, after["omitted_accuracy"]),
             xytext=(0, -18),
             textcoords="offset points",
@@ -120,25 +125,29 @@ def draw_frame(
     probabilities = core.softmax(logits[digits])
     state = "bias corrected" if corrected else f"epoch {epoch} of {len(entries)}"
     figure = visualize.new_figure(
-        experiment, f"A student that never sees a {omitted_class}, taught by soft targets: {state}", 10, 6.2
+        experiment,
+        f"A student that never sees {visualize.never_seen(omitted_class)}, taught by soft targets: {state}",
+        10,
+        6.2,
     )
     upper, lower, _ = figure.subfigures(3, 1, height_ratios=(2.1, 1, 0.07))  # the last for the origin
     left, right = upper.subplots(1, 2)
     draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
     draw_curves(right, experiment, entries, epoch, corrected)
     lower.suptitle(
-        f"{len(digits)} of the test set's {omitted_class}s: the student's guess and its p({omitted_class})",
+        f"{len(digits)} of the test set's {visualize.instances(omitted_class)}: the student's guess, "
+        "and its p of the right answer",
         x=0.01,
         ha="left",
         fontsize=12,
     )
     row = lower.subplots(1, len(digits), squeeze=False)[0]
-    for axes, image, p in zip(row, data.test_images[digits], probabilities, strict=True):
-        guess = int(p.argmax())
-        right_guess = guess == omitted_class
+    for axes, index, p in zip(row, digits, probabilities, strict=True):
+        image, label, guess = data.test_images[index], data.test_labels[index], int(p.argmax())
+        right_guess = guess == label
         visualize.draw_digit(axes, image)
         axes.set_xlabel(
-            f"{'✓' if right_guess else '✗'} {guess}\np = {p[omitted_class]:.2f}",
+            f"{'✓' if right_guess else '✗'} {guess}\np({label}) = {p[label]:.2f}",
             color=AFTER if right_guess else OMITTED,
             fontweight="bold" if right_guess else "normal",
         )
@@ -188,6 +197,7 @@ def main(argv: list[str] | None = None) -> None:
     if not (math.isfinite(arguments.fps) and 0 < arguments.fps <= 50):
         raise UserError(f"--fps must be above 0 and at most 50, not {arguments.fps}")
     config = core.config_from(arguments)
+    visualize.check_something_omitted(config)
     if arguments.out:
         if arguments.out.is_dir():
             raise UserError(f"--out {arguments.out} is a folder; name a file in it")

@@ -43,7 +43,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Study:
-    """A question and the settings that answer it: a `preset`, which flags override, and a grid, which wins."""
+    """A question and what answers it: a `preset`, which flags override, and a grid, which wins."""
 
     name: str
     question: str
@@ -187,7 +187,7 @@ def spread(runs: Sequence[Run], path: str) -> tuple[float, float]:
 def mean_sd(runs: Sequence[Run], path: str, scale: float = 1.0, digits: int = 1) -> str:
     mean, sd = (scale * x for x in spread(runs, path))
     if math.isnan(mean):
-        return "–"
+        return "-"
     return f"{mean:.{digits}f}" if math.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
@@ -265,7 +265,7 @@ def flat_above_8(runs: Sequence[Run], units: int) -> list[str]:
 
 
 def best_in_the_middle(runs: Sequence[Run]) -> list[str]:
-    """Claim 5: with 30 units, T from 2.5 to 4 beats lower and higher ones, by more than two standard errors."""
+    """Claim 5: with 30 units, T from 2.5 to 4 beats lower and higher, by over two standard errors."""
     groups = {
         "below": [r for r in runs if r.config.temperature < 2.5],
         "middle": [r for r in runs if 2.5 <= r.config.temperature <= 4],
@@ -335,7 +335,7 @@ def study_table(study: Study, runs: Sequence[Run]) -> str:
             rows.append(
                 [row_name(settings)]
                 + [
-                    mean_sd(mine, path, 100, 2) if omitted or "omitted" not in path else "–"
+                    mean_sd(mine, path, 100, 2) if omitted or "omitted" not in path else "-"
                     for _, path in METRIC_COLUMNS
                 ]
             )
@@ -402,14 +402,15 @@ def draw_paper(study: Study, runs: Sequence[Run]) -> Figure:
         mine = where(runs, **claim.settings)
         mean, sd = spread(mine, claim.path)
         axes.plot([claim.paper, mean], [row, row], color="#DDDDDD", linewidth=3, zorder=1)
-        axes.plot(
-            claim.paper, row, "D", markersize=9, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=1.6,
-            label="the paper" if row == 0 else None,
-        )  # fmt: skip
-        axes.errorbar(
-            mean, row, xerr=np.nan_to_num(sd), fmt="o", color=AFTER, markersize=8, capsize=4,
-            label="ours" if row == 0 else None,
-        )  # fmt: skip
+        diamond = {
+            "markersize": 9,
+            "markerfacecolor": "white",
+            "markeredgecolor": INK,
+            "markeredgewidth": 1.6,
+        }
+        axes.plot(claim.paper, row, "D", label="the paper" if row == 0 else None, **diamond)
+        dot = {"fmt": "o", "color": AFTER, "markersize": 8, "capsize": 4}
+        axes.errorbar(mean, row, xerr=np.nan_to_num(sd), label="ours" if row == 0 else None, **dot)
         axes.annotate(
             f"{claim.paper:g} → {mean:.0f}",
             (max(claim.paper, mean), row),
@@ -466,9 +467,8 @@ def draw_omitted_class(study: Study, runs: Sequence[Run]) -> Figure:
         statistics.mean(run.record["teacher"]["per_class_accuracy"][c] for run in group)
         for c, group in enumerate(groups)
     ]
-    axes.plot(
-        EVERY_CLASS, teacher, "_", color=TEACHER, markersize=26, markeredgewidth=3, label="teacher, on that class"
-    )  # fmt: skip
+    dash = {"color": TEACHER, "markersize": 26, "markeredgewidth": 3}
+    axes.plot(EVERY_CLASS, teacher, "_", label="teacher, on that class", **dash)
     for path, label, style, shift in (
         ("before.omitted_accuracy", "student that never saw it", UNSEEN_BEFORE, -0.12),
         ("after.omitted_accuracy", "the same, bias corrected", UNSEEN_AFTER, 0.12),

@@ -44,7 +44,7 @@ def number(path: str, digits: int, sign: bool = False) -> Callable[[list[Results
 def value(run: Results, path: str) -> float:
     found: Any = run
     for key in path.split("."):
-        found = found[key]
+        found = found[int(key)] if isinstance(found, list) else found[key]
     return found
 
 
@@ -59,7 +59,7 @@ ROWS: tuple[tuple[str, str, str, Callable[[list[Results]], str]], ...] = (
     ("teacher, 3s", "", "97.43 %", percent("teacher.omitted")),
     ("student before the correction, all", "97.94 % (206)", "97.83 %", percent(BEFORE + "test")),
     ("student before the correction, 3s", "86.83 % (133)", "91.88 %", percent(BEFORE + "omitted")),
-    ("offset, chosen without test labels", "", "+2.696", number("bias_correction.offset", 2, sign=True)),
+    ("offset, chosen without test labels", "", "+2.696", number("bias_correction.offsets.0", 2, sign=True)),
     ("student after it, all", "", "98.07 %", percent(AFTER + "test")),
     ("student after it, 3s", "", "97.82 %", percent(AFTER + "omitted")),
     ("offset best on the *test set*", "+3.5", "", number(BEST + "offset", 2, sign=True)),
@@ -118,7 +118,7 @@ def seeds_table(groups: dict[str, list[Results]]) -> str:
                     f"{run['teacher']['test_errors']}",
                     f"{before['test_errors']}",
                     f"{before['omitted_errors']}",
-                    f"{correction['offset']:+.2f}",
+                    f"{correction['offsets'][0]:+.2f}",
                     f"{after['test_errors']}",
                     f"{after['omitted_errors']}",
                     f"{best['test_errors']}",

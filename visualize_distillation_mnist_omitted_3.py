@@ -8,7 +8,7 @@ Takes the flags of distillation_mnist_omitted_3.py and trains only what is not s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 import distillation_mnist_omitted_3 as core
-from distillation_mnist_omitted_3 import Experiment
-from suite_io import Console, atomic_output, run_script
+from distillation_mnist_omitted_3 import Config, Experiment, class_name
+from suite_io import Console, UserError, atomic_output, run_script
 
 # Okabe & Ito's palette, told apart with every kind of colour vision.
 OMITTED = "#D55E00"
@@ -40,6 +40,22 @@ STYLE = {
 }
 N_DARK_KNOWLEDGE = 6  # images in dark_knowledge.png
 N_EXAMPLES = 8  # images per row of omitted_examples.png
+
+
+def never_seen(omitted_class: Sequence[int]) -> str:
+    """What the student never sees: "a 3", "classes 3, 5"."""
+    return f"a {omitted_class[0]}" if len(omitted_class) == 1 else class_name(omitted_class)
+
+
+def instances(omitted_class: Sequence[int]) -> str:
+    """ "3s", "3s and 5s" or, where that gets long, "unseen classes"."""
+    return " and ".join(f"{c}s" for c in omitted_class) if len(omitted_class) <= 2 else "unseen classes"
+
+
+def check_something_omitted(config: Config) -> None:
+    """Raises UserError when no class is omitted."""
+    if not config.omitted_class:
+        raise UserError("these pictures show what the student never saw; leave at least one class out")
 
 
 def new_figure(experiment: Experiment, title: str, width: float, height: float) -> Figure:
@@ -106,16 +122,16 @@ def student_curves(experiment: Experiment) -> Figure:
     omitted_class = experiment.config.omitted_class
     entries = core.history(experiment.student, experiment.data.test_labels, omitted_class)
     after = experiment.metrics()["after_correction"]
-    figure = new_figure(
-        experiment, f"The student never sees a {omitted_class}, and learns to recognise it", 11, 4.6
-    )
+    it = "it" if len(omitted_class) == 1 else "them"
+    title = f"The student never sees {never_seen(omitted_class)}, and learns to recognise {it}"
+    figure = new_figure(experiment, title, 11, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     draw_loss(left, experiment.student.losses, INK, "T² KL(teacher ‖ student), log scale")
     epochs = range(1, len(entries) + 1)
     curves = (
-        ("other_accuracy", "the nine classes it sees", OTHERS, "s"),
+        ("other_accuracy", "the classes it sees", OTHERS, "s"),
         ("test_accuracy", "all classes", BEFORE, "o"),
-        ("omitted_accuracy", f"class {omitted_class}, never seen", OMITTED, "D"),
+        ("omitted_accuracy", f"{class_name(omitted_class)}, never seen", OMITTED, "D"),
     )
     end = len(entries) + max(1.0, 0.08 * len(entries))  # the corrected student stands after the last epoch
     for key, label, colour, marker in curves:
@@ -134,7 +150,7 @@ def student_curves(experiment: Experiment) -> Figure:
     right.get_xticklabels()[-1].set_color(AFTER)
     before = experiment.metrics()["before_correction"]["omitted_accuracy"]
     right.annotate(
-        f"{omitted_class}s: {100 * before:.1f} % → {100 * after['omitted_accuracy']:.1f} %",
+        f"{instances(omitted_class)}: {100 * before:.1f} % → {100 * after['omitted_accuracy']:.1f} %",
         (end, min(before, after["omitted_accuracy"])),
         xytext=(0, -16),
         textcoords="offset points",
@@ -148,12 +164,18 @@ def student_curves(experiment: Experiment) -> Figure:
 def per_class_accuracy(experiment: Experiment) -> Figure:
     """Accuracy per class of the teacher and of the student before and after the correction."""
     omitted_class, metrics = experiment.config.omitted_class, experiment.metrics()
-    figure = new_figure(experiment, "Accuracy per class: one scalar repairs the class never seen", 11, 4.8)
+    one = len(omitted_class) == 1
+    repaired = "one scalar repairs the class" if one else "one scalar each repairs the classes"
+    figure = new_figure(experiment, f"Accuracy per class: {repaired} never seen", 11, 4.8)
     axes = figure.subplots()
     bars = (
         ("teacher", "teacher", TEACHER),
         ("before_correction", "student before the correction", BEFORE),
-        ("after_correction", f"student after it, bias {experiment.correction.offset:+.2f}", AFTER),
+        (
+            "after_correction",
+            f"student after it, bias {experiment.correction.offsets[0]:+.2f}" if one else "student after it",
+            AFTER,
+        ),
     )
     lowest = 1.0
     for index, (key, label, colour) in enumerate(bars):
@@ -161,14 +183,15 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
         lowest = min(lowest, np.nanmin(values))
         positions = np.arange(core.N_CLASSES) + (index - 1) * 0.27
         axes.bar(positions, values, width=0.25, color=colour, label=label)
-        axes.annotate(
-            f"{100 * values[omitted_class]:.1f}",
-            (positions[omitted_class], values[omitted_class]),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-        )
+        for c in omitted_class:
+            axes.annotate(
+                f"{100 * values[c]:.1f}",
+                (positions[c], values[c]),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9 if one else 7,
+            )
     floor = max(0.0, np.floor(lowest * 20) / 20 - 0.05)
     axes.set_ylim(floor, 1.0 + 0.04 * (1 - floor))
     mark_omitted(axes, omitted_class)
@@ -178,55 +201,77 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
     return figure
 
 
-def mark_omitted(axes: Axes, omitted_class: int) -> None:
-    """Ten classes along the x axis, the omitted one shaded and named."""
+def mark_omitted(axes: Axes, omitted_class: Sequence[int]) -> None:
+    """Ten classes along the x axis, the omitted ones shaded and named."""
+    note = "never seen" if len(omitted_class) == 1 else "never\nseen"
     axes.set_xticks(range(core.N_CLASSES))
-    axes.set_xticklabels(
-        [f"{c}\nnever seen" if c == omitted_class else str(c) for c in range(core.N_CLASSES)]
-    )
-    label = axes.get_xticklabels()[omitted_class]
-    label.set_color(OMITTED)
-    label.set_fontweight("bold")
-    axes.axvspan(omitted_class - 0.5, omitted_class + 0.5, color=OMITTED, alpha=0.12, linewidth=0, zorder=0)
+    axes.set_xticklabels([f"{c}\n{note}" if c in omitted_class else str(c) for c in range(core.N_CLASSES)])
+    for c in omitted_class:
+        label = axes.get_xticklabels()[c]
+        label.set_color(OMITTED)
+        label.set_fontweight("bold")
+        axes.axvspan(c - 0.5, c + 0.5, color=OMITTED, alpha=0.12, linewidth=0, zorder=0)
 
 
 def bias_correction(experiment: Experiment) -> Figure:
-    """Accuracy, and mean probability of the omitted class, against the offset."""
-    config, correction, labels = experiment.config, experiment.correction, experiment.data.test_labels
-    omitted_class, offset = config.omitted_class, correction.offset
-    offsets = np.linspace(min(-2.0, offset - 2), max(6.0, 2 * offset), 401)
-    errors, omitted_errors = core.errors_by_offset(experiment.student_logits, labels, omitted_class, offsets)
-    n_omitted = (labels == omitted_class).sum()
-    probability = [
-        core.omitted_probability(experiment.probe_logits, omitted_class, b).mean() for b in offsets
-    ]
+    """Accuracy, and mean probability of the omitted classes, against the offset.
 
-    figure = new_figure(experiment, f"Adding one scalar to the bias of class {omitted_class}", 11, 4.6)
+    With several omitted classes: against the share of the chosen offsets that is added.
+    """
+    config, correction, labels = experiment.config, experiment.correction, experiment.data.test_labels
+    omitted_class, chosen = config.omitted_class, np.array(correction.offsets)
+    one = len(omitted_class) == 1
+    if one:
+        at_chosen = chosen[0]
+        xs = np.linspace(min(-2.0, at_chosen - 2), max(6.0, 2 * at_chosen), 201)
+        offsets = xs[:, None]
+        title = f"Adding one scalar to the bias of {class_name(omitted_class)}"
+        x_label = f"offset added to the output bias of {class_name(omitted_class)}"
+    else:
+        at_chosen, xs = 1.0, np.linspace(-0.5, 2, 101)
+        offsets = xs[:, None] * chosen
+        title = f"Adding one scalar to the bias of each of {class_name(omitted_class)}"
+        x_label = "share of the chosen offsets that is added to the output biases"
+    metrics = [
+        core.evaluate(core.add_offsets(experiment.student_logits, omitted_class, b), labels, omitted_class)
+        for b in offsets
+    ]
+    probabilities = np.array(
+        [core.omitted_probabilities(experiment.probe_logits, omitted_class, b).mean(axis=0) for b in offsets]
+    )
+
+    figure = new_figure(experiment, title, 11, 4.6)
     left, right = figure.subplots(1, 2)
-    left.plot(offsets, 1 - errors / len(labels), color=BEFORE, linewidth=2, label="all classes")
-    left.plot(
-        offsets,
-        1 - omitted_errors / n_omitted,
-        color=OMITTED,
-        linewidth=2,
-        label=f"class {omitted_class}, never seen",
-    )
-    left.set_ylim(max(0.0, 1 - 1.15 * max((omitted_errors / n_omitted).max(), 0.02)), 1.003)
+    for key, colour, label in (
+        ("test_accuracy", BEFORE, "all classes"),
+        ("omitted_accuracy", OMITTED, f"{class_name(omitted_class)}, never seen"),
+    ):
+        left.plot(xs, [m[key] for m in metrics], color=colour, linewidth=2, label=label)
+    lowest = min(m["omitted_accuracy"] for m in metrics)
+    left.set_ylim(max(0.0, 1 - 1.15 * max(1 - lowest, 0.02)), 1.003)
     left.set_title("test accuracy (not used for the choice)")
-    right.plot(offsets, probability, color=OMITTED, linewidth=2)
-    right.axhline(
-        correction.target_frequency,
-        color=INK,
-        linestyle="--",
-        linewidth=1,
-        label=f"target, its frequency in training: {100 * correction.target_frequency:.2f} %",
-    )
-    right.set_title(f"mean probability of class {omitted_class} on {correction.probe_size:,} training images")
+    targets = np.array(correction.target_frequencies)
+    if one:
+        right.plot(xs, probabilities[:, 0], color=OMITTED, linewidth=2)
+        label = f"target, its frequency in training: {100 * targets[0]:.2f} %"
+        right.axhline(targets[0], color=INK, linestyle="--", linewidth=1, label=label)
+        right.set_title(
+            f"mean probability of {class_name(omitted_class)} on {correction.probe_size:,} training images"
+        )
+    else:
+        for c, curve in zip(omitted_class, (probabilities / targets).T, strict=True):
+            right.plot(xs, curve, color=OMITTED, linewidth=1.5)
+            right.annotate(
+                f"{c}", (xs[-1], curve[-1]), xytext=(3, 0), textcoords="offset points", color=OMITTED
+            )
+        right.axhline(1, color=INK, linestyle="--", linewidth=1, label="target, the class's frequency")
+        right.set_title(f"mean probability / frequency, {correction.probe_size:,} training images")
     for axes in (left, right):
         axes.axvline(0, color=TEACHER, linestyle=":", linewidth=1.2)
-        axes.axvline(offset, color=AFTER, linewidth=1.6, label=f"chosen: {offset:+.3f}")
-        axes.set_xlabel(f"offset added to the output bias of class {omitted_class}")
-        axes.set_xlim(offsets[0], offsets[-1])
+        chosen_label = f"chosen: {at_chosen:+.3f}" if one else "chosen: each its own"
+        axes.axvline(at_chosen, color=AFTER, linewidth=1.6, label=chosen_label)
+        axes.set_xlabel(x_label)
+        axes.set_xlim(xs[0], xs[-1])
         percent_axis(axes)
     left.legend(loc="lower right")
     right.legend(loc="upper left")
@@ -248,8 +293,9 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     config, data = experiment.config, experiment.data
     with core.Workers() as workers:
         logits = core.predict(experiment.teacher.network, data.train_images, workers)
-    mass = core.softmax(logits, config.temperature)[:, config.omitted_class]
-    # of each class the image with the most mass on the omitted one, then the classes with the most
+    omitted = list(config.omitted_class)
+    mass = core.softmax(logits, config.temperature)[:, omitted].sum(axis=1)
+    # of each class the image with the most mass on the omitted ones, then the classes with the most
     transfer = core.transfer_set(data.train_labels, config.omitted_class)
     labels = data.train_labels[transfer]
     best = [transfer[labels == c][mass[transfer[labels == c]].argmax()] for c in np.unique(labels)]
@@ -257,13 +303,13 @@ def dark_knowledge(experiment: Experiment) -> Figure:
 
     figure = new_figure(
         experiment,
-        f"Dark knowledge: what the soft targets of other digits say about the {config.omitted_class}, "
+        f"Dark knowledge: what the soft targets of other digits say about {instances(omitted)}, "
         "which the student never sees",
         12,
         6.4,
     )
     grid = figure.subplots(3, len(chosen), squeeze=False, height_ratios=(1.25, 1, 1))
-    colours = [OMITTED if c == config.omitted_class else TEACHER for c in range(core.N_CLASSES)]
+    colours = [OMITTED if c in omitted else TEACHER for c in range(core.N_CLASSES)]
     for column, index in zip(grid.T, chosen, strict=True):
         draw_digit(column[0], data.train_images[index], f"labelled {data.train_labels[index]}")
         for axes, temperature in ((column[1], 1.0), (column[2], config.temperature)):
@@ -271,36 +317,43 @@ def dark_knowledge(experiment: Experiment) -> Figure:
             axes.bar(range(core.N_CLASSES), p, color=colours)
             axes.set_xticks(range(core.N_CLASSES))
             axes.tick_params(labelsize=8)
-            axes.get_xticklabels()[config.omitted_class].set_color(OMITTED)
-            axes.get_xticklabels()[config.omitted_class].set_fontweight("bold")
+            for c in omitted:
+                axes.get_xticklabels()[c].set_color(OMITTED)
+                axes.get_xticklabels()[c].set_fontweight("bold")
             axes.set_ylim(0, 1.0 if temperature == 1 else max(0.3, 1.1 * p.max()))
-            omitted = p[config.omitted_class]
-            shown = f"{omitted:.3f}" if omitted >= 0.001 else f"{omitted:.0e}"
-            axes.set_title(f"p({config.omitted_class}) = {shown}", loc="center", fontsize=9.5, color=OMITTED)
+            on_omitted = p[omitted].sum()
+            shown = f"{on_omitted:.3f}" if on_omitted >= 0.001 else f"{on_omitted:.0e}"
+            name = omitted[0] if len(omitted) == 1 else "unseen"
+            axes.set_title(f"p({name}) = {shown}", loc="center", fontsize=9.5, color=OMITTED)
     grid[1, 0].set_ylabel("teacher, T = 1")
     grid[2, 0].set_ylabel(f"soft target, T = {config.temperature:g}")
     return figure
 
 
 def omitted_examples(experiment: Experiment) -> Figure:
-    """Test images of the omitted class: right before the correction, only after it, and never."""
+    """Test images of the omitted classes: right before the correction, only after it, and never."""
     data, omitted_class = experiment.data, experiment.config.omitted_class
-    mine = np.flatnonzero(data.test_labels == omitted_class)
+    mine = np.flatnonzero(np.isin(data.test_labels, omitted_class))
+    labels, rows = data.test_labels[mine], np.arange(len(mine))
     before, after = (core.softmax(z[mine]) for z in (experiment.student_logits, experiment.corrected_logits))
-    right_before, right_after = before.argmax(1) == omitted_class, after.argmax(1) == omitted_class
+    p_before, p_after = before[rows, labels], after[rows, labels]  # of the image's own class
+    right_before, right_after = before.argmax(1) == labels, after.argmax(1) == labels
     groups = (
         ("right from the start", right_before, AFTER),
         ("right only after\nthe correction", ~right_before & right_after, BEFORE),
         ("never right", ~right_after, OMITTED),
     )
     figure = new_figure(
-        experiment, f"Test images of the {omitted_class}, which the student never saw in training", 12.5, 6.6
+        experiment,
+        f"Test images of {instances(omitted_class)}, which the student never saw in training",
+        12.5,
+        6.6,
     )
     grid = figure.subplots(len(groups), N_EXAMPLES)
     for row, (name, members, colour) in zip(grid, groups, strict=True):
         found = np.flatnonzero(members)
         # from the least to the most certain, evenly spread
-        ordered = found[before[found, omitted_class].argsort()]
+        ordered = found[p_before[found].argsort()]
         shown = ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), N_EXAMPLES)).round().astype(int)]
         for axes in row:
             axes.axis("off")
@@ -308,8 +361,8 @@ def omitted_examples(experiment: Experiment) -> Figure:
             axes.axis("on")
             draw_digit(axes, data.test_images[mine[index]])
             axes.set_xlabel(
-                f"before: {before[index].argmax()}  p({omitted_class}) {before[index, omitted_class]:.2f}\n"
-                f"after: {after[index].argmax()}  p({omitted_class}) {after[index, omitted_class]:.2f}",
+                f"before: {before[index].argmax()}  p({labels[index]}) {p_before[index]:.2f}\n"
+                f"after: {after[index].argmax()}  p({labels[index]}) {p_after[index]:.2f}",
                 fontsize=9,
             )
         row[0].text(
@@ -338,6 +391,7 @@ PICTURES: tuple[Callable[[Experiment], Figure], ...] = (
 def main(argv: list[str] | None = None) -> None:
     parser = core.argument_parser("Draw the pictures of the experiment; trains only what is not stored yet.")
     config = core.config_from(parser.parse_args(argv))
+    check_something_omitted(config)
     console = Console(config.quiet)
     experiment = core.run(config, console)
     with rc_context(STYLE):
