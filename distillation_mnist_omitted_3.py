@@ -1522,11 +1522,16 @@ def summary(experiment: Experiment) -> str:
             getattr(correction, part)[index]
             for part in ("mean_probabilities_before", "mean_probabilities_after", "target_frequencies")
         )
-        offset = f", offset {correction.offsets[index]:+.3f}" if len(omitted) > 1 else ""
-        lines.append(
-            f"class {c} on the probe: mean probability {before:.4f} -> {after:.4f}, "
-            f"target {target:.4f}{offset}"
-        )
+        if len(omitted) == 1:
+            lines.append(
+                f"class {c} on the probe: mean probability {before:.4f} -> {after:.4f}, target {target:.4f}"
+            )
+        else:
+            offset = correction.offsets[index]
+            lines.append(
+                f"offset of class {c}: {offset:+.3f}, mean probability {before:.4f} -> {after:.4f}, "
+                f"target {target:.4f}"
+            )
     if best := best_offset_on_test_set(experiment.student_logits, labels, omitted):
         lines.append(
             f"{'common ' if len(omitted) > 1 else ''}offset chosen on the test set, as in the paper: "

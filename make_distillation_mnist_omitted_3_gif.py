@@ -135,7 +135,7 @@ def draw_frame(
     draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
     draw_curves(right, experiment, entries, epoch, corrected)
     lower.suptitle(
-        f"{len(digits)} of the test set's {visualize.instances(omitted_class)}: the student's guess, "
+        f"{len(digits)} test images of {visualize.instances(omitted_class)}: the student's guess, "
         "and its p of the right answer",
         x=0.01,
         ha="left",

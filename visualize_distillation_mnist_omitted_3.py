@@ -48,8 +48,9 @@ def never_seen(omitted_class: Sequence[int]) -> str:
 
 
 def instances(omitted_class: Sequence[int]) -> str:
-    """ "3s", "3s and 5s" or, where that gets long, "unseen classes"."""
-    return " and ".join(f"{c}s" for c in omitted_class) if len(omitted_class) <= 2 else "unseen classes"
+    """ "3s", "3s and 5s" or, where that gets long, "8 classes"."""
+    few = len(omitted_class) <= 2
+    return " and ".join(f"{c}s" for c in omitted_class) if few else f"{len(omitted_class)} classes"
 
 
 def check_something_omitted(config: Config) -> None:
@@ -196,16 +197,20 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
     axes.set_ylim(floor, 1.0 + 0.04 * (1 - floor))
     mark_omitted(axes, omitted_class)
     axes.set_ylabel(f"test accuracy (axis starts at {100 * floor:.0f} %)")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12 if one else -0.15), ncols=3)
     percent_axis(axes)
     return figure
 
 
 def mark_omitted(axes: Axes, omitted_class: Sequence[int]) -> None:
     """Ten classes along the x axis, the omitted ones shaded and named."""
-    note = "never seen" if len(omitted_class) == 1 else "never\nseen"
     axes.set_xticks(range(core.N_CLASSES))
-    axes.set_xticklabels([f"{c}\n{note}" if c in omitted_class else str(c) for c in range(core.N_CLASSES)])
+    if len(omitted_class) == 1:
+        note = "\nnever seen"
+    else:
+        note = ""
+        axes.set_xlabel("shaded: classes never seen", color=OMITTED, fontweight="bold")
+    axes.set_xticklabels([f"{c}{note}" if c in omitted_class else str(c) for c in range(core.N_CLASSES)])
     for c in omitted_class:
         label = axes.get_xticklabels()[c]
         label.set_color(OMITTED)

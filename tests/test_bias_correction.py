@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +180,67 @@ def test_the_student_depends_on_the_images_and_the_teacher_alone(small_data, tmp
         for y in (small_data.train_labels, labels)
     ]
     assert found[0].network.parameters.tobytes() == found[1].network.parameters.tobytes()
+
+
+def student_loss(small_data, monkeypatch, workers, **settings):
+    """The transfer set and the loss that `train_student` hands to `train`, and the teacher behind them."""
+    caught = {}
+
+    def catch(network, images, indices, loss, *rest):
+        caught.update(indices=indices, loss=loss)
+
+    monkeypatch.setattr(core, "train", catch)
+    monkeypatch.setattr(np, "stack", lambda *_: np.zeros((0, 300, 10)))  # no epoch was trained
+    config = core.Config(retrain=True, cache_dir=Path("/nonexistent"), **settings)
+    teacher = core.MLP((784, 20, 10), np.random.default_rng(3))
+    core.train_student(config, small_data, teacher, workers, Console(quiet=True))
+    return caught["indices"], caught["loss"], core.predict(teacher, small_data.train_images, workers)
+
+
+@pytest.mark.parametrize("hard_weight", [0.0, 0.3, 1.0])
+def test_hard_weight_is_a_weighted_average_of_two_cross_entropies(
+    hard_weight, small_data, monkeypatch, workers
+):
+    """Section 2, written out: (1 - w) T^2 KL(p || q at T) + w CE(labels, q at 1), and its slope."""
+    temperature = 4.0
+    indices, loss, teacher_logits = student_loss(
+        small_data, monkeypatch, workers, hard_weight=hard_weight, temperature=temperature
+    )
+    batch, labels = indices[:30], small_data.train_labels
+    z = np.random.default_rng(0).standard_normal((30, 10))
+
+    def written_out(z):
+        total = 0.0
+        for i, index in enumerate(batch):
+            p = np.exp(teacher_logits[index].astype(float) / temperature)
+            q, q1 = np.exp(z[i] / temperature), np.exp(z[i])
+            p, q, q1 = p / p.sum(), q / q.sum(), q1 / q1.sum()
+            total += (1 - hard_weight) * temperature**2 * (p * np.log(p / q)).sum()
+            total -= hard_weight * np.log(q1[labels[index]])
+        return total / len(batch)
+
+    value, gradient = loss(z, batch, None)
+    assert value == pytest.approx(written_out(z), rel=1e-5)
+    for i, j in ((0, 0), (3, 5), (17, 9), (29, int(labels[batch[29]]))):
+        step = np.zeros_like(z)
+        step[i, j] = 1e-5
+        slope = (written_out(z + step) - written_out(z - step)) / 2e-5
+        assert gradient[i, j] == pytest.approx(slope, rel=1e-4, abs=1e-8)
+
+
+def test_a_fraction_of_the_transfer_set_is_repeated_to_its_length(small_data):
+    labels = small_data.train_labels
+    whole = core.transfer_set(labels, [3])
+    for fraction, n_kept in ((0.5, round(0.5 * len(whole))), (0.1, round(0.1 * len(whole))), (1e-9, 1)):
+        found = core.transfer_set(labels, [3], fraction, seed=5)
+        images, counts = np.unique(found, return_counts=True)
+        assert len(found) == len(whole)
+        assert len(images) == n_kept
+        assert set(images) <= set(whole)
+        assert counts.max() - counts.min() <= 1
+        np.testing.assert_array_equal(found, core.transfer_set(labels, [3], fraction, seed=5))
+    others = core.transfer_set(labels, [3], 0.5, seed=6)
+    assert set(others) != set(core.transfer_set(labels, [3], 0.5, seed=5))
 
 
 @given(st.integers(0, 2**32), st.sets(st.integers(0, 9), min_size=1, max_size=9))

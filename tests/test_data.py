@@ -206,8 +206,11 @@ def test_a_class_without_images_cannot_be_omitted(small_folder, small_files, tmp
     labels[labels == 3] = 5
     for name, content in {**small_files, "train-labels-idx1-ubyte": idx_bytes(labels)}.items():
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match="--omitted-class 3"):
-        core.load_data(core.Config(data_dir=tmp_path), Console())
+    for omitted in ((3,), (3, 8)):
+        with pytest.raises(UserError, match="--omitted-class 3: the training set has no image"):
+            core.run(core.Config(data_dir=tmp_path, cache_dir=tmp_path, omitted_class=omitted))
+    with pytest.raises(UserError, match="no other class"):
+        core.check_omitted(core.data_from_idx(core.read_folder(tmp_path)), (0, 1, 2, 4, 5, 6, 7, 8, 9))
 
 
 def test_held_out_images_are_measured_on_and_never_trained_on(small_folder, small_data):

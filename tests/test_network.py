@@ -245,6 +245,34 @@ def test_dropout_mask_has_the_mean_and_the_share():
     assert mask.mean() == pytest.approx(1, abs=0.003)
 
 
+@given(st.integers(0, 2**32), st.floats(0.1, 5))
+@settings(max_examples=30, deadline=None)
+def test_limit_norms_against_unit_by_unit(seed, max_norm):
+    network = core.MLP((7, 450, 5, 10), np.random.default_rng(seed), np.float64)
+    network.parameters[:] *= np.random.default_rng(seed).uniform(0, 3, network.parameters.size)
+    before = [layer.copy() for layer in network.layers]
+    with core.Workers(2) as pool:
+        core.limit_norms(network, max_norm, pool)
+    for old, new in zip(before[:-1], network.layers[:-1], strict=True):
+        for unit in range(len(old)):
+            norm = sum(w**2 for w in old[unit, :-1]) ** 0.5
+            expected = old[unit, :-1] * min(1, max_norm / norm)
+            np.testing.assert_allclose(new[unit, :-1], expected, rtol=1e-12)
+        np.testing.assert_array_equal(old[:, -1], new[:, -1])  # biases
+    np.testing.assert_array_equal(before[-1], network.layers[-1])  # the logits are no hidden units
+
+
+def test_training_keeps_the_max_norm(small_data, workers):
+    training = dataclasses.replace(
+        core.Config(teacher_hidden=(230, 30), n_epochs_teacher=2).teacher_training, max_norm=1.45
+    )
+    network = core.MLP(training.sizes, np.random.default_rng(0))
+    train_on_labels(network, small_data, training, workers)
+    norms = np.concatenate([np.linalg.norm(layer[:, :-1], axis=1) for layer in network.layers[:-1]])
+    assert norms.max() == pytest.approx(1.45, rel=1e-5)
+    assert (norms < 1.4).any()
+
+
 def test_described_sizes_and_initialisation():
     """The parameter counts of 784-1200-1200-10 and 784-800-800-10, He's variance, biases at zero."""
     config = core.Config()

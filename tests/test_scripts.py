@@ -131,8 +131,16 @@ def test_results_json_has_the_documented_keys(rendered):
         assert part["test_errors"] == 5_000 - np.trace(part["confusion_matrix"])
         assert part["test_accuracy"] == pytest.approx(1 - part["test_errors"] / 5_000)
     correction = found["bias_correction"]
-    assert {"offset", "target_frequency", "probe_size", "mean_probability_before"} <= set(correction)
-    assert correction["mean_probability_after"] == pytest.approx(correction["target_frequency"], abs=1e-4)
+    assert set(correction) == {
+        "offsets",
+        "reached",
+        "target_frequencies",
+        "mean_probabilities_before",
+        "mean_probabilities_after",
+        "probe_size",
+        "best_on_test_set",
+    }
+    assert correction["mean_probabilities_after"] == pytest.approx(correction["target_frequencies"], abs=1e-4)
     assert (
         correction["best_on_test_set"]["test_errors"] <= found["student"]["after_correction"]["test_errors"]
     )
@@ -204,16 +212,24 @@ def test_the_same_command_gives_the_same_bits_and_another_seed_others(small_fold
 
 def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp_path):
     call(MAIN, *quick(small_folder), cwd=tmp_path)
-    for more in (("--temperature", 5), ("--omitted-class", 8), ("--n-epochs-student", 1)):
+    for more in (
+        ("--temperature", 5),
+        ("--omitted-class", 8),
+        ("--omitted-class", 3, 8),
+        ("--n-epochs-student", 1),
+        ("--hard-weight", 0.5),
+        ("--transfer-fraction", 0.5),
+    ):
         result = call(MAIN, *quick(small_folder, *more), cwd=tmp_path)
         assert re.search("^teacher: stored", result.stdout, re.M)
         assert not re.search("^student: stored", result.stdout, re.M)
     for more in (
         ("--jitter", 1),
         ("--batch-size", 64),
-        ("--dropout-hidden", 0.1),
+        ("--dropout", 0.1),
         ("--lr-schedule", "linear"),
         ("--hold-out", 50),
+        ("--max-norm", 1.5),
     ):
         result = call(MAIN, *quick(small_folder, *more), cwd=tmp_path)
         assert "reused" not in result.stdout, more
@@ -236,18 +252,44 @@ def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path):
 
 
 def test_jitter_and_dropout_and_batches_of_their_own(small_folder, tmp_path):
-    more = (
-        "--jitter-student",
-        2,
-        "--dropout-input",
-        0.1,
-        "--dropout-hidden",
-        0.2,
-        "--batch-size-student",
-        50,
-    )
+    more = ("--jitter-student", 2, "--dropout-input", 0.1, "--dropout", 0.2, "--batch-size-student", 50)
     result = call(MAIN, *quick(small_folder, *more, "--learning-rate-student", 0.002), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "omitted"),
+    [(("--omitted-class", 5, 3), [3, 5]), (("--keep-class", 7, 8), [0, 1, 2, 3, 4, 5, 6, 9])],
+)
+def test_several_omitted_classes_in_results_pictures_and_animation(flags, omitted, small_folder, tmp_path):
+    for script in (MAIN, PICTURES, GIF):
+        result = call(script, *quick(small_folder, *flags), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "Warning" not in result.stderr
+        assert max(map(len, result.stdout.splitlines())) <= 80
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["config"]["omitted_class"] == omitted
+    correction = found["bias_correction"]
+    assert len(correction["offsets"]) == len(omitted)
+    assert correction["mean_probabilities_after"] == pytest.approx(correction["target_frequencies"], abs=1e-6)
+    labels = core.data_from_idx(core.read_folder(small_folder)).train_labels
+    assert found["data"]["n_transfer"] == (~np.isin(labels, omitted)).sum()
+    assert all((tmp_path / "out" / f"{name}.png").exists() for name in PNGS)
+    assert (tmp_path / "out" / "distillation_mnist_omitted_3.gif").exists()
+
+
+def test_with_every_class_kept_there_is_nothing_to_correct(small_folder, tmp_path):
+    flags = quick(small_folder, "--keep-class", *range(10), "--hard-weight", 1)
+    result = call(MAIN, *flags, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["student"]["before_correction"] == found["student"]["after_correction"]
+    assert found["student"]["after_correction"]["omitted_accuracy"] is None
+    assert found["bias_correction"]["best_on_test_set"] is None
+    for script in (PICTURES, GIF):
+        result = call(script, *flags, cwd=tmp_path)
+        assert result.returncode == 2
+        assert "leave at least one class out" in result.stderr
 
 
 def test_fashion_like_data_goes_into_a_folder_of_its_own(small_folder, tmp_path, monkeypatch):
@@ -258,6 +300,13 @@ def test_fashion_like_data_goes_into_a_folder_of_its_own(small_folder, tmp_path,
 BAD = [
     (("--omitted-class", "10"), "--omitted-class"),
     (("--omitted-class", "-1"), "--omitted-class"),
+    (("--omitted-class", *"0123456789"), "--omitted-class"),
+    (("--keep-class", "10"), "--keep-class"),
+    (("--keep-class", "7", "--omitted-class", "3"), "--keep-class"),
+    (("--hard-weight", "1.1"), "--hard-weight"),
+    (("--hard-weight", "nan"), "--hard-weight"),
+    (("--transfer-fraction", "0"), "--transfer-fraction"),
+    (("--max-norm", "0"), "--max-norm"),
     (("--temperature", "0"), "--temperature"),
     (("--temperature", "-2"), "--temperature"),
     (("--temperature", "nan"), "--temperature"),
@@ -271,7 +320,7 @@ BAD = [
     (("--learning-rate", "nan"), "--learning-rate"),
     (("--learning-rate-student", "0"), "--learning-rate-student"),
     (("--jitter", "28"), "--jitter"),
-    (("--dropout-hidden", "1"), "--dropout-hidden"),
+    (("--dropout", "1"), "--dropout"),
     (("--probe-size", "0"), "--probe-size"),
     (("--seed", "-1"), "--seed"),
     (("--lr-schedule", "cosine"), "--lr-schedule"),
