@@ -1,12 +1,13 @@
 # make run    the environment, the experiment, the pictures and the animation   (FLAGS="--seed 1" and so on)
 # make test   the environment, the linter and the whole test suite
 # make seeds  the runs behind the README's tables
+# make study  the paper's claims and the studies   (FLAGS="--study temperature" and so on)
 # make bench  this project, PyTorch and plain NumPy, timed in turn
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 0 1 2 3 4
 
-.PHONY: run test seeds bench clean
+.PHONY: run test seeds study bench clean
 
 run: .venv/run.stamp
 	$(BIN)/python distillation_mnist_omitted_3.py $(FLAGS)
@@ -32,6 +33,9 @@ seeds: .venv/run.stamp
 	done
 	$(BIN)/python summarise_runs.py viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/best
 
+study: .venv/run.stamp
+	$(BIN)/python study_distillation_mnist_omitted_3.py --dataset mnist $(FLAGS)
+
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)
 
@@ -48,6 +52,10 @@ clean:
 
 .venv/dev.stamp: requirements.txt requirements-dev.txt .venv/created.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+.venv/cluster.stamp: requirements.txt requirements-cluster.txt .venv/created.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
 	touch $@
 
 .venv/bench.stamp: requirements.txt requirements-bench.txt .venv/created.stamp

@@ -313,8 +313,9 @@ def run_many(
                     submit(student, False)
                 text = f"teacher of seed {config.seed}"
             else:
-                store(record_path(config, data), json.dumps(record).encode())
-                records[config] = record
+                text = json.dumps(record)
+                store(record_path(config, data), text.encode())
+                records[config] = json.loads(text)  # as a later run will find it
                 errors = record["student"]["after_correction"]["test_errors"]
                 text = f"{name(config)}: {errors} errors, {record['wall_clock_seconds']['student']:.0f} s"
             progress.ended(text, cost(config, data, teacher_only))

@@ -48,6 +48,13 @@ def test_every_flag_is_documented_with_its_default():
             "--rounds",
             "--json",
             "--images",
+            "--keep-class",
+            "--study",
+            "--seeds",
+            "--jobs",
+            "--scheduler",
+            "--nthreads",
+            "--nworkers",
         }, flag
 
 
