@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -235,14 +235,12 @@ class Progress:
         elapsed = time.monotonic() - self.started
         return f", {clock(elapsed * (self.total_cost / self.done_cost - 1))} left"
 
-    def ended(self, text: str, run_cost: float, failed: bool = False) -> None:
-        self.n_done, self.n_failed = self.n_done + 1, self.n_failed + failed
+    def ended(self, outcome: str, run_cost: float, n_failed: int = 0) -> None:
+        """Report one run that succeeded, or `n_failed` runs that failed."""
+        self.n_done, self.n_failed = self.n_done + (n_failed or 1), self.n_failed + n_failed
         self.done_cost += run_cost
-        line = f"{self.n_done}/{self.n_runs}{self.left()}: {text}"
-        if failed:
-            self.console.warn(line)
-        else:
-            self.console.line(line)
+        show = self.console.warn if n_failed else self.console.line
+        show(f"{self.n_done}/{self.n_runs}{self.left()}: {outcome}")
         self.live()
 
     def live(self) -> None:
@@ -251,110 +249,129 @@ class Progress:
         self.console.progress(label, self.done_cost / self.total_cost if self.total_cost else 1.0)
 
 
+class Batch:
+    """Runs that are made together: first the teachers that are missing, then every student that needs one."""
+
+    def __init__(
+        self, configs: Sequence[Config], data: Data, console: Console, name: Callable[[Config], str]
+    ) -> None:
+        self.data, self.console, self.name = data, console, name
+        self.records: dict[Config, Record] = {}  # of the runs that succeeded
+        self.reasons: dict[Config, str] = {}  # why the others failed
+        for config in configs:
+            if (record := load_record(record_path(config, data))) is not None:
+                self.records[config] = record
+        self.missing = [config for config in configs if config not in self.records]
+        self.teacher_key = {config: core.run_key("teacher", config, data) for config in self.missing}
+        # by its key, each teacher once: a config that has it, and its training where there is one
+        self.teacher_config = {self.teacher_key[config]: config for config in reversed(self.missing)}
+        self.teachers = {k: stored("teacher", config, data) for k, config in self.teacher_config.items()}
+        untrained = [config for key, config in self.teacher_config.items() if not self.teachers[key]]
+        total = sum(cost(c, data, False) for c in self.missing) + sum(cost(c, data, True) for c in untrained)
+        self.progress = Progress(len(self.missing) + len(untrained), total, console)
+
+    def waiting(self, key: str | None = None) -> list[Config]:
+        """The runs that have neither succeeded nor failed; with `key`, those of that teacher."""
+        return [
+            config
+            for config in self.missing
+            if config not in self.records
+            and config not in self.reasons
+            and key in (None, self.teacher_key[config])
+        ]
+
+    def make(self, pool: Pool) -> None:
+        """Make the runs that are waiting. Raises BrokenExecutor when a process of the pool dies."""
+        self.pool, self.shared_data = pool, pool.share(self.data)
+        self.shared_teachers: dict[str, Any] = {}
+        self.running: dict[Future, tuple[Config, bool]] = {}
+        for key, config in self.teacher_config.items():
+            if not self.teachers[key] and self.waiting(key):
+                self.submit(config, teacher_only=True)
+        for config in self.waiting():  # in the order in which they were asked for
+            if self.teachers[self.teacher_key[config]]:
+                self.submit(config, teacher_only=False)
+        self.progress.live()
+        while self.running:
+            done, _ = wait(self.running, timeout=1.0, return_when=FIRST_COMPLETED)
+            broken = None
+            for future in done:
+                config, teacher_only = self.running.pop(future)
+                try:
+                    record, trained = future.result()
+                except BrokenExecutor as error:
+                    broken = error  # but what else is done is kept
+                except Exception as error:  # whatever it is, the others go on
+                    self.failed(config, teacher_only, error)
+                else:
+                    self.succeeded(config, teacher_only, record, trained)
+            if broken:
+                raise broken
+            self.progress.live()
+
+    def submit(self, config: Config, teacher_only: bool) -> None:
+        trained, teacher = {}, {}
+        if not teacher_only:
+            key, trained = self.teacher_key[config], stored("student", config, self.data)
+            if key not in self.shared_teachers:
+                self.shared_teachers[key] = self.pool.share(self.teachers[key])
+            teacher = self.shared_teachers[key]
+        future = self.pool.executor.submit(work, config, self.shared_data, trained, teacher, teacher_only)
+        self.running[future] = config, teacher_only
+
+    def succeeded(self, config: Config, teacher_only: bool, record: Record | None, trained: Trained) -> None:
+        """Store what came back and, after a teacher, send its students."""
+        for kind, content in trained.items():
+            store(core.run_path(kind, config, self.data), content)
+        if teacher_only:
+            key = self.teacher_key[config]
+            self.teachers[key] = trained
+            for student in self.waiting(key):
+                self.submit(student, teacher_only=False)
+            outcome = f"teacher of seed {config.seed}"
+        else:
+            text = json.dumps(record)
+            store(record_path(config, self.data), text.encode())
+            record = self.records[config] = json.loads(text)  # as a later run will find it
+            errors = record["student"]["after_correction"]["test_errors"]
+            seconds = record["wall_clock_seconds"]["student"]
+            outcome = f"{self.name(config)}: {errors} errors, {seconds:.0f} s"
+        self.progress.ended(outcome, cost(config, self.data, teacher_only))
+
+    def failed(self, config: Config, teacher_only: bool, error: Exception) -> None:
+        """Say which run failed and why; with a teacher, all of its students fail."""
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        students = self.waiting(self.teacher_key[config]) if teacher_only else [config]
+        self.reasons.update(dict.fromkeys(students, reason))
+        what = f"teacher of {len(students)} runs, as of " if teacher_only else ""
+        lost = sum(cost(student, self.data, False) for student in students)
+        self.progress.ended(f"failed: {what}{flags_of(config)}: {reason}", lost, len(students))
+        if teacher_only:
+            self.progress.n_done += 1
+
+
 def run_many(
     configs: Sequence[Config],
     data: Data,
-    open_pool: Callable[[], Any],
+    open_pool: Callable[[], AbstractContextManager[Pool]],
     console: Console,
     name: Callable[[Config], str] = flags_of,
 ) -> tuple[dict[Config, Record], dict[Config, str]]:
     """The record of every config whose run succeeds, and the reason of every other one's failure.
 
-    First the teachers that are missing, each once, and every student as soon as its teacher is there. What is
-    trained is stored at once. A failed run fails alone. `open_pool()` is a context manager of a Pool; when
-    its processes die (memory), the runs that were not finished get a second one.
+    What is stored is not made again; what is trained is stored at once; a run that fails fails alone. When a
+    process of the pool dies, what it and the others had not finished goes to a new pool, as long as each pool
+    finishes something. `name` says what a run is called while it is reported.
     """
-    records: dict[Config, Record] = {}
-    reasons: dict[Config, str] = {}
-    teacher_keys = {config: core.run_key("teacher", config, data) for config in configs}
-    for config in configs:
-        if (record := load_record(record_path(config, data))) is not None:
-            records[config] = record
-    if len(records) == len(configs):
-        return records, reasons
-
-    missing = [config for config in configs if config not in records]
-    first_of = {teacher_keys[config]: config for config in reversed(missing)}  # one config per teacher
-    teachers = {key: stored("teacher", config, data) for key, config in first_of.items()}
-    untrained = [first_of[key] for key in teachers if not teachers[key]]
-    total_cost = sum(cost(c, data, False) for c in missing) + sum(cost(c, data, True) for c in untrained)
-    progress = Progress(len(missing) + len(untrained), total_cost, console)
-    progress.live()
-
-    def waiting(config: Config) -> bool:
-        return config not in records and config not in reasons
-
-    def students_of(key: str) -> list[Config]:
-        return [config for config in missing if teacher_keys[config] == key and waiting(config)]
-
-    def use(pool: Pool) -> None:
-        """Run what is missing. Raises BrokenExecutor when a process of the pool dies."""
-        shared_data = pool.share(data)
-        shared_teachers: dict[str, Any] = {}
-        running: dict[Future, tuple[Config, bool]] = {}
-
-        def submit(config: Config, teacher_only: bool) -> None:
-            key, trained, teacher = teacher_keys[config], {}, {}
-            if not teacher_only:
-                trained = stored("student", config, data)
-                if key not in shared_teachers:
-                    shared_teachers[key] = pool.share(teachers[key])
-                teacher = shared_teachers[key]
-            future = pool.executor.submit(work, config, shared_data, trained, teacher, teacher_only)
-            running[future] = config, teacher_only
-
-        def finished(config: Config, teacher_only: bool, record: Record | None, trained: Trained) -> None:
-            for kind, content in trained.items():
-                store(core.run_path(kind, config, data), content)
-            if record is None:
-                key = teacher_keys[config]
-                teachers[key] = trained
-                for student in students_of(key):
-                    submit(student, False)
-                text = f"teacher of seed {config.seed}"
-            else:
-                text = json.dumps(record)
-                store(record_path(config, data), text.encode())
-                records[config] = json.loads(text)  # as a later run will find it
-                errors = record["student"]["after_correction"]["test_errors"]
-                text = f"{name(config)}: {errors} errors, {record['wall_clock_seconds']['student']:.0f} s"
-            progress.ended(text, cost(config, data, teacher_only))
-
-        def failed(config: Config, teacher_only: bool, error: Exception) -> None:
-            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            for affected in students_of(teacher_keys[config]) if teacher_only else [config]:
-                reasons[affected] = reason
-            what = "teacher of " if teacher_only else ""
-            progress.ended(f"failed: {what}{flags_of(config)}: {reason}", 0.0, failed=True)
-
-        for key, config in first_of.items():
-            if not teachers[key] and students_of(key):
-                submit(config, True)
-        for config in filter(waiting, missing):
-            if teachers[teacher_keys[config]]:
-                submit(config, False)
-        while running:
-            done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
-            for future in done:
-                config, teacher_only = running.pop(future)
-                try:
-                    record, trained = future.result()
-                except BrokenExecutor:
-                    raise
-                except Exception as error:
-                    failed(config, teacher_only, error)
-                else:
-                    finished(config, teacher_only, record, trained)
-            progress.live()
-
+    batch = Batch(configs, data, console, name)
     n_done = -1
-    while progress.n_done > n_done and any(map(waiting, missing)):
-        n_done = progress.n_done
+    while batch.waiting() and batch.progress.n_done > n_done:
+        n_done = batch.progress.n_done
         try:
             with open_pool() as pool:
-                use(pool)
+                batch.make(pool)
         except BrokenExecutor:
             console.warn("warning: a worker process died (out of memory?); what is stored is not lost")
-    for config in filter(waiting, missing):
-        reasons[config] = "its worker process died (out of memory?); try fewer --jobs"
-    return records, reasons
+    for config in batch.waiting():
+        batch.reasons[config] = "its worker process died (out of memory?); try fewer --jobs"
+    return batch.records, batch.reasons
