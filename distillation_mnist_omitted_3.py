@@ -38,7 +38,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -194,14 +194,7 @@ class Config:
     @property
     def cache_folder(self) -> Path:
         """Where downloads and finished trainings are kept. Raises UserError without a home directory."""
-        if self.cache_dir is not None:
-            return self.cache_dir
-        try:
-            return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hinton-mnist"
-        except RuntimeError as error:
-            raise UserError(
-                "there is no home directory to keep a cache in; name a folder with --cache-dir"
-            ) from error
+        return self.cache_dir or user_cache() / "hinton-mnist"
 
     @property
     def teacher_training(self) -> TrainingSettings:
@@ -280,6 +273,16 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+def user_cache() -> Path:
+    """The user's folder for caches. Raises UserError without a home directory."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise UserError(
+            "there is no home directory to keep a cache in; name a folder with --cache-dir"
+        ) from error
+
+
 def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
 
@@ -303,6 +306,9 @@ MNIST_SHA256 = {
 CONNECT_SECONDS = 4.0  # for one mirror to answer at all
 STALL_SECONDS = 10.0  # for the next bytes of an answer
 MAX_FILE_BYTES = 64 * 2**20  # no MNIST file is larger, compressed or not
+
+
+Checked = TypeVar("Checked")
 
 
 class DownloadError(Exception):
@@ -329,7 +335,7 @@ class Data:
 
     @property
     def is_rendered(self) -> bool:
-        return self.name.startswith("rendered digits")
+        return self.name.startswith("rendered")
 
 
 def parse_idx(content: bytes, name: str, n_dimensions: int) -> np.ndarray:
@@ -409,23 +415,25 @@ def open_url(url: str) -> Any:
     return outcome
 
 
-def download(name: str, mirrors: Sequence[str], console: Console) -> tuple[bytes, bytes]:
-    """(compressed, uncompressed) bytes of one MNIST file from the first mirror that has the right one.
+def fetch(
+    urls: Sequence[str], name: str, check: Callable[[bytes], Checked], max_bytes: int, console: Console
+) -> tuple[bytes, Checked]:
+    """(bytes as sent, what `check` makes of them) of the first address whose answer `check` accepts.
 
-    Raises DownloadError when none does; each mirror's reason has then been shown.
+    `check` raises ValueError for anything but the right file. Raises DownloadError when no address gives it;
+    each one's reason has then been shown.
     """
-    for mirror in mirrors:
-        url = f"{mirror.rstrip('/')}/{name}.gz"
+    for url in urls:
         try:
             with open_url(url) as response:
                 total = int(response.headers.get("Content-Length") or 0)
                 received = bytearray()
                 while chunk := response.read1(65536):
                     received += chunk
-                    if len(received) > MAX_FILE_BYTES:
+                    if len(received) > max_bytes:
                         raise ValueError("far too large")
                     console.progress(f"fetching {name}", len(received) / max(total, len(received)))
-            return bytes(received), check_sum(uncompress(bytes(received)), name)
+            return bytes(received), check(bytes(received))
         # urllib raises OSError, HTTPException, ValueError and others: all of them mean the next mirror
         except Exception as error:
             reason: object = error
@@ -437,28 +445,52 @@ def download(name: str, mirrors: Sequence[str], console: Console) -> tuple[bytes
     raise DownloadError(name)
 
 
+def download(name: str, mirrors: Sequence[str], console: Console) -> tuple[bytes, bytes]:
+    """(compressed, uncompressed) bytes of one MNIST file. Raises DownloadError."""
+    urls = [f"{mirror.rstrip('/')}/{name}.gz" for mirror in mirrors]
+    return fetch(urls, name, lambda sent: check_sum(uncompress(sent), name), MAX_FILE_BYTES, console)
+
+
+def cached(
+    path: Path,
+    check: Callable[[bytes], Checked],
+    download_it: Callable[[], tuple[bytes, Checked]],
+    console: Console,
+) -> Checked:
+    """What `check` makes of the file at `path` or, where that is missing or wrong, of a download kept there.
+
+    Nothing in the cache is trusted: it is checked at every start. Raises DownloadError.
+    """
+    try:
+        return check(path.read_bytes())
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        console.warn(f"warning: {path}: {error}; fetching it again")
+    sent, checked = download_it()
+    try:
+        with atomic_output(path) as temporary:
+            temporary.write_bytes(sent)
+    except UserError as error:
+        console.warn(f"warning: {error} (going on without a cache)")
+    return checked
+
+
 def read_cache(folder: Path, mirrors: Sequence[str], console: Console) -> dict[str, bytes]:
     """The four MNIST files, uncompressed, from the cache where it holds them, else from the mirrors.
 
-    Nothing in the cache is trusted: each file's SHA-256 is checked at every start. Raises DownloadError.
+    Raises DownloadError.
     """
-    contents = {}
-    for name in MNIST_SHA256:
-        path = folder / f"{name}.gz"
-        try:
-            contents[name] = check_sum(uncompress(path.read_bytes()), name)
-            continue
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError) as error:
-            console.warn(f"warning: {path}: {error}; fetching it again")
-        compressed, contents[name] = download(name, mirrors, console)
-        try:
-            with atomic_output(path) as temporary:
-                temporary.write_bytes(compressed)
-        except UserError as error:
-            console.warn(f"warning: {error} (going on without a cache)")
-    return contents
+
+    def read(name: str) -> bytes:
+        return cached(
+            folder / f"{name}.gz",
+            lambda sent: check_sum(uncompress(sent), name),
+            lambda: download(name, mirrors, console),
+            console,
+        )
+
+    return {name: read(name) for name in MNIST_SHA256}
 
 
 def data_from_idx(contents: dict[str, bytes]) -> Data:
@@ -826,6 +858,8 @@ def distillation_loss(
 # Training: one loop for the teacher and the student
 # ------------------------------------------------------------------------------------------------------------
 
+OnEpoch = Callable[[int, float, float], None]  # epoch from 1, mean loss, seconds
+OnStep = Callable[[int, float], None]  # epoch from 1, share of it that is done
 # (logits of the batch, its indices into the images, its inputs as the network saw them) -> value, gradient
 Loss = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 
@@ -1277,7 +1311,7 @@ def run_path(kind: str, config: Config, data: Data) -> Path:
     return config.cache_folder / "runs" / f"{kind}-{run_key(kind, config, data)}.npz"
 
 
-def load_run(path: Path, network: MLP, n_epochs: int, n_test: int) -> TrainedRun:
+def load_run(path: Path, network: Any, n_epochs: int, n_test: int) -> TrainedRun:
     """The run stored at `path`, its parameters put into `network`.
 
     Raises FileNotFoundError, or ValueError when the file is damaged or holds something else.
@@ -1311,10 +1345,45 @@ def stored_or_trained(
     """
     settings = config.teacher_training if kind == "teacher" else config.student_training
     network = MLP(settings.sizes, np.random.default_rng(settings.weight_seed))
-    path = run_path(kind, config, data)
-    if not config.retrain:
+
+    def train_it(on_epoch: OnEpoch, on_step: OnStep) -> None:
+        indices, loss = prepare()
+        train(network, data.train_images, indices, loss, settings, workers, on_epoch, on_step)
+
+    return kept_run(
+        kind,
+        run_path(kind, config, data),
+        network,
+        settings.n_epochs,
+        train_it,
+        lambda: predict(network, data.test_images, workers),
+        data.test_labels,
+        config.omitted_class if kind == "student" else (),
+        config.retrain,
+        console,
+    )
+
+
+def kept_run(
+    kind: str,
+    path: Path,
+    network: Any,
+    n_epochs: int,
+    train_it: Callable[[OnEpoch, OnStep], None],
+    predict_test: Callable[[], np.ndarray],
+    test_labels: np.ndarray,
+    omitted_class: Sequence[int],
+    retrain: bool,
+    console: Console,
+) -> TrainedRun:
+    """The run stored at `path` or, where there is none, a new one, shown epoch by epoch and stored.
+
+    `network` is anything with a flat vector `parameters`; `train_it(on_epoch, on_step)` trains it and
+    `predict_test()` gives its test logits. Raises UserError when the training diverges.
+    """
+    if not retrain:
         try:
-            run = load_run(path, network, settings.n_epochs, len(data.test_labels))
+            run = load_run(path, network, n_epochs, len(test_labels))
             console.line(
                 f"{kind}: stored training of {run.seconds.sum():.0f} s reused (--retrain trains it again)"
             )
@@ -1325,30 +1394,29 @@ def stored_or_trained(
             console.warn(f"warning: the stored {kind} {path} is {error}; training it again")
 
     started = time.perf_counter()
-    indices, loss = prepare()
     test_logits, losses, seconds = [], [], []
     accuracies = {"test": "test_accuracy"}
-    if kind == "student" and config.omitted_class:
-        accuracies |= {short_name(config.omitted_class): "omitted_accuracy", "others": "other_accuracy"}
+    if omitted_class:
+        accuracies |= {short_name(omitted_class): "omitted_accuracy", "others": "other_accuracy"}
     console.row("", "epoch", "loss", *accuracies, "seconds", "left")
 
     def on_epoch(epoch: int, mean_loss: float, epoch_seconds: float) -> None:
         if not (math.isfinite(mean_loss) and np.isfinite(network.parameters).all()):
             raise UserError(f"the {kind}'s training diverged; try a smaller --learning-rate")
         evaluation_started = time.perf_counter()
-        test_logits.append(predict(network, data.test_images, workers))
+        test_logits.append(predict_test())
         losses.append(mean_loss)
         seconds.append(epoch_seconds + time.perf_counter() - evaluation_started)
-        metrics = evaluate(test_logits[-1], data.test_labels, config.omitted_class)
-        left = (time.perf_counter() - started) / epoch * (settings.n_epochs - epoch)
-        columns = [f"{epoch}/{settings.n_epochs}", f"{mean_loss:.4g}"]
+        metrics = evaluate(test_logits[-1], test_labels, omitted_class)
+        left = (time.perf_counter() - started) / epoch * (n_epochs - epoch)
+        columns = [f"{epoch}/{n_epochs}", f"{mean_loss:.4g}"]
         columns += [percent(metrics[key]) for key in accuracies.values()]
         console.row(kind, *columns, f"{seconds[-1]:.1f}", clock(left))
 
     def on_step(epoch: int, share: float) -> None:
-        console.progress(f"{kind} {epoch}/{settings.n_epochs}", share)
+        console.progress(f"{kind} {epoch}/{n_epochs}", share)
 
-    train(network, data.train_images, indices, loss, settings, workers, on_epoch, on_step)
+    train_it(on_epoch, on_step)
     run = TrainedRun(network, np.array(losses), np.array(seconds), np.stack(test_logits), reused=False)
     archive = io.BytesIO()  # made in memory: a full disk then fails in one plain write
     np.savez(
@@ -1550,10 +1618,10 @@ def summary(experiment: Experiment) -> str:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def argument_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the flags of `Config`, which all scripts share."""
+def argument_parser(description: str, config_class: type = Config) -> argparse.ArgumentParser:
+    """A parser with the flags of `Config`, which all scripts share, or of another such class."""
     parser = OneLineParser(usage="%(prog)s [flags]", description=description, allow_abbrev=False)
-    for item in fields(Config):
+    for item in fields(config_class):
         default = item.default if item.default is not None else None
         flag = dict(item.metadata["flag"])
         if default not in (None, (), False):
@@ -1566,7 +1634,7 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
         if item.name == "omitted_class":
             group.add_argument(
                 "--keep-class",
-                type=int,
+                type=flag["type"],
                 nargs="+",
                 choices=range(N_CLASSES),
                 metavar="CLASS",
@@ -1578,9 +1646,9 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
 KEEP_CLASS = "--keep-class"
 
 
-def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings of `Config` that the user gave, and no defaults."""
-    given = {f.name: getattr(arguments, f.name) for f in fields(Config) if hasattr(arguments, f.name)}
+def given_settings(arguments: argparse.Namespace, config_class: type = Config) -> dict[str, Any]:
+    """The settings of `Config`, or of another such class, that the user gave, and no defaults."""
+    given = {f.name: getattr(arguments, f.name) for f in fields(config_class) if hasattr(arguments, f.name)}
     if arguments.keep_class:
         given["omitted_class"] = sorted(set(range(N_CLASSES)) - set(arguments.keep_class))
     return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
