@@ -859,8 +859,10 @@ def run(config: Config, console: Console | None = None) -> Experiment:
         seconds |= {name: float(one.seconds.sum()) for name, one in runs.items()}
         sample = data.test_images[:1000]
         milliseconds = {
-            name: milliseconds_per_image(one.network, sample, workers) for name, one in runs.items()
+            name: milliseconds_per_image(runs[name].network, sample, workers)
+            for name in ("teacher", "student")
         }
+        milliseconds["baseline"] = milliseconds["student"]  # the same network
         probe_logits = predict(student.network, data.train_images[: config.probe_size], workers)
     targets = [float((data.train_labels == c).mean()) for c in omitted]
     correction = core.correct_bias(probe_logits, omitted, targets)

@@ -1,8 +1,8 @@
 """Ten kinds of coloured shapes, 32 x 32 pixels: a stand-in where CIFAR-10 cannot be had.
 
 Shape alone tells the class: colours, place, size, angle, background and noise are random. Neighbouring
-classes (disc and ring, square and frame, bars and checks) look alike when they are small or noisy, which gives
-soft targets something to say.
+classes (disc and ring, square and frame, bars and checks) look alike when small or noisy, which gives soft
+targets something to say.
 """
 
 from __future__ import annotations
