@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The pictures of distillation_cifar10.py: how the networks learn, what soft targets say, what compressing costs.
+"""The pictures of distillation_cifar10.py: how the networks learn, what soft targets say, what size costs.
 
     python3 visualize_distillation_cifar10.py         # three PNGs into viz/cifar10
 
