@@ -2,12 +2,13 @@
 # make test   the environment, the linter and the whole test suite
 # make seeds  the runs behind the README's tables
 # make study  the paper's claims and the studies   (FLAGS="--study temperature" and so on)
+# make cifar10  the convolutional teacher and its students on CIFAR-10   (FLAGS="--seed 1" and so on)
 # make bench  this project, PyTorch and plain NumPy, timed in turn
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 0 1 2 3 4
 
-.PHONY: run test seeds study bench clean
+.PHONY: run test seeds study cifar10 bench clean
 
 run: .venv/run.stamp
 	$(BIN)/python distillation_mnist_omitted_3.py $(FLAGS)
@@ -35,6 +36,10 @@ seeds: .venv/run.stamp
 
 study: .venv/run.stamp
 	$(BIN)/python study_distillation_mnist_omitted_3.py --dataset mnist $(FLAGS)
+
+cifar10: .venv/run.stamp
+	$(BIN)/python distillation_cifar10.py $(FLAGS)
+	$(BIN)/python visualize_distillation_cifar10.py $(FLAGS)
 
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)

@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import plain_numpy
 
+import distillation_cifar10 as cifar
 import distillation_mnist_omitted_3 as core
 from suite_io import Console, UserError, atomic_output, environment, run_script
 
@@ -194,6 +195,63 @@ def serve(name: str, flags: list[str], n_images: int, batch_size: int, pipe: Con
     )
 
 
+def convolution(rounds: int, n_images: int) -> dict[str, list[float]]:
+    """Seconds of the forward and backward pass of the CIFAR-10 teacher: ours and PyTorch's, in turn."""
+    rng, workers = np.random.default_rng(0), core.Workers()
+    network = cifar.ConvNet(cifar.Config().teacher_channels, rng)
+    images = rng.integers(0, 256, (n_images, 3, cifar.SIDE, cifar.SIDE), dtype=np.uint8)
+    gradient = rng.standard_normal((n_images, len(cifar.CLASSES)), np.float32)
+
+    def ours() -> None:
+        with workers:
+            network.forward(workers, training=True)
+            network.backward(gradient, workers)
+
+    cifar.fill_inputs(network.inputs(n_images), images)
+    steps = {"this project": ours}
+    try:
+        import torch
+
+        torch.set_num_threads(workers.n_threads)
+        modules: list[Any] = []
+        for block in network.blocks:
+            modules.append(torch.nn.Conv2d(block.n_from, block.n_to, 3, padding=1, bias=False))
+            modules += [torch.nn.MaxPool2d(2)] if block.pools else []
+            modules += [torch.nn.BatchNorm2d(block.n_to), torch.nn.ReLU()]
+        linear = torch.nn.Linear(network.blocks[-1].n_to, len(cifar.CLASSES))
+        net = torch.nn.Sequential(*modules, torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), linear)
+        x, torch_gradient = torch.from_numpy(images).float(), torch.from_numpy(gradient)
+
+        def pytorch_step() -> None:
+            net.zero_grad(set_to_none=True)
+            net(x).backward(torch_gradient)
+
+        steps["PyTorch"] = pytorch_step
+    except ImportError as error:
+        print(f"PyTorch is left out: {error}", file=sys.stderr)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for done in range(rounds + 1):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            if done:  # the first round warms up
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def convolution_report(seconds: dict[str, list[float]], n_images: int) -> str:
+    """The table, as Markdown."""
+    network = cifar.ConvNet(cifar.Config().teacher_channels, np.random.default_rng(0))
+    inputs = network.blocks[0].side ** 2 * network.blocks[0].kernels.size  # the images get no gradient
+    gflop = 2 * n_images * (3 * network.n_multiply_adds - inputs) / 1e9
+    lines = [f"| CIFAR-10 teacher, batch {n_images} | s/step | x PyTorch | GFLOP/s |", "|---|---:|---:|---:|"]
+    for name, theirs in seconds.items():
+        ratios = [a / b for a, b in zip(theirs, seconds.get("PyTorch", []), strict=False)]
+        rate = f"{gflop / statistics.median(theirs):.0f}"
+        lines.append(f"| {name} | {spread(theirs, 3)} | {spread(ratios, 2) if ratios else ''} | {rate} |")
+    return "\n".join(lines)
+
+
 def peak_rate() -> float:
     """The best float32 matrix product of a few, 2048 x 2048, in GFLOP/s."""
     a = np.ones((2048, 2048), np.float32)
@@ -280,11 +338,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns per contestant (default: %(default)s)")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[128, 512], help="(default: 128 512)")
     parser.add_argument("--images", type=int, default=60_000, help="training images (default: all)")
+    parser.add_argument(
+        "--convolution-batch", type=int, default=256, help="of the convolutional net (default: %(default)s)"
+    )
     parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     parser.add_argument("--json", type=Path, help="also write every measurement to this file")
     arguments, flags = parser.parse_known_args(argv)
-    if min(arguments.rounds, arguments.images, *arguments.batch_sizes) < 1:
-        raise UserError("--rounds, --images and --batch-sizes must be 1 or more")
+    sizes = (arguments.rounds, arguments.images, arguments.convolution_batch, *arguments.batch_sizes)
+    if min(sizes) < 1:
+        raise UserError("--rounds, --images and batch sizes must be 1 or more")
     data = core.load_data(core.config_from(core.argument_parser("").parse_args(flags)), Console(quiet=True))
     labels = data.train_labels[: arguments.images]
     n_transfer = len(core.transfer_set(labels, CONFIG.omitted_class))
@@ -293,6 +355,7 @@ def main(argv: list[str] | None = None) -> None:
         compare(arguments.contestants, flags, arguments.images, batch_size, arguments.rounds)
         for batch_size in arguments.batch_sizes
     ]
+    convolved = convolution(3 * arguments.rounds, arguments.convolution_batch)
     print(
         f"{data.name}; {made_with['cpu']}, {made_with['threads']} threads; NumPy {made_with['numpy']}, "
         f"{made_with['blas']}; {arguments.rounds} rounds: median (least-most)"
@@ -300,6 +363,8 @@ def main(argv: list[str] | None = None) -> None:
     for measured in found:
         print()
         print(report(measured, len(labels), n_transfer))
+    print()
+    print(convolution_report(convolved, arguments.convolution_batch))
     if arguments.json:
         with atomic_output(arguments.json) as temporary:
             content = {
@@ -307,6 +372,7 @@ def main(argv: list[str] | None = None) -> None:
                 "data": data.name,
                 "n_images": len(labels),
                 "measured": found,
+                "convolution": {"batch_size": arguments.convolution_batch, "seconds": convolved},
             }
             temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
 

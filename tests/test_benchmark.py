@@ -34,7 +34,7 @@ def test_a_small_comparison(small_folder, tmp_path):
                 "400",
             ),
             *("--rounds", "2", "--batch-sizes", "100", "--contestants", "this project", "plain NumPy"),
-            *("--json", tmp_path / "bench.json"),
+            *("--json", tmp_path / "bench.json", "--convolution-batch", "2"),
         ],
         capture_output=True,
         text=True,
@@ -43,6 +43,7 @@ def test_a_small_comparison(small_folder, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "| this project |" in result.stdout
     assert "| plain NumPy |" in result.stdout
+    assert "| CIFAR-10 teacher, batch 2 |" in result.stdout
     found = json.loads((tmp_path / "bench.json").read_text())
     (measured,) = found["measured"]
     assert all(len(times) == 2 and min(times) > 0 for times in measured["seconds"]["this project"].values())

@@ -48,6 +48,7 @@ def test_every_flag_is_documented_with_its_default():
             "--rounds",
             "--json",
             "--images",
+            "--convolution-batch",
             "--keep-class",
             "--study",
             "--seeds",
