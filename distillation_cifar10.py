@@ -74,7 +74,7 @@ class Config:
         nargs="+",
         metavar="CLASS",
     )
-    n_epochs_teacher: int = setting(16, "passes of the teacher over the training set", type=int)
+    n_epochs_teacher: int = setting(12, "passes of the teacher over the training set", type=int)
     n_epochs_student: int = setting(10, "passes of the students over the transfer set", type=int)
     teacher_channels: tuple[str, ...] = setting(
         ("32", POOL, "64", "64", POOL, "128", "128", POOL, "256"),
