@@ -1043,11 +1043,9 @@ def add_offsets(logits: np.ndarray, omitted_class: Sequence[int], offsets: Seque
 
 
 def omitted_probabilities(
-    logits: np.ndarray, omitted_class: Sequence[int], offsets: Sequence[float] | None = None
+    logits: np.ndarray, omitted_class: Sequence[int], offsets: Sequence[float]
 ) -> np.ndarray:
     """Probabilities (n, omitted) of the omitted classes at T = 1, `offsets` added; logits (n, classes)."""
-    if offsets is None:
-        offsets = np.zeros(len(omitted_class))
     return softmax(add_offsets(logits.astype(np.float64), omitted_class, offsets))[:, list(omitted_class)]
 
 
@@ -1080,7 +1078,7 @@ def match_class_frequencies(
     in every direction, so that the minimum exists and is the only one; Newton's method with a bounded step,
     halved until F falls (Armijo), then gets there from anywhere. What is returned meets every target to 1e-9.
 
-    None when the targets are no such frequencies, or an offset passes MAX_OFFSET.
+    None when the targets are no such frequencies, or no offsets within MAX_OFFSET reach them.
     """
     target = np.asarray(targets, np.float64)
     if not ((target > 0).all() and target.sum() < 1):
@@ -1093,7 +1091,7 @@ def match_class_frequencies(
         return float((largest + np.log(np.exp(z - largest[:, None]).sum(axis=1))).mean() - target @ b)
 
     offsets = np.zeros(len(target))
-    while True:
+    for _ in range(1000):  # it takes some ten
         p = omitted_probabilities(logits, omitted_class, offsets)
         gradient = p.mean(axis=0) - target
         if np.abs(gradient).max() <= 1e-9:
@@ -1103,10 +1101,12 @@ def match_class_frequencies(
         hessian = np.diag(p.mean(axis=0) + 1e-12) - p.T @ p / len(p)  # 1e-12: a p may underflow to zero
         step = -np.linalg.solve(hessian, gradient)
         step *= min(1.0, 5.0 / np.abs(step).max())
-        here, rounding = objective(offsets), 1e-13
+        here = objective(offsets)
+        rounding = 1e-13 * (1 + abs(here))
         while objective(offsets + step) > here + 1e-4 * float(gradient @ step) + rounding:
             step /= 2
         offsets = offsets + step
+    return None
 
 
 def correct_bias(
