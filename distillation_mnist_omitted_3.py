@@ -1554,8 +1554,7 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the flags of `Config`, which all scripts share."""
     parser = OneLineParser(usage="%(prog)s [flags]", description=description, allow_abbrev=False)
     for item in fields(Config):
-        default = item.default if item.default is not None else None
-        flag = dict(item.metadata["flag"])
+        default, flag = item.default, dict(item.metadata["flag"])
         if default not in (None, (), False):
             shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
             flag["help"] = f"{item.metadata['help']} (default: {shown})"
@@ -1573,9 +1572,6 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
                 help="the only classes that the student sees, instead of those that it does not",
             )
     return parser
-
-
-KEEP_CLASS = "--keep-class"
 
 
 def given_settings(arguments: argparse.Namespace) -> dict[str, Any]:
