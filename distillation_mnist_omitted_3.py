@@ -1077,11 +1077,9 @@ def add_offsets(logits: np.ndarray, omitted_class: Sequence[int], offsets: Seque
 
 
 def omitted_probabilities(
-    logits: np.ndarray, omitted_class: Sequence[int], offsets: Sequence[float] | None = None
+    logits: np.ndarray, omitted_class: Sequence[int], offsets: Sequence[float]
 ) -> np.ndarray:
     """Probabilities (n, omitted) of the omitted classes at T = 1, `offsets` added; logits (n, classes)."""
-    if offsets is None:
-        offsets = np.zeros(len(omitted_class))
     return softmax(add_offsets(logits.astype(np.float64), omitted_class, offsets))[:, list(omitted_class)]
 
 
@@ -1114,7 +1112,7 @@ def match_class_frequencies(
     in every direction, so that the minimum exists and is the only one; Newton's method with a bounded step,
     halved until F falls (Armijo), then gets there from anywhere. What is returned meets every target to 1e-9.
 
-    None when the targets are no such frequencies, or an offset passes MAX_OFFSET.
+    None when the targets are no such frequencies, or no offsets within MAX_OFFSET reach them.
     """
     target = np.asarray(targets, np.float64)
     if not ((target > 0).all() and target.sum() < 1):
@@ -1127,7 +1125,7 @@ def match_class_frequencies(
         return float((largest + np.log(np.exp(z - largest[:, None]).sum(axis=1))).mean() - target @ b)
 
     offsets = np.zeros(len(target))
-    while True:
+    for _ in range(1000):  # it takes some ten
         p = omitted_probabilities(logits, omitted_class, offsets)
         gradient = p.mean(axis=0) - target
         if np.abs(gradient).max() <= 1e-9:
@@ -1137,10 +1135,12 @@ def match_class_frequencies(
         hessian = np.diag(p.mean(axis=0) + 1e-12) - p.T @ p / len(p)  # 1e-12: a p may underflow to zero
         step = -np.linalg.solve(hessian, gradient)
         step *= min(1.0, 5.0 / np.abs(step).max())
-        here, rounding = objective(offsets), 1e-13
+        here = objective(offsets)
+        rounding = 1e-13 * (1 + abs(here))
         while objective(offsets + step) > here + 1e-4 * float(gradient @ step) + rounding:
             step /= 2
         offsets = offsets + step
+    return None
 
 
 def correct_bias(
@@ -1622,8 +1622,7 @@ def argument_parser(description: str, config_class: type = Config) -> argparse.A
     """A parser with the flags of `Config`, which all scripts share, or of another such class."""
     parser = OneLineParser(usage="%(prog)s [flags]", description=description, allow_abbrev=False)
     for item in fields(config_class):
-        default = item.default if item.default is not None else None
-        flag = dict(item.metadata["flag"])
+        default, flag = item.default, dict(item.metadata["flag"])
         if default not in (None, (), False):
             shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
             flag["help"] = f"{item.metadata['help']} (default: {shown})"
@@ -1641,9 +1640,6 @@ def argument_parser(description: str, config_class: type = Config) -> argparse.A
                 help="the only classes that the student sees, instead of those that it does not",
             )
     return parser
-
-
-KEEP_CLASS = "--keep-class"
 
 
 def given_settings(arguments: argparse.Namespace, config_class: type = Config) -> dict[str, Any]:

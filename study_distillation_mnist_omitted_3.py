@@ -298,15 +298,13 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], n_left: int =
 
 
 def class_list(classes: Sequence[int]) -> str:
-    if not classes:
-        return "nothing"
     return " ".join(map(str, classes)) if len(classes) <= 5 else f"all but {class_list(all_but(*classes))}"
 
 
 ROW_NAMES: dict[str, Callable[[Any], str]] = {
     "temperature": lambda t: f"T = {t:g}",
     "student_hidden": lambda sizes: f"{sizes[0]} units",
-    "omitted_class": lambda classes: f"without {class_list(classes)}",
+    "omitted_class": lambda classes: f"without {class_list(classes)}" if classes else "all classes",
     "hard_weight": lambda w: "hard labels" if w == 1 else "soft targets" if w == 0 else f"hard weight {w:g}",
     "transfer_fraction": lambda f: f"{100 * f:g} % of the images",
 }
@@ -413,7 +411,7 @@ def draw_paper(study: Study, runs: Sequence[Run]) -> Figure:
         axes.errorbar(mean, row, xerr=np.nan_to_num(sd), label="ours" if row == 0 else None, **dot)
         axes.annotate(
             f"{claim.paper:g} → {mean:.0f}",
-            (max(claim.paper, mean), row),
+            (max(claim.paper, mean + np.nan_to_num(sd)), row),
             xytext=(14, 0),
             textcoords="offset points",
             va="center",
@@ -450,11 +448,13 @@ def draw_temperature(study: Study, runs: Sequence[Run]) -> Figure:
         ):
             draw_curve(column[1], TEMPERATURES, groups, path, label, **style)
         visualize.percent_axis(column[1])
-        column[1].set_ylim(-0.03, 1.03)
         column[1].set_xlabel("temperature T (log scale)")
         log_ticks(column[1], (1, 2, 4, 8, 20, 50))
     grid[0, 0].set_ylabel("test errors,\ntransfer set of all classes")
     grid[1, 0].set_ylabel("test accuracy,\ntransfer set without 3s")
+    lowest = min(axes.get_ylim()[0] for axes in grid[1])
+    for axes in grid[1]:
+        axes.set_ylim(max(0, lowest), 1.01)
     grid[1, 0].legend(loc="lower right")
     return figure
 

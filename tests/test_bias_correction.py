@@ -89,7 +89,7 @@ def test_the_mean_probability_rises_with_the_offset():
     means = [core.omitted_probabilities(logits, [3], [b]).mean() for b in np.linspace(-20, 20, 81)]
     assert (np.diff(means) > 0).all()
     softmax = core.softmax(logits.astype(float))[:, 3]
-    np.testing.assert_allclose(core.omitted_probabilities(logits, [3])[:, 0], softmax, rtol=1e-9)
+    np.testing.assert_allclose(core.omitted_probabilities(logits, [3], [0])[:, 0], softmax, rtol=1e-9)
 
 
 def test_an_unreachable_target_is_said_and_nothing_is_changed():
