@@ -493,19 +493,17 @@ def draw_several_omitted(study: Study, runs: Sequence[Run]) -> Figure:
     ):
         means = []
         for n, choices in SEVERAL.items():
-            found = [spread(where(runs, omitted_class=classes), path)[0] for classes in choices]
-            means.append(np.nanmean(found))
-            axes.plot(
-                [n] * len(found), found, style["marker"], color=style["color"], alpha=0.45, markersize=6
-            )
-        axes.plot(
-            list(SEVERAL), means, color=style["color"], linestyle=style["linestyle"], linewidth=2, label=label
-        )
+            groups = [where(runs, omitted_class=classes) for classes in choices]
+            xs = n + 0.06 * (np.arange(len(choices)) - (len(choices) - 1) / 2)
+            points = {"color": style["color"], "marker": style["marker"], "linestyle": "none", "alpha": 0.6}
+            draw_curve(axes, xs, groups, path, "", **points)
+            means.append(np.mean([spread(group, path)[0] for group in groups]))
+        line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 2}
+        axes.plot(list(SEVERAL), means, label=label, **line)
     axes.set_xticks(list(SEVERAL))
     axes.set_xlabel("number of classes left out (a point for each choice of classes, lines: their means)")
     axes.set_ylabel("test accuracy")
     visualize.percent_axis(axes)
-    axes.set_ylim(bottom=0, top=1.03)
     axes.legend(loc="lower left")
     return figure
 
