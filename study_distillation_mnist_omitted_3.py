@@ -31,7 +31,7 @@ import visualize_distillation_mnist_omitted_3 as visualize
 from distillation_mnist_omitted_3 import Config, Data
 from run_many import Record
 from suite_io import Console, UserError, atomic_output, check_writable, run_script
-from visualize_distillation_mnist_omitted_3 import AFTER, BEFORE, INK, OMITTED, OTHERS, STYLE, TEACHER
+from visualize_distillation_mnist_omitted_3 import AFTER, BEFORE, INK, OTHERS, STYLE, TEACHER
 
 Settings = dict[str, Any]
 
@@ -557,9 +557,7 @@ def draw_transfer_size(study: Study, runs: Sequence[Run]) -> Figure:
     left.set_title("soft targets: test accuracy on 3s, never seen")
     left.set_ylim(-0.03, 1.03)
     draw_curve(right, xs, soft, "before.other_accuracy", "soft targets", **SEEN)
-    draw_curve(
-        right, xs, hard, "before.other_accuracy", "hard labels", color=OMITTED, marker="v", linestyle="--"
-    )
+    draw_curve(right, xs, hard, "before.other_accuracy", "hard labels", color=INK, marker="v", linestyle="--")
     right.set_title("test accuracy on the nine classes seen")
     for axes in (left, right):
         log_ticks(axes, xs, "{:g} %".format)
