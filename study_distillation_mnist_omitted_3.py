@@ -306,7 +306,7 @@ ROW_NAMES: dict[str, Callable[[Any], str]] = {
     "student_hidden": lambda sizes: f"{sizes[0]} units",
     "omitted_class": lambda classes: f"without {class_list(classes)}" if classes else "all classes",
     "hard_weight": lambda w: "hard labels" if w == 1 else "soft targets" if w == 0 else f"hard weight {w:g}",
-    "transfer_fraction": lambda f: f"{100 * f:g} % of the images",
+    "transfer_fraction": lambda f: f"{100 * f:g} % of images",
 }
 
 
