@@ -230,22 +230,29 @@ class Progress:
         self.started = time.monotonic()
 
     def left(self) -> str:
+        """The time left as a clock, as far as it can be told."""
         if not self.done_cost:
-            return ""
+            return "?"
         elapsed = time.monotonic() - self.started
-        return f", {clock(elapsed * (self.total_cost / self.done_cost - 1))} left"
+        return clock(elapsed * (self.total_cost / self.done_cost - 1))
 
-    def ended(self, outcome: str, run_cost: float, n_failed: int = 0) -> None:
-        """Report one run that succeeded, or `n_failed` runs that failed."""
-        self.n_done, self.n_failed = self.n_done + (n_failed or 1), self.n_failed + n_failed
-        self.done_cost += run_cost
-        show = self.console.warn if n_failed else self.console.line
-        show(f"{self.n_done}/{self.n_runs}{self.left()}: {outcome}")
+    def row(self, done: str, left: str, errors: str, run: str) -> None:
+        self.console.line(f"{done:>7}  {left:>6}  {errors:>6}  {run}")
+
+    def succeeded(self, run: str, errors: str, run_cost: float) -> None:
+        self.n_done, self.done_cost = self.n_done + 1, self.done_cost + run_cost
+        self.row(f"{self.n_done}/{self.n_runs}", self.left(), errors, run)
+        self.live()
+
+    def failed(self, what: str, n_runs: int, run_cost: float) -> None:
+        self.n_done, self.done_cost = self.n_done + n_runs, self.done_cost + run_cost
+        self.n_failed += n_runs
+        self.console.warn(f"{self.n_done}/{self.n_runs} failed: {what}")
         self.live()
 
     def live(self) -> None:
         failed = f", {self.n_failed} failed" if self.n_failed else ""
-        label = f"{self.n_done}/{self.n_runs}{self.left()}{failed}"
+        label = f"{self.n_done}/{self.n_runs}, {self.left()} left{failed}"
         self.console.progress(label, self.done_cost / self.total_cost if self.total_cost else 1.0)
 
 
@@ -328,15 +335,13 @@ class Batch:
             self.teachers[key] = trained
             for student in self.waiting(key):
                 self.submit(student, teacher_only=False)
-            outcome = f"teacher of seed {config.seed}"
+            run, errors = f"teacher of seed {config.seed}", ""
         else:
             text = json.dumps(record)
             store(record_path(config, self.data), text.encode())
             record = self.records[config] = json.loads(text)  # as a later run will find it
-            errors = record["student"]["after_correction"]["test_errors"]
-            seconds = record["wall_clock_seconds"]["student"]
-            outcome = f"{self.name(config)}: {errors} errors, {seconds:.0f} s"
-        self.progress.ended(outcome, cost(config, self.data, teacher_only))
+            run, errors = self.name(config), str(record["student"]["after_correction"]["test_errors"])
+        self.progress.succeeded(run, errors, cost(config, self.data, teacher_only))
 
     def failed(self, config: Config, teacher_only: bool, error: Exception) -> None:
         """Say which run failed and why; with a teacher, all of its students fail."""
@@ -345,9 +350,7 @@ class Batch:
         self.reasons.update(dict.fromkeys(students, reason))
         what = f"teacher of {len(students)} runs, as of " if teacher_only else ""
         lost = sum(cost(student, self.data, False) for student in students)
-        self.progress.ended(f"failed: {what}{flags_of(config)}: {reason}", lost, len(students))
-        if teacher_only:
-            self.progress.n_done += 1
+        self.progress.failed(f"{what}{flags_of(config)}: {reason}", len(students) + teacher_only, lost)
 
 
 def run_many(
@@ -364,6 +367,8 @@ def run_many(
     finishes something. `name` says what a run is called while it is reported.
     """
     batch = Batch(configs, data, console, name)
+    if batch.missing:
+        batch.progress.row("done", "left", "errors", "run")
     n_done = -1
     while batch.waiting() and batch.progress.n_done > n_done:
         n_done = batch.progress.n_done

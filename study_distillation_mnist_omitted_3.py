@@ -31,7 +31,7 @@ import visualize_distillation_mnist_omitted_3 as visualize
 from distillation_mnist_omitted_3 import Config, Data
 from run_many import Record
 from suite_io import Console, UserError, atomic_output, check_writable, run_script
-from visualize_distillation_mnist_omitted_3 import AFTER, BEFORE, INK, OMITTED, OTHERS, STYLE, TEACHER
+from visualize_distillation_mnist_omitted_3 import AFTER, BEFORE, INK, OTHERS, STYLE, TEACHER
 
 Settings = dict[str, Any]
 
@@ -306,7 +306,7 @@ ROW_NAMES: dict[str, Callable[[Any], str]] = {
     "student_hidden": lambda sizes: f"{sizes[0]} units",
     "omitted_class": lambda classes: f"without {class_list(classes)}" if classes else "all classes",
     "hard_weight": lambda w: "hard labels" if w == 1 else "soft targets" if w == 0 else f"hard weight {w:g}",
-    "transfer_fraction": lambda f: f"{100 * f:g} % of the images",
+    "transfer_fraction": lambda f: f"{100 * f:g} % of images",
 }
 
 
@@ -493,19 +493,17 @@ def draw_several_omitted(study: Study, runs: Sequence[Run]) -> Figure:
     ):
         means = []
         for n, choices in SEVERAL.items():
-            found = [spread(where(runs, omitted_class=classes), path)[0] for classes in choices]
-            means.append(np.nanmean(found))
-            axes.plot(
-                [n] * len(found), found, style["marker"], color=style["color"], alpha=0.45, markersize=6
-            )
-        axes.plot(
-            list(SEVERAL), means, color=style["color"], linestyle=style["linestyle"], linewidth=2, label=label
-        )
+            groups = [where(runs, omitted_class=classes) for classes in choices]
+            xs = n + 0.06 * (np.arange(len(choices)) - (len(choices) - 1) / 2)
+            points = {"color": style["color"], "marker": style["marker"], "linestyle": "none", "alpha": 0.6}
+            draw_curve(axes, xs, groups, path, "", **points)
+            means.append(np.mean([spread(group, path)[0] for group in groups]))
+        line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 2}
+        axes.plot(list(SEVERAL), means, label=label, **line)
     axes.set_xticks(list(SEVERAL))
     axes.set_xlabel("number of classes left out (a point for each choice of classes, lines: their means)")
     axes.set_ylabel("test accuracy")
     visualize.percent_axis(axes)
-    axes.set_ylim(bottom=0, top=1.03)
     axes.legend(loc="lower left")
     return figure
 
@@ -559,9 +557,7 @@ def draw_transfer_size(study: Study, runs: Sequence[Run]) -> Figure:
     left.set_title("soft targets: test accuracy on 3s, never seen")
     left.set_ylim(-0.03, 1.03)
     draw_curve(right, xs, soft, "before.other_accuracy", "soft targets", **SEEN)
-    draw_curve(
-        right, xs, hard, "before.other_accuracy", "hard labels", color=OMITTED, marker="v", linestyle="--"
-    )
+    draw_curve(right, xs, hard, "before.other_accuracy", "hard labels", color=INK, marker="v", linestyle="--")
     right.set_title("test accuracy on the nine classes seen")
     for axes in (left, right):
         log_ticks(axes, xs, "{:g} %".format)
