@@ -11,21 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import distillation_cifar10 as cifar
 import distillation_mnist_omitted_3 as core
 from distillation_cifar10 import CLASSES, Experiment
-from suite_io import Console, atomic_output, run_script
+from suite_io import Console, run_script
 from visualize_distillation_mnist_omitted_3 import (
     AFTER,
     BEFORE,
     INK,
-    STYLE,
     TEACHER,
     epoch_axis,
     percent_axis,
+    write_pictures,
 )
 
 N_EXAMPLES = 6  # images in soft_targets.png
@@ -154,12 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     config = cifar.config_from(parser.parse_args(argv))
     console = Console(config.quiet)
     experiment = cifar.run(config, console)
-    with rc_context(STYLE):
-        for picture in PICTURES:
-            path = experiment.outdir / f"{picture.__name__}.png"
-            with atomic_output(path) as temporary:
-                picture(experiment).savefig(temporary, dpi=110)
-            console.line(f"wrote {path}")
+    write_pictures(PICTURES, experiment, console)
     cifar.closing_notice(experiment, console)
 
 

@@ -9,6 +9,7 @@ Takes the flags of distillation_mnist_omitted_3.py and trains only what is not s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -393,18 +394,23 @@ PICTURES: tuple[Callable[[Experiment], Figure], ...] = (
 )
 
 
+def write_pictures(pictures: Sequence[Callable[[Any], Figure]], experiment: Any, console: Console) -> None:
+    """Each picture into the experiment's folder, under its function's name."""
+    with rc_context(STYLE):
+        for picture in pictures:
+            path = experiment.outdir / f"{picture.__name__}.png"
+            with atomic_output(path) as temporary:
+                picture(experiment).savefig(temporary, dpi=110)
+            console.line(f"wrote {path}")
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = core.argument_parser("Draw the pictures of the experiment; trains only what is not stored yet.")
     config = core.config_from(parser.parse_args(argv))
     check_something_omitted(config)
     console = Console(config.quiet)
     experiment = core.run(config, console)
-    with rc_context(STYLE):
-        for picture in PICTURES:
-            path = experiment.outdir / f"{picture.__name__}.png"
-            with atomic_output(path) as temporary:
-                picture(experiment).savefig(temporary, dpi=110)
-            console.line(f"wrote {path}")
+    write_pictures(PICTURES, experiment, console)
     core.closing_notice(experiment, console)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import distillation_cifar10 as cifar
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_gif as gif
 import summarise_runs
@@ -39,7 +40,8 @@ def test_every_flag_is_documented_with_its_default():
                 else field.default in row[1]
             )
     for flag in re.findall(r"`(--[a-z-]+)", README):
-        known = {core.flag_name(name) for name in core.Config.__dataclass_fields__}
+        fields = {*core.Config.__dataclass_fields__, *cifar.Config.__dataclass_fields__}
+        known = {core.flag_name(name) for name in fields}
         assert flag in known | {
             "--help",
             "--snapshot-every",
@@ -57,6 +59,19 @@ def test_every_flag_is_documented_with_its_default():
             "--nthreads",
             "--nworkers",
         }, flag
+
+
+def test_flags_of_cifar10_that_differ_are_documented_with_their_defaults():
+    table = README.partition("| flag of `distillation_cifar10.py` |")[2].partition("\n\n")[0]
+    for name, field in cifar.Config.__dataclass_fields__.items():
+        ours = core.Config.__dataclass_fields__.get(name)
+        if name in ("cache_dir", "outdir", "mirror", "jitter") or (ours and ours.default == field.default):
+            continue  # the same, or said in the text
+        row = re.search(rf"^\| `{core.flag_name(name)}` \| (.*?) \|", table, re.M)
+        assert row, name
+        default = " ".join(field.default) if name.endswith("channels") else field.default
+        if default not in (None, ()):
+            assert row[1] == (f"{default:g}" if isinstance(default, float) else str(default))
 
 
 def test_pictures_in_the_readme_exist():
