@@ -390,9 +390,15 @@ def test_a_small_run_its_results_and_an_identical_second_one(folder, tmp_path):
             assert other[key] == found[key]
 
 
-def test_an_omitted_class_by_name(folder, tmp_path):
-    result = call(*TINY, "--data-dir", folder, "--omitted-class", "cat", "--outdir", "out", cwd=tmp_path)
+def test_an_omitted_class_by_name_and_its_pictures(folder, tmp_path):
+    flags = (*TINY, "--data-dir", folder, "--omitted-class", "cat", "--outdir", "out")
+    result = call(*flags, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+    pictures = call(*flags, cwd=tmp_path, script="visualize_distillation_cifar10.py")
+    assert pictures.returncode == 0, pictures.stderr
+    assert pictures.stdout.count("reused") == 3
+    for name in ("curves", "soft_targets", "compression"):
+        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["config"]["omitted_class"] == [3]
     assert found["data"]["n_transfer"] == 270
