@@ -139,8 +139,7 @@ def compression(experiment: Experiment) -> Figure:
         axes.set_xlim(0, 1.15 * unit * found["teacher"][key])
         percent_axis(axes)
         axes.margins(y=0.25)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.axes[0].legend(loc="center left", fontsize=9.5)
     figure.axes[0].set_ylabel("test accuracy")
     return figure
 
