@@ -83,12 +83,13 @@ class Config:
         metavar="N",
     )
     student_channels: tuple[str, ...] = setting(
-        ("16", POOL, "36", "36", POOL, "72", "72", POOL, "144"),
+        ("16", POOL, "38", "38", POOL, "72", "72", POOL, "148"),
         "channels of the student's convolutions; M: max-pool",
         nargs="+",
         metavar="N",
     )
-    batch_size: int = setting(256, "images per step", type=int)
+    batch_size: int = setting(256, "images per step of the teacher", type=int)
+    batch_size_student: int = setting(128, "images per step of the students", type=int)
     learning_rate: float = setting(0.4, "step size of the teacher, the peak of the schedule", type=float)
     learning_rate_student: float = setting(0.4, "step size of the students", type=float)
     lr_schedule: str = setting(
@@ -140,9 +141,10 @@ class Config:
         check("omitted_class", all(0 <= c < len(CLASSES) for c in self.omitted_class), "classes from 0 to 9")
         object.__setattr__(self, "omitted_class", tuple(sorted(set(self.omitted_class))))
         check("omitted_class", len(self.omitted_class) < len(CLASSES), "fewer than all classes")
-        for name in ("n_epochs_teacher", "n_epochs_student", "batch_size", "probe_size"):
+        for name in ("n_epochs_teacher", "n_epochs_student", "probe_size"):
             check(name, getattr(self, name) >= 1, "1 or more")
-        check("batch_size", self.batch_size >= 2, "2 or more, to normalise over")
+        for name in ("batch_size", "batch_size_student"):
+            check(name, getattr(self, name) >= 2, "2 or more, to normalise over")
         check("hold_out", self.hold_out >= 0, "0 or more")
         check("jitter", 0 <= self.jitter < SIDE, f"from 0 to {SIDE - 1} pixels")
         for name in ("teacher_channels", "student_channels"):
@@ -165,7 +167,7 @@ class Config:
         return TrainingSettings(
             channels=self.teacher_channels if teacher else self.student_channels,
             n_epochs=self.n_epochs_teacher if teacher else self.n_epochs_student,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size if teacher else self.batch_size_student,
             learning_rate=self.learning_rate if teacher else self.learning_rate_student,
             lr_schedule=self.lr_schedule,
             weight_decay=self.weight_decay,
@@ -518,10 +520,10 @@ class ConvNet:
         self.channels = tuple(channels)
         shapes: list[tuple[int, ...]] = []
         plan, side, n_from = [], SIDE, 3
-        for place, word in enumerate(channels):
+        for place, word in enumerate(self.channels):
             if word == POOL:
                 continue
-            n_to, pools = int(word), channels[place + 1 : place + 2] == (POOL,)
+            n_to, pools = int(word), self.channels[place + 1 : place + 2] == (POOL,)
             plan.append((side, n_from, n_to, pools))
             shapes += [(3, n_to, 3, n_from), (n_to,), (n_to,)]
             side, n_from = side // 2 if pools else side, n_to
@@ -741,6 +743,7 @@ def trained(
         () if kind == "teacher" else config.omitted_class,
         config.retrain,
         console,
+        unseen="unseen",
     )  # fmt: skip
 
 
@@ -825,6 +828,10 @@ class Experiment:
         }
 
 
+def class_names(data: Data) -> tuple[str, ...]:
+    return rendered_shapes.NAMES if data.is_rendered else CLASSES
+
+
 def default_outdir(data: Data) -> Path:
     viz = Path(__file__).resolve().parent / "viz"
     return (viz / "rendered" if data.is_rendered else viz) / "cifar10"
@@ -869,7 +876,8 @@ def run(config: Config, console: Console | None = None) -> Experiment:
     student.network.output_biases[omitted] += np.array(correction.offsets, np.float32)
     if not correction.reached:
         console.warn(
-            f"warning: no offset brings {core.class_name(omitted)} to its frequency; the bias is left alone"
+            f"warning: no offset brings {' '.join(class_names(data)[c] for c in omitted)} to its frequency; "
+            "the bias is left alone"
         )
     seconds["total"] = sum(seconds.values())
     return Experiment(

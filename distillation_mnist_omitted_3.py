@@ -1375,11 +1375,13 @@ def kept_run(
     omitted_class: Sequence[int],
     retrain: bool,
     console: Console,
+    unseen: str = "",
 ) -> TrainedRun:
     """The run stored at `path` or, where there is none, a new one, shown epoch by epoch and stored.
 
     `network` is anything with a flat vector `parameters`; `train_it(on_epoch, on_step)` trains it and
-    `predict_test()` gives its test logits. Raises UserError when the training diverges.
+    `predict_test()` gives its test logits; `unseen` is what the progress calls the omitted class, if not
+    "3s". Raises UserError when the training diverges.
     """
     if not retrain:
         try:
@@ -1397,7 +1399,7 @@ def kept_run(
     test_logits, losses, seconds = [], [], []
     accuracies = {"test": "test_accuracy"}
     if omitted_class:
-        accuracies |= {short_name(omitted_class): "omitted_accuracy", "others": "other_accuracy"}
+        accuracies |= {unseen or short_name(omitted_class): "omitted_accuracy", "others": "other_accuracy"}
     console.row("", "epoch", "loss", *accuracies, "seconds", "left")
 
     def on_epoch(epoch: int, mean_loss: float, epoch_seconds: float) -> None:

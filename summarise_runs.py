@@ -4,7 +4,8 @@
     python3 summarise_runs.py viz/seeds/described viz/seeds/linear
 
 Each folder holds one sub-folder per seed. Prints two Markdown tables: mean ± standard deviation (n - 1) per
-folder beside the paper's and the published figures, and the errors seed by seed.
+folder beside the paper's and the published figures, and the errors seed by seed. Folders with runs of
+distillation_cifar10.py get one table each.
 """
 
 from __future__ import annotations
@@ -129,6 +130,58 @@ def seeds_table(groups: dict[str, list[Results]]) -> str:
     return table(header, rows)
 
 
+def cifar10_table(runs: list[Results]) -> str:
+    """What a teacher, a distilled student and one on hard labels reach, and at which size."""
+    rows = []
+    for name, path, network in (
+        ("teacher, hard labels", "teacher", "teacher"),
+        ("student, soft targets alone", "student.before_correction", "student"),
+        ("the same student, hard labels", "baseline", "baseline"),
+    ):
+        behind = [100 * (value(r, "teacher.test_accuracy") - value(r, f"{path}.test_accuracy")) for r in runs]
+        rows.append(
+            [
+                name,
+                f"{mean_sd([100 * value(r, f'{path}.test_accuracy') for r in runs], 2)} %",
+                "" if path == "teacher" else mean_sd(behind, 2),
+                f"{value(runs[0], f'networks.{network}.parameters'):,}",
+                f"{value(runs[0], f'networks.{network}.multiply_adds'):,}",
+                mean_sd([value(r, f"networks.{network}.milliseconds_per_image") for r in runs], 2),
+                mean_sd([value(r, f"wall_clock_seconds.{network}") for r in runs], 0),
+            ]
+        )
+    header = [
+        f"{len(runs)} seeds",
+        "test accuracy",
+        "points behind the teacher",
+        "parameters",
+        "multiply-adds",
+        "ms per image",
+        "training, s",
+    ]
+    return table(header, rows)
+
+
+def unseen_class_table(runs: list[Results]) -> str:
+    """Accuracy on all test images, on those of the class that the students never saw, and on the others."""
+    rows = [
+        [
+            name,
+            *(
+                f"{mean_sd([100 * value(r, f'{path}.{part}_accuracy') for r in runs], 1)} %"
+                for part in ("test", "omitted", "other")
+            ),
+        ]
+        for name, path in (
+            ("teacher, has seen it", "teacher"),
+            ("student, hard labels", "baseline"),
+            ("student, soft targets alone", "student.before_correction"),
+            ("the same, bias corrected without test labels", "student.after_correction"),
+        )
+    ]
+    return table([f"{len(runs)} seeds", "all", "the unseen class", "the nine others"], rows)
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
@@ -138,9 +191,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Means and spread over seeds of finished runs, as Markdown.")
     parser.add_argument("folders", nargs="+", type=Path, help="folders with one sub-folder per seed")
     groups = {folder.name: load(folder) for folder in parser.parse_args(argv).folders}
-    print(means_table(groups))
-    print()
-    print(seeds_table(groups))
+    suite = {name: runs for name, runs in groups.items() if "networks" not in runs[0]}
+    tables = [means_table(suite), seeds_table(suite)] if suite else []
+    for runs in groups.values():
+        if "networks" in runs[0]:
+            unseen = runs[0]["config"]["omitted_class"]
+            tables.append((unseen_class_table if unseen else cifar10_table)(runs))
+    print("\n\n".join(tables))
 
 
 if __name__ == "__main__":

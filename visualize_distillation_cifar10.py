@@ -2,6 +2,7 @@
 """The pictures of distillation_cifar10.py: how the networks learn, what soft targets say, what size costs.
 
     python3 visualize_distillation_cifar10.py         # three PNGs into viz/cifar10
+    python3 visualize_distillation_cifar10.py --omitted-class cat     # and a fourth: the unseen class
 
 Takes the flags of distillation_cifar10.py and trains only what is not stored yet.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 import distillation_cifar10 as cifar
 import distillation_mnist_omitted_3 as core
@@ -21,6 +23,7 @@ from visualize_distillation_mnist_omitted_3 import (
     AFTER,
     BEFORE,
     INK,
+    OMITTED,
     TEACHER,
     epoch_axis,
     percent_axis,
@@ -85,7 +88,7 @@ def soft_targets(experiment: Experiment) -> Figure:
     chosen = [mine[distance[mine].argmin()] for mine in members if len(mine)]
     figure = new_figure(experiment, "What soft targets say and hard labels do not", 13, 7.6)
     grid = figure.subplots(4, len(chosen), height_ratios=(1.3, 1, 1, 1), squeeze=False)
-    names = class_names(experiment)
+    names = cifar.class_names(experiment.data)
     for column, index in zip(grid.T, chosen, strict=True):
         label = data.test_labels[index]
         column[0].imshow(data.test_images[index].transpose(1, 2, 0), interpolation="nearest")
@@ -105,10 +108,6 @@ def soft_targets(experiment: Experiment) -> Figure:
     ):
         axes.set_ylabel(text)
     return figure
-
-
-def class_names(experiment: Experiment) -> tuple[str, ...]:
-    return cifar.rendered_shapes.NAMES if experiment.data.is_rendered else CLASSES
 
 
 def compression(experiment: Experiment) -> Figure:
@@ -144,6 +143,37 @@ def compression(experiment: Experiment) -> Figure:
     return figure
 
 
+def unseen_class(experiment: Experiment) -> Figure:
+    """What each network calls the test images of the class or classes that the students never saw."""
+    data, omitted = experiment.data, list(experiment.config.omitted_class)
+    names = cifar.class_names(data)
+    unseen = " and ".join(names[c] for c in omitted)
+    mine = np.isin(data.test_labels, omitted)
+    shown = (
+        ("teacher, has seen them", experiment.teacher.test_logits[-1]),
+        ("student on hard labels", experiment.baseline.test_logits[-1]),
+        ("student on soft targets", experiment.student.test_logits[-1]),
+        ("the same, bias corrected", experiment.corrected_logits),
+    )
+    title = f"What networks call {mine.sum():,} photographs of class {unseen}, which no student ever saw"
+    figure = new_figure(experiment, title, 12, 4.4)
+    for axes, (label, logits) in zip(
+        figure.subplots(1, len(shown), sharex=True, sharey=True), shown, strict=True
+    ):
+        share = np.bincount(logits[mine].argmax(axis=1), minlength=len(names)) / mine.sum()
+        bars = axes.barh(
+            range(len(names)), share, color=[OMITTED if c in omitted else TEACHER for c in range(len(names))]
+        )
+        axes.bar_label(bars, [f"{100 * x:.1f} %" for x in share], padding=3, fontsize=9, color=INK)
+        axes.set_title(label)
+        axes.set_yticks(range(len(names)), names)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    axes.invert_yaxis()  # shared by all
+    axes.set_xlim(0, 1.2)
+    axes.set_xticks([0, 0.5, 1])
+    return figure
+
+
 PICTURES: tuple[Callable[[Experiment], Figure], ...] = (curves, soft_targets, compression)
 
 
@@ -152,7 +182,8 @@ def main(argv: list[str] | None = None) -> None:
     config = cifar.config_from(parser.parse_args(argv))
     console = Console(config.quiet)
     experiment = cifar.run(config, console)
-    write_pictures(PICTURES, experiment, console)
+    unseen = (unseen_class,) if config.omitted_class else ()
+    write_pictures((*PICTURES, *unseen), experiment, console)
     cifar.closing_notice(experiment, console)
 
 

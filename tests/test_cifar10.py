@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHANNELS = ("4", "M", "6", "M", "5")
 TINY = ("--teacher-channels", 6, "M", 8, "M", 8, "--student-channels", 3, "M", 4, "M", 4)
 TINY += ("--n-epochs-teacher", 2, "--n-epochs-student", 2, "--batch-size", 50, "--learning-rate", 0.05)
+TINY += ("--batch-size-student", 50)
 
 
 @pytest.fixture(scope="session")
@@ -234,6 +235,13 @@ def test_nesterov_against_pytorch():
         np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12)
 
 
+def test_channels_may_come_in_any_sequence():
+    sizes = [
+        cifar.ConvNet(kind(CHANNELS), np.random.default_rng(0)).n_multiply_adds for kind in (tuple, list)
+    ]
+    assert sizes[0] == sizes[1]
+
+
 def test_predict_does_not_depend_on_the_chunk(workers):
     network = random_network()
     images, _ = random_batch(7)
@@ -397,7 +405,7 @@ def test_an_omitted_class_by_name_and_its_pictures(folder, tmp_path):
     pictures = call(*flags, cwd=tmp_path, script="visualize_distillation_cifar10.py")
     assert pictures.returncode == 0, pictures.stderr
     assert pictures.stdout.count("reused") == 3
-    for name in ("curves", "soft_targets", "compression"):
+    for name in ("curves", "soft_targets", "compression", "unseen_class"):
         assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["config"]["omitted_class"] == [3]
@@ -423,8 +431,8 @@ def test_the_student_hears_no_label(folder, tmp_path, workers, monkeypatch):
         data.name, data.train_images, data.train_labels[::-1].copy(), data.test_images, data.test_labels, {}
     )
     config = cifar.Config(
-        n_epochs_student=1, student_channels=CHANNELS, batch_size=50, cache_dir=tmp_path, retrain=True,
-        learning_rate_student=0.05,
+        n_epochs_student=1, student_channels=CHANNELS, batch_size_student=50, learning_rate_student=0.05,
+        cache_dir=tmp_path, retrain=True,
     )  # fmt: skip
     teacher = cifar.ConvNet(CHANNELS, np.random.default_rng(5))
     teacher.linear[:] = np.random.default_rng(6).standard_normal(teacher.linear.shape)
@@ -451,6 +459,7 @@ def test_training_reduces_the_loss(folder, tmp_path):
         (("--student-channels", "many"), "--student-channels"),
         (("--omitted-class", "tiger"), "--omitted-class"),
         (("--batch-size", 1), "--batch-size"),
+        (("--batch-size-student", 1), "--batch-size-student"),
         (("--temperature", 0), "--temperature"),
         (("--data-dir", "nowhere"), "nowhere"),
         (("--dataset", "rendered", "--data-dir", "."), "--data-dir"),

@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_tables_are_those_of_the_committed_runs():
-    folders = re.search(r"python3 summarise_runs.py (.+)", README).group(1).split()
+    folders = re.search(r"python3 summarise_runs.py (.*described.*)", README).group(1).split()
     groups = {Path(folder).name: summarise_runs.load(ROOT / folder) for folder in folders}
     assert summarise_runs.means_table(groups) in README
     assert summarise_runs.seeds_table(groups) in README
@@ -27,6 +27,31 @@ def test_tables_are_those_of_the_committed_runs():
         for run in runs:
             for field, value in core.RECIPES[recipe].items():
                 assert run["config"][field] == value, (name, field)
+
+
+def test_tables_of_cifar10_are_those_of_the_committed_runs():
+    folders = re.search(r"python3 summarise_runs.py (viz/cifar10.*)", README).group(1).split()
+    for folder, tabulate in zip(
+        folders, (summarise_runs.cifar10_table, summarise_runs.unseen_class_table), strict=True
+    ):
+        runs = summarise_runs.load(ROOT / folder)
+        assert tabulate(runs) in README
+        assert [run["config"]["seed"] for run in runs] == [0, 1, 2]
+        for run in runs:
+            for name, field in cifar.Config.__dataclass_fields__.items():
+                if name not in (
+                    "seed",
+                    "omitted_class",
+                    "data_dir",
+                    "cache_dir",
+                    "outdir",
+                    "quiet",
+                    "retrain",
+                ):
+                    wanted = list(field.default) if isinstance(field.default, tuple) else field.default
+                    assert run["config"][name] == wanted, (folder, name)
+            assert len(set(run["data"]["sha256"].values())) == 6
+            assert run["data"]["n_train"] == 50_000
 
 
 def test_every_flag_is_documented_with_its_default():
