@@ -3,12 +3,13 @@
 # make seeds  the runs behind the README's tables
 # make study  the paper's claims and the studies   (FLAGS="--study temperature" and so on)
 # make cifar10  the convolutional teacher and its students on CIFAR-10   (FLAGS="--seed 1" and so on)
+# make cifar10-seeds  the runs behind the README's tables of CIFAR-10
 # make bench  this project, PyTorch and plain NumPy, timed in turn
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 0 1 2 3 4
 
-.PHONY: run test seeds study cifar10 bench clean
+.PHONY: run test seeds study cifar10 cifar10-seeds bench clean
 
 run: .venv/run.stamp
 	$(BIN)/python distillation_mnist_omitted_3.py $(FLAGS)
@@ -40,6 +41,14 @@ study: .venv/run.stamp
 cifar10: .venv/run.stamp
 	$(BIN)/python distillation_cifar10.py $(FLAGS)
 	$(BIN)/python visualize_distillation_cifar10.py $(FLAGS)
+
+cifar10-seeds: .venv/run.stamp
+	set -e; for seed in 0 1 2; do \
+	  $(BIN)/python distillation_cifar10.py --dataset cifar10 --seed $$seed --outdir viz/cifar10/seeds/$$seed $(FLAGS); \
+	  $(BIN)/python distillation_cifar10.py --dataset cifar10 --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed \
+	    --omitted-class cat $(FLAGS); \
+	done
+	$(BIN)/python summarise_runs.py viz/cifar10/seeds viz/cifar10/unseen_cat
 
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)

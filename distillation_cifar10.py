@@ -92,6 +92,10 @@ class Config:
     batch_size_student: int = setting(128, "images per step of the students", type=int)
     learning_rate: float = setting(0.4, "step size of the teacher, the peak of the schedule", type=float)
     learning_rate_student: float = setting(0.4, "step size of the students", type=float)
+    optimiser: str = setting(
+        "nesterov", "what trains the teacher: Nesterov's momentum, or Muon", choices=("nesterov", "muon")
+    )
+    optimiser_student: str = setting("muon", "what trains the students", choices=("nesterov", "muon"))
     lr_schedule: str = setting(
         "linear", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear")
     )
@@ -169,6 +173,7 @@ class Config:
             n_epochs=self.n_epochs_teacher if teacher else self.n_epochs_student,
             batch_size=self.batch_size if teacher else self.batch_size_student,
             learning_rate=self.learning_rate if teacher else self.learning_rate_student,
+            optimiser=self.optimiser if teacher else self.optimiser_student,
             lr_schedule=self.lr_schedule,
             weight_decay=self.weight_decay,
             jitter=self.jitter,
@@ -185,6 +190,7 @@ class TrainingSettings:
     n_epochs: int
     batch_size: int
     learning_rate: float
+    optimiser: str
     lr_schedule: str
     weight_decay: float
     jitter: int
@@ -541,11 +547,13 @@ class ConvNet:
         self.linear[:, :-1] = rng.standard_normal((len(CLASSES), n_from), dtype) / math.sqrt(n_from)
         statistics = views[3 * len(plan) + 1 :]
         self.blocks = []
+        self.kernel_places = []  # of each block's kernels in `parameters`
         for index, (block_side, block_from, _, pools) in enumerate(plan):
             kernels, scale, shift = views[3 * index : 3 * index + 3]
             mean, variance = statistics[2 * index : 2 * index + 2]
             kernels[:] = rng.standard_normal(kernels.shape, dtype) * math.sqrt(2 / (9 * block_from))
             scale[:], variance[:] = 1, 1
+            self.kernel_places.append(slice(starts[3 * index], starts[3 * index + 1]))
             self.blocks.append(Block(kernels, scale, shift, mean, variance, block_side, pools))
         self.n_images = 0
 
@@ -617,6 +625,52 @@ class Nesterov:
         self.parameters -= gradient
 
 
+def orthogonalised(matrix: np.ndarray) -> np.ndarray:
+    """About the nearest matrix of which all singular values are 1: U V' for a matrix U S V'.
+
+    Five steps of a Newton-Schulz iteration with the coefficients of Jordan et al. (2024), "Muon", which bring
+    all but the smallest singular values between 0.6 and 1.3.
+    """
+    x = matrix / (np.linalg.norm(matrix) + 1e-7)
+    if turned := len(x) > x.shape[1]:
+        x = x.T
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.T if turned else x
+
+
+class Muon:
+    """Momentum with orthogonalised steps (Jordan et al. 2024, "Muon") for kernels, Nesterov's for the rest.
+
+    A few directions dominate a kernel's gradient; in the orthogonalised step all count the same. The batch
+    normalisation behind it makes a kernel's length meaningless, which therefore is kept at sqrt(to).
+    """
+
+    KERNEL_SHARE = 0.125  # a kernel's step, in singular values, as a share of the learning rate
+
+    def __init__(self, network: ConvNet, weight_decay: float, momentum: float = 0.6) -> None:
+        self.network, self.weight_decay, self.momentum = network, weight_decay, momentum
+        self.rest = Nesterov(network.trained, weight_decay)
+        self.velocities = [np.zeros_like(block.kernels) for block in network.blocks]
+
+    def step(self, gradient: np.ndarray, learning_rate: float) -> None:
+        """One step by the flat `gradient`, which it overwrites."""
+        network = self.network
+        for block, place, velocity in zip(
+            network.blocks, network.kernel_places, self.velocities, strict=True
+        ):
+            kernels, g = block.kernels, gradient[place].reshape(velocity.shape)
+            velocity *= self.momentum
+            velocity += g
+            matrix = (g + self.momentum * velocity).transpose(1, 0, 2, 3).reshape(block.n_to, -1)
+            step = orthogonalised(matrix).reshape(block.n_to, 3, 3, -1).transpose(1, 0, 2, 3)
+            kernels *= math.sqrt(block.n_to) / np.linalg.norm(kernels)
+            kernels -= self.KERNEL_SHARE * learning_rate * step
+            g[:] = -self.weight_decay * kernels  # so that the rest's decay leaves them alone
+        self.rest.step(gradient, learning_rate)
+
+
 # ------------------------------------------------------------------------------------------------------------
 # Training
 # ------------------------------------------------------------------------------------------------------------
@@ -673,7 +727,10 @@ def train(
     All batches have the same size: each epoch leaves out the few images that are left over.
     """
     rng = np.random.default_rng(settings.order_seed)
-    optimiser = Nesterov(network.trained, settings.weight_decay)
+    if settings.optimiser == "muon":
+        optimiser: Muon | Nesterov = Muon(network, settings.weight_decay)
+    else:
+        optimiser = Nesterov(network.trained, settings.weight_decay)
     batch_size = min(settings.batch_size, len(indices))
     n_batches = len(indices) // batch_size
     for epoch in range(1, settings.n_epochs + 1):
@@ -701,8 +758,8 @@ def train(
 
 # A change to any of these changes what a training gives, and so the name under which it is stored.
 TRAINING_CODE = (
-    convolve, quarters, Block, ConvNet, Nesterov, augment, fill_inputs, predict, train, core.log_softmax,
-    core.cross_entropy, core.distillation_loss, core.learning_rate_at, core.transfer_set,
+    convolve, quarters, Block, ConvNet, Nesterov, orthogonalised, Muon, augment, fill_inputs, predict, train,
+    core.log_softmax, core.cross_entropy, core.distillation_loss, core.learning_rate_at, core.transfer_set,
 )  # fmt: skip
 
 

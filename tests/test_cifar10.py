@@ -235,6 +235,53 @@ def test_nesterov_against_pytorch():
         np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 27)])
+def test_orthogonalised_against_the_singular_value_decomposition(shape):
+    """The same singular vectors; singular values near 1, though they were 10 to 1 before."""
+    rng = np.random.default_rng(0)
+    u, _, vt = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
+    found = cifar.orthogonalised(u * np.geomspace(10, 1, min(shape)) @ vt)
+    inner = u.T @ found @ vt.T
+    np.testing.assert_allclose(inner, np.diag(np.diag(inner)), atol=1e-10)
+    assert np.diag(inner).min() > 0.6
+    assert np.diag(inner).max() < 1.3
+
+
+def test_muon_moves_kernels_by_orthogonal_steps_and_the_rest_by_nesterov():
+    """Against singular vectors from NumPy; the direction of a step does not depend on the gradient's size."""
+    network, plain = random_network(), random_network()
+    muon = cifar.Muon(network, weight_decay=0.01)
+    nesterov = cifar.Nesterov(plain.trained, weight_decay=0.01)
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        before = [block.kernels.copy() for block in network.blocks]
+        gradient = rng.standard_normal(network.trained.shape)
+        nesterov.step(gradient.copy(), 0.4)
+        muon.step(1.0 * gradient, 0.4)
+        for block, old in zip(network.blocks, before, strict=True):
+            old *= np.sqrt(block.n_to) / np.linalg.norm(old)
+            change = (old - block.kernels).transpose(1, 0, 2, 3).reshape(block.n_to, -1)
+            values = np.linalg.svd(change, compute_uv=False) / (0.4 * muon.KERNEL_SHARE)
+            assert 0.3 < values.min() <= values.max() < 1.3
+        kernels = np.zeros(network.n_trained, bool)
+        for place in network.kernel_places:
+            kernels[place] = True
+        np.testing.assert_allclose(network.trained[~kernels], plain.trained[~kernels], rtol=1e-12)
+    assert kernels.sum() == sum(block.kernels.size for block in network.blocks)
+
+
+def test_the_first_step_of_muon_is_the_orthogonalised_gradient():
+    network = random_network()
+    block, place = network.blocks[1], network.kernel_places[1]
+    gradient = np.random.default_rng(4).standard_normal(network.trained.shape)
+    expected = block.kernels * np.sqrt(block.n_to) / np.linalg.norm(block.kernels)
+    matrix = gradient[place].reshape(block.kernels.shape).transpose(1, 0, 2, 3).reshape(block.n_to, -1)
+    step = cifar.orthogonalised(matrix).reshape(block.n_to, 3, 3, -1).transpose(1, 0, 2, 3)
+    muon = cifar.Muon(network, 0.0)
+    muon.step(1e3 * gradient, 0.2)
+    np.testing.assert_allclose(block.kernels, expected - 0.2 * muon.KERNEL_SHARE * step, atol=1e-8)
+
+
 def test_channels_may_come_in_any_sequence():
     sizes = [
         cifar.ConvNet(kind(CHANNELS), np.random.default_rng(0)).n_multiply_adds for kind in (tuple, list)
