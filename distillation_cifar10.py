@@ -649,7 +649,7 @@ class Muon:
 
     KERNEL_SHARE = 0.125  # a kernel's step, in singular values, as a share of the learning rate
 
-    def __init__(self, network: ConvNet, weight_decay: float, momentum: float = 0.6) -> None:
+    def __init__(self, network: ConvNet, weight_decay: float, momentum: float = 0.9) -> None:
         self.network, self.weight_decay, self.momentum = network, weight_decay, momentum
         self.rest = Nesterov(network.trained, weight_decay)
         self.velocities = [np.zeros_like(block.kernels) for block in network.blocks]
