@@ -32,16 +32,7 @@ import numpy as np
 import distillation_mnist_omitted_3 as core
 import rendered_shapes
 from distillation_mnist_omitted_3 import Data, TrainedRun, Workers, setting
-from suite_io import (
-    Console,
-    UserError,
-    atomic_output,
-    blas_name,
-    check_writable,
-    environment,
-    percent,
-    run_script,
-)
+from suite_io import Console, UserError, blas_name, check_writable, environment, percent, run_script
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SIDE = 32
@@ -99,7 +90,7 @@ class Config:
     lr_schedule: str = setting(
         "linear", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear")
     )
-    weight_decay: float = setting(5e-4, "decay of all parameters", type=float)
+    weight_decay: float = setting(5e-4, "decay of all parameters but the kernels under Muon", type=float)
     jitter: int = setting(2, "shift each image by up to this many pixels per axis, anew each epoch", type=int)
     probe_size: int = setting(
         5000, "training images, from the first on, that set the bias correction", type=int
@@ -1025,12 +1016,7 @@ def main(argv: list[str] | None = None) -> None:
     config = config_from(parser.parse_args(argv))
     console = Console(config.quiet)
     experiment = run(config, console)
-    path = experiment.outdir / "results.json"
-    with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(results(experiment), indent=2, sort_keys=True) + "\n")
-    console.line()
-    console.always(summary(experiment))
-    console.line(f"wrote {path}")
+    core.report(experiment.outdir, results(experiment), summary(experiment), console)
     closing_notice(experiment, console)
 
 

@@ -1664,17 +1664,22 @@ def closing_notice(experiment: Experiment, console: Console) -> None:
         console.warn(RENDERED_NOTICE)
 
 
+def report(outdir: Path, results: dict[str, Any], summary: str, console: Console) -> None:
+    """Write results.json and print the final table. Raises UserError when it cannot be written."""
+    path = outdir / "results.json"
+    with atomic_output(path) as temporary:
+        temporary.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
+    console.line()
+    console.always(summary)
+    console.line(f"wrote {path}")
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser("Distil MNIST into a student that never sees one of the digits, and measure it.")
     config = config_from(parser.parse_args(argv))
     console = Console(config.quiet)
     experiment = run(config, console)
-    path = experiment.outdir / "results.json"
-    with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(results(experiment), indent=2, sort_keys=True) + "\n")
-    console.line()
-    console.always(summary(experiment))
-    console.line(f"wrote {path}")
+    report(experiment.outdir, results(experiment), summary(experiment), console)
     closing_notice(experiment, console)
 
 
