@@ -638,7 +638,7 @@ class Muon:
     normalisation behind it makes a kernel's length meaningless, which therefore is kept at sqrt(to).
     """
 
-    KERNEL_SHARE = 0.125  # a kernel's step, in singular values, as a share of the learning rate
+    KERNEL_SHARE = 0.05  # a kernel's step, in singular values, as a share of the learning rate
 
     def __init__(self, network: ConvNet, weight_decay: float, momentum: float = 0.9) -> None:
         self.network, self.weight_decay, self.momentum = network, weight_decay, momentum
