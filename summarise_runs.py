@@ -130,6 +130,11 @@ def seeds_table(groups: dict[str, list[Results]]) -> str:
     return table(header, rows)
 
 
+def seeds(runs: list[Results]) -> str:
+    """ "3 seeds", "seed 0"."""
+    return f"{len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0]['config']['seed']}"
+
+
 def cifar10_table(runs: list[Results]) -> str:
     """What a teacher, a distilled student and one on hard labels reach, and at which size."""
     rows = []
@@ -147,17 +152,15 @@ def cifar10_table(runs: list[Results]) -> str:
                 f"{value(runs[0], f'networks.{network}.parameters'):,}",
                 f"{value(runs[0], f'networks.{network}.multiply_adds'):,}",
                 mean_sd([value(r, f"networks.{network}.milliseconds_per_image") for r in runs], 2),
-                mean_sd([value(r, f"wall_clock_seconds.{network}") for r in runs], 0),
             ]
         )
     header = [
-        f"{len(runs)} seeds",
+        seeds(runs),
         "test accuracy",
         "points behind the teacher",
         "parameters",
         "multiply-adds",
         "ms per image",
-        "training, s",
     ]
     return table(header, rows)
 
@@ -179,7 +182,7 @@ def unseen_class_table(runs: list[Results]) -> str:
             ("the same, bias corrected without test labels", "student.after_correction"),
         )
     ]
-    return table([f"{len(runs)} seeds", "all", "the unseen class", "the nine others"], rows)
+    return table([seeds(runs), "all", "the unseen class", "the nine others"], rows)
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

@@ -282,6 +282,29 @@ def test_the_first_step_of_muon_is_the_orthogonalised_gradient():
     np.testing.assert_allclose(block.kernels, expected - 0.2 * muon.KERNEL_SHARE * step, atol=1e-8)
 
 
+def test_orthogonalised_momentum_against_pytorch():
+    """PyTorch's own Muon computes the iteration in bfloat16, hence the tolerance."""
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("this PyTorch has no Muon")
+    network = random_network()
+    block, place = network.blocks[1], network.kernel_places[1]
+    ours = cifar.Muon(network, weight_decay=0.0)
+    weights = torch.nn.Parameter(torch.zeros(block.n_to, 9 * block.n_from))
+    theirs = torch.optim.Muon([weights], lr=1.0, weight_decay=0.0, momentum=0.9, nesterov=True)
+    rng = np.random.default_rng(6)
+    for _ in range(4):
+        gradient = rng.standard_normal(network.trained.shape)
+        matrix = gradient[place].reshape(block.kernels.shape).transpose(1, 0, 2, 3).reshape(block.n_to, -1)
+        weights.data.zero_()
+        weights.grad = torch.from_numpy(matrix.astype(np.float32))
+        theirs.step()
+        before = block.kernels * np.sqrt(block.n_to) / np.linalg.norm(block.kernels)
+        ours.step(gradient, 1.0)
+        change = (block.kernels - before).transpose(1, 0, 2, 3).reshape(block.n_to, -1) / ours.KERNEL_SHARE
+        assert np.linalg.norm(change - weights.detach().numpy()) < 0.03 * np.linalg.norm(change)
+
+
 def test_channels_may_come_in_any_sequence():
     sizes = [
         cifar.ConvNet(kind(CHANNELS), np.random.default_rng(0)).n_multiply_adds for kind in (tuple, list)
