@@ -155,7 +155,7 @@ def unseen_class(experiment: Experiment) -> Figure:
         ("student on soft targets", experiment.student.test_logits[-1]),
         ("the same, bias corrected", experiment.corrected_logits),
     )
-    title = f"What networks call {mine.sum():,} photographs of class {unseen}, which no student ever saw"
+    title = f"What networks call {mine.sum():,} test images of class {unseen}, which no student ever saw"
     figure = new_figure(experiment, title, 12, 4.4)
     for axes, (label, logits) in zip(
         figure.subplots(1, len(shown), sharex=True, sharey=True), shown, strict=True
