@@ -112,7 +112,7 @@ def soft_targets(experiment: Experiment) -> Figure:
 
 def compression(experiment: Experiment) -> Figure:
     """Accuracy against parameters, multiply-adds and milliseconds per image."""
-    figure = new_figure(experiment, "What compression costs, and what soft targets give back", 12, 4.6)
+    figure = new_figure(experiment, "What compression costs, with soft targets and with hard labels", 12, 4.6)
     metrics = experiment.metrics()
     found = cifar.results(experiment)["networks"]
     columns = (
