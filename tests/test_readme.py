@@ -32,7 +32,7 @@ def test_tables_are_those_of_the_committed_runs():
 def test_tables_of_cifar10_are_those_of_the_committed_runs():
     folders = re.search(r"python3 summarise_runs.py (viz/cifar10.*)", README).group(1).split()
     tables = (summarise_runs.cifar10_table, summarise_runs.unseen_class_table)
-    free = {"seed", "omitted_class", "data_dir", "cache_dir", "outdir", "quiet", "retrain"}
+    free = {"seed", "omitted_class", "dataset", "data_dir", "cache_dir", "outdir", "quiet", "retrain"}
     groups = [summarise_runs.load(ROOT / folder) for folder in folders]
     assert [run["config"]["seed"] for run in groups[0]] == [0, 1, 2]
     for runs, tabulate in zip(groups, tables, strict=True):
