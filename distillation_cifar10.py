@@ -57,7 +57,7 @@ class Config:
     """
 
     seed: int = setting(0, "seed of every random choice", type=int)
-    temperature: float = setting(4.0, "softmax temperature T of the distillation", type=float)
+    temperature: float = setting(16.0, "softmax temperature T of the distillation", type=float)
     omitted_class: tuple[int, ...] = setting(
         (),
         "class or classes that the student never sees, as: cat",
@@ -91,7 +91,12 @@ class Config:
         "linear", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear")
     )
     weight_decay: float = setting(5e-4, "decay of all parameters but the kernels under Muon", type=float)
-    jitter: int = setting(2, "shift each image by up to this many pixels per axis, anew each epoch", type=int)
+    jitter: int = setting(
+        2, "teacher: shift each image by up to this many pixels per axis, anew each epoch", type=int
+    )
+    jitter_student: int = setting(
+        1, "the same for the students; the teacher then sees the shifted image", type=int
+    )
     probe_size: int = setting(
         5000, "training images, from the first on, that set the bias correction", type=int
     )
@@ -141,7 +146,8 @@ class Config:
         for name in ("batch_size", "batch_size_student"):
             check(name, getattr(self, name) >= 2, "2 or more, to normalise over")
         check("hold_out", self.hold_out >= 0, "0 or more")
-        check("jitter", 0 <= self.jitter < SIDE, f"from 0 to {SIDE - 1} pixels")
+        for name in ("jitter", "jitter_student"):
+            check(name, 0 <= getattr(self, name) < SIDE, f"from 0 to {SIDE - 1} pixels")
         for name in ("teacher_channels", "student_channels"):
             check(
                 name,
@@ -167,7 +173,7 @@ class Config:
             optimiser=self.optimiser if teacher else self.optimiser_student,
             lr_schedule=self.lr_schedule,
             weight_decay=self.weight_decay,
-            jitter=self.jitter,
+            jitter=self.jitter if teacher else self.jitter_student,
             weight_seed=self.seed + (not teacher),  # both students start from the same weights
             order_seed=self.seed + (17 if teacher else 31),
         )

@@ -103,10 +103,13 @@ def soft_targets(experiment: Experiment) -> Figure:
             axes.set_ylim(0, 1.05)
             axes.set_xticks(range(len(names)), [""] * len(names))
         column[3].set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-    for axes, text in zip(
-        grid[1:, 0], ("hard label", "teacher, T = 1", f"soft target, T = {temperature:g}"), strict=True
-    ):
-        axes.set_ylabel(text)
+    # a high T leaves small differences between small numbers, which need a scale of their own
+    highest = core.softmax(logits[chosen], temperature).max()
+    for axes in grid[3]:
+        axes.set_ylim(0, min(1.05, 1.15 * highest))
+    own_scale = f"soft target\nT = {temperature:g}, its own scale"
+    for axes, text in zip(grid[1:, 0], ("hard label\n", "teacher\nT = 1", own_scale), strict=True):
+        axes.set_ylabel(text, fontsize=9)
     return figure
 
 

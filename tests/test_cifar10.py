@@ -531,6 +531,7 @@ def test_training_reduces_the_loss(folder, tmp_path):
         (("--batch-size", 1), "--batch-size"),
         (("--batch-size-student", 1), "--batch-size-student"),
         (("--temperature", 0), "--temperature"),
+        (("--jitter-student", 32), "--jitter-student"),
         (("--data-dir", "nowhere"), "nowhere"),
         (("--dataset", "rendered", "--data-dir", "."), "--data-dir"),
     ],
