@@ -404,7 +404,7 @@ class Block:
         side, n_to, n_images = self.side_out, self.n_to, self.n_images
         convolve(self.kernels.reshape(3, n_to, 3 * self.n_from), padded, workers, self.convolved)
         n = side * side * n_images
-        sums = np.empty((2, side, n_to))
+        sums, squares = np.empty((2, side, n_to))
 
         def pool(y: int) -> None:
             x = self.normal[y]
@@ -415,22 +415,27 @@ class Block:
                 np.maximum(pooled, d, out=pooled)
             else:
                 x[:] = self.convolved[y]
-            sums[:, y] = x.sum(axis=1), np.einsum("kn,kn->k", x, x)
+            sums[y] = x.sum(axis=1)
 
         workers.map(pool, range(side))
-        mean, square = sums.sum(axis=1) / n
-        variance = square - mean**2
+        mean = sums.sum(axis=0) / n if training else self.running_mean
+        rounded_mean = np.asarray(mean, self.kernels.dtype)[:, None]
+
+        def centre(y: int) -> None:
+            x = self.normal[y]
+            x -= rounded_mean
+            if training:  # squares of what is left: E[x^2] - mean^2 would cancel where the mean is large
+                squares[y] = np.einsum("kn,kn->k", x, x)
+
+        workers.map(centre, range(side))
+        variance = squares.sum(axis=0) / n if training else self.running_variance
         if training:
             self.running_mean += STATISTICS_MOMENTUM * (mean - self.running_mean)
             self.running_variance += STATISTICS_MOMENTUM * (variance * n / (n - 1) - self.running_variance)
-        else:
-            mean, variance = self.running_mean, self.running_variance
-        mean = np.asarray(mean, self.kernels.dtype)
         self.inverse_sd = (1 / np.sqrt(variance + EPSILON)).astype(self.kernels.dtype)
 
         def normalise(y: int) -> None:
             x, out = self.normal[y], self.output[y]
-            x -= mean[:, None]
             x *= self.inverse_sd[:, None]
             np.multiply(x.reshape(out.shape), self.scale[:, None, None], out=out)
             out += self.shift[:, None, None]

@@ -847,10 +847,11 @@ def distillation_loss(
     the same as that of the cross-entropy with soft targets, which differs by the teacher's entropy, a
     constant; KL ends at zero.
     """
-    log_p, log_q = log_softmax(teacher_logits, temperature), log_softmax(student_logits, temperature)
-    soft_targets = np.exp(log_p)
-    kl = (soft_targets * (log_p - log_q)).sum(axis=1).mean()
-    gradient = (np.exp(log_q) - soft_targets) * (temperature / len(student_logits))
+    soft_targets, q = softmax(teacher_logits, temperature), softmax(student_logits, temperature)
+    gradient = (q - soft_targets) * (temperature / len(student_logits))
+    # at high T, KL is a small difference of large sums: single precision would lose it, T^2 magnify the loss
+    log_p, log_q = (log_softmax(z.astype(np.float64), temperature) for z in (teacher_logits, student_logits))
+    kl = (np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean()
     return temperature**2 * float(kl), gradient
 
 
