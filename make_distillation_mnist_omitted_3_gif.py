@@ -9,8 +9,14 @@ drawn from the test logits that were stored after that epoch.
 
 from __future__ import annotations
 
+from support.charts import AFTER, BEFORE, OMITTED, STYLE, epoch_axis, percent_axis
+from support.console import Console, UserError, run_script
+from support.data import warn_of_stand_in
+from support.experiment import Experiment
+from support.files import atomic_output, check_output
+from support.settings import argument_parser, given_settings, named_file, whole_number
+
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,15 +28,14 @@ from PIL import Image
 
 import distillation_mnist_omitted_3 as core
 import visualize_distillation_mnist_omitted_3 as visualize
-from distillation_mnist_omitted_3 import Experiment
-from suite_io import Console, UserError, atomic_output, check_writable, run_script
-from visualize_distillation_mnist_omitted_3 import AFTER, BEFORE, OMITTED
+from distillation_mnist_omitted_3 import Config
 
 GIF_NAME = "distillation_mnist_omitted_3.gif"
 N_DIGITS = 8  # test images of the omitted class in every frame
 HOLD_BEFORE_SECONDS = 2.5  # the last frame before the correction
 HOLD_AFTER_SECONDS = 5.0  # the corrected student, before the animation starts again
 N_COLOURS = 128
+LOWEST_FPS, HIGHEST_FPS = 0.1, 50  # a GIF counts a frame's hundredths of a second in 16 bits
 
 
 def chosen_digits(experiment: Experiment) -> np.ndarray:
@@ -76,7 +81,7 @@ def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: s
         )
     axes.set_ylim(0, 1.1)
     axes.set_title("student's test accuracy per class")
-    visualize.percent_axis(axes)
+    percent_axis(axes)
 
 
 def draw_curves(axes: Axes, experiment: Experiment, entries: list[dict], epoch: int, corrected: bool) -> None:
@@ -109,8 +114,8 @@ def draw_curves(axes: Axes, experiment: Experiment, entries: list[dict], epoch: 
     axes.set_ylim(max(0.0, lowest - 0.05), 1.02)
     axes.set_title("test accuracy so far")
     axes.legend(loc="lower right")
-    visualize.percent_axis(axes)
-    visualize.epoch_axis(axes, len(entries))
+    percent_axis(axes)
+    epoch_axis(axes, len(entries))
     axes.set_xlim(0.5, end + 0.06 * end)
     axes.set_xticks([tick for tick in axes.get_xticks() if 1 <= tick <= len(entries)])
 
@@ -121,7 +126,7 @@ def draw_frame(
     """The student after `epoch` epochs or, at the end, after the correction."""
     omitted_class, data = experiment.config.omitted_class, experiment.data
     logits = experiment.corrected_logits if corrected else experiment.student.test_logits[epoch - 1]
-    metrics = core.evaluate(logits, data.test_labels, omitted_class)
+    metrics = experiment.measure(logits)
     probabilities = core.softmax(logits[digits])
     state = "bias corrected" if corrected else f"epoch {epoch} of {len(entries)}"
     figure = visualize.new_figure(
@@ -166,8 +171,7 @@ def frame_image(figure: Figure) -> Image.Image:
 def animation(experiment: Experiment, snapshot_every: int, fps: float) -> tuple[list[Image.Image], list[int]]:
     """Frames and their durations in milliseconds; the last two are held."""
     n_epochs = len(experiment.student.losses)
-    labels, omitted_class = experiment.data.test_labels, experiment.config.omitted_class
-    entries = core.history(experiment.student, labels, omitted_class)
+    entries = experiment.history("student")
     digits = chosen_digits(experiment)
     epochs = sorted({1, *range(snapshot_every, n_epochs + 1, snapshot_every), n_epochs})
     steps = [(epoch, False) for epoch in epochs] + [(n_epochs, True)]
@@ -180,34 +184,35 @@ def animation(experiment: Experiment, snapshot_every: int, fps: float) -> tuple[
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = core.argument_parser("Animate the student's training; trains only what is not stored yet.")
+    parser = argument_parser("Animate the student's training; trains only what is not stored yet.", Config)
     parser.add_argument(
         "--snapshot-every",
-        type=int,
+        type=whole_number,
         default=1,
         help="epochs from one frame to the next (default: %(default)s)",
     )
     parser.add_argument("--fps", type=float, default=3.0, help="frames per second (default: %(default)s)")
     parser.add_argument(
-        "--out", type=Path, help=f"file to write (default: {GIF_NAME}, for other data than MNIST in --outdir)"
+        "--out",
+        type=named_file,
+        help=f"file to write (default: {GIF_NAME}, for other data than MNIST in --outdir)",
     )
     arguments = parser.parse_args(argv)
     if arguments.snapshot_every < 1:
         raise UserError(f"--snapshot-every must be 1 or more, not {arguments.snapshot_every}")
-    if not (math.isfinite(arguments.fps) and 0 < arguments.fps <= 50):
-        raise UserError(f"--fps must be above 0 and at most 50, not {arguments.fps}")
-    config = core.config_from(arguments)
+    if not LOWEST_FPS <= arguments.fps <= HIGHEST_FPS:
+        raise UserError(f"--fps must be from {LOWEST_FPS} to {HIGHEST_FPS}, not {arguments.fps}")
+    config = core.config_from(given_settings(arguments, Config))
     visualize.check_something_omitted(config)
     if arguments.out:
-        if arguments.out.is_dir():
-            raise UserError(f"--out {arguments.out} is a folder; name a file in it")
-        check_writable(arguments.out.parent)
+        check_output(arguments.out)
     console = Console(config.quiet)
     experiment = core.run(config, console)
-    folder = Path(__file__).resolve().parent
-    default = folder / GIF_NAME if experiment.data.name == "MNIST" and not config.outdir else None
+    beside_this_file = Path(__file__).resolve().parent / GIF_NAME
+    default = beside_this_file if experiment.data.name == "MNIST" and not config.outdir else None
     path = arguments.out or default or experiment.outdir / GIF_NAME
-    with rc_context(visualize.STYLE):
+    check_output(path)
+    with rc_context(STYLE):
         frames, durations = animation(experiment, arguments.snapshot_every, arguments.fps)
     with atomic_output(path) as temporary:
         frames[0].save(
@@ -220,7 +225,7 @@ def main(argv: list[str] | None = None) -> None:
             optimize=False,
         )
     console.line(f"wrote {path}: {len(frames)} frames, {path.stat().st_size / 1e6:.1f} MB")
-    core.closing_notice(experiment, console)
+    warn_of_stand_in(experiment.data, core.RENDERED_NOTICE, console)
 
 
 if __name__ == "__main__":

@@ -8,37 +8,36 @@ Takes the flags of distillation_mnist_omitted_3.py and trains only what is not s
 
 from __future__ import annotations
 
+from support.charts import (
+    AFTER,
+    BEFORE,
+    INK,
+    OMITTED,
+    OTHERS,
+    TEACHER,
+    draw_loss,
+    epoch_axis,
+    percent_axis,
+    titled_figure,
+    write_pictures,
+)
+from support.console import Console, UserError, run_script
+from support.data import warn_of_stand_in
+from support.experiment import Experiment
+from support.offsets import add_offsets
+from support.report import class_name
+from support.settings import argument_parser, given_settings
+from support.tiles import Workers
+
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 import distillation_mnist_omitted_3 as core
-from distillation_mnist_omitted_3 import Config, Experiment, class_name
-from suite_io import Console, UserError, atomic_output, run_script
+from distillation_mnist_omitted_3 import Config
 
-# Okabe & Ito's palette, told apart with every kind of colour vision.
-OMITTED = "#D55E00"
-TEACHER = "#999999"
-BEFORE = "#0072B2"
-AFTER = "#009E73"
-OTHERS = "#56B4E9"
-INK = "#333333"
-STYLE = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": INK,
-    "axes.titlesize": 12,
-    "axes.titlelocation": "left",
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.9,
-    "figure.titlesize": 13,
-}
 N_DARK_KNOWLEDGE = 6  # images in dark_knowledge.png
 N_EXAMPLES = 8  # images per row of omitted_examples.png
 
@@ -63,43 +62,16 @@ def check_something_omitted(config: Config) -> None:
 def new_figure(experiment: Experiment, title: str, width: float, height: float) -> Figure:
     """An empty figure with the title and, small, which data and settings it shows."""
     config = experiment.config
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     origin = (
         f"{experiment.data.name}, temperature {config.temperature:g}, recipe {config.recipe}, "
         f"{config.lr_schedule} rate, seed {config.seed}"
     )
-    figure.supxlabel(origin, x=0.99, ha="right", fontsize=9, color="#666666")
-    return figure
-
-
-def percent_axis(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
-def epoch_axis(axes: Axes, n_epochs: int) -> None:
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlim(0.5, n_epochs + 0.5)
-
-
-def draw_loss(axes: Axes, losses: np.ndarray, colour: str, title: str) -> None:
-    epochs = np.arange(1, len(losses) + 1)
-    axes.plot(epochs, losses, color=colour, marker="o", markersize=4)
-    axes.set_title(title)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    epoch_axis(axes, len(losses))
+    return titled_figure(title, origin, width, height)
 
 
 def teacher_curves(experiment: Experiment) -> Figure:
     """The teacher's loss and test accuracy per epoch."""
-    entries = core.history(experiment.teacher, experiment.data.test_labels, experiment.config.omitted_class)
+    entries = experiment.history("teacher")
     figure = new_figure(experiment, "The teacher learns all ten classes from hard labels", 10, 4.2)
     left, right = figure.subplots(1, 2)
     draw_loss(left, experiment.teacher.losses, INK, "training loss: cross-entropy (log scale)")
@@ -122,7 +94,7 @@ def teacher_curves(experiment: Experiment) -> Figure:
 def student_curves(experiment: Experiment) -> Figure:
     """The student's loss and its test accuracy per epoch on the omitted class, the others and all."""
     omitted_class = experiment.config.omitted_class
-    entries = core.history(experiment.student, experiment.data.test_labels, omitted_class)
+    entries = experiment.history("student")
     after = experiment.metrics()["after_correction"]
     it = "it" if len(omitted_class) == 1 else "them"
     title = f"The student never sees {never_seen(omitted_class)}, and learns to recognise {it}"
@@ -224,7 +196,7 @@ def bias_correction(experiment: Experiment) -> Figure:
 
     With several omitted classes: against the share of the chosen offsets that is added.
     """
-    config, correction, labels = experiment.config, experiment.correction, experiment.data.test_labels
+    config, correction = experiment.config, experiment.correction
     omitted_class, chosen = config.omitted_class, np.array(correction.offsets)
     one = len(omitted_class) == 1
     if one:
@@ -238,10 +210,7 @@ def bias_correction(experiment: Experiment) -> Figure:
         offsets = xs[:, None] * chosen
         title = f"Adding one scalar to the bias of each of {class_name(omitted_class)}"
         x_label = "share of the chosen offsets that is added to the output biases"
-    metrics = [
-        core.evaluate(core.add_offsets(experiment.student_logits, omitted_class, b), labels, omitted_class)
-        for b in offsets
-    ]
+    metrics = [experiment.measure(add_offsets(experiment.student_logits, omitted_class, b)) for b in offsets]
     probabilities = np.array(
         [core.omitted_probabilities(experiment.probe_logits, omitted_class, b).mean(axis=0) for b in offsets]
     )
@@ -297,12 +266,12 @@ def draw_digit(axes: Axes, image: np.ndarray, title: str = "", colour: str = INK
 def dark_knowledge(experiment: Experiment) -> Figure:
     """Transfer-set images whose soft targets say most about the class that is not there."""
     config, data = experiment.config, experiment.data
-    with core.Workers() as workers:
+    with Workers() as workers:
         logits = core.predict(experiment.teacher.network, data.train_images, workers)
     omitted = list(config.omitted_class)
     mass = core.softmax(logits, config.temperature)[:, omitted].sum(axis=1)
     # of each class the image with the most mass on the omitted ones, then the classes with the most
-    transfer = core.transfer_set(data.train_labels, config.omitted_class)
+    transfer = np.unique(experiment.transfer)
     labels = data.train_labels[transfer]
     best = [transfer[labels == c][mass[transfer[labels == c]].argmax()] for c in np.unique(labels)]
     chosen = sorted(best, key=lambda i: -mass[i])[:N_DARK_KNOWLEDGE]
@@ -394,24 +363,15 @@ PICTURES: tuple[Callable[[Experiment], Figure], ...] = (
 )
 
 
-def write_pictures(pictures: Sequence[Callable[[Any], Figure]], experiment: Any, console: Console) -> None:
-    """Each picture into the experiment's folder, under its function's name."""
-    with rc_context(STYLE):
-        for picture in pictures:
-            path = experiment.outdir / f"{picture.__name__}.png"
-            with atomic_output(path) as temporary:
-                picture(experiment).savefig(temporary, dpi=110)
-            console.line(f"wrote {path}")
-
-
 def main(argv: list[str] | None = None) -> None:
-    parser = core.argument_parser("Draw the pictures of the experiment; trains only what is not stored yet.")
-    config = core.config_from(parser.parse_args(argv))
+    description = "Draw the pictures of the experiment; trains only what is not stored yet."
+    arguments = argument_parser(description, Config).parse_args(argv)
+    config = core.config_from(given_settings(arguments, Config))
     check_something_omitted(config)
     console = Console(config.quiet)
     experiment = core.run(config, console)
     write_pictures(PICTURES, experiment, console)
-    core.closing_notice(experiment, console)
+    warn_of_stand_in(experiment.data, core.RENDERED_NOTICE, console)
 
 
 if __name__ == "__main__":

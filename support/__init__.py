@@ -1,0 +1,28 @@
+"""What any such experiment needs and the paper does not speak of: settings, console, files, threads, charts.
+
+Nothing in here knows the experiment; arrows point down to this folder, never up from it. It is imported
+before everything else, so that Ctrl-C while the rest of a script is still being imported ends in a line; from
+then on, `support.console.run_script` sees to that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+
+def _runs_a_script_of_ours() -> bool:
+    """Whether this process was started as one of the project's scripts, and not by who imports them."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    return sys.argv[0] == "-m" or (file is not None and os.path.realpath(file).startswith(root + os.sep))
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(130)  # an exception could be caught by whatever is being imported
+
+
+if _runs_a_script_of_ours():
+    signal.signal(signal.SIGINT, _end_at_once)

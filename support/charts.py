@@ -1,0 +1,96 @@
+"""What all pictures share: colours, style, axes, and the way into a file."""
+
+from __future__ import annotations
+
+from support.console import Console
+from support.files import atomic_output
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+# Okabe & Ito's palette, told apart with every kind of colour vision.
+OMITTED = "#D55E00"
+TEACHER = "#999999"
+BEFORE = "#0072B2"
+AFTER = "#009E73"
+OTHERS = "#56B4E9"
+INK = "#333333"
+FAINT = "#DDDDDD"
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.9,
+    "figure.titlesize": 13,
+}
+DPI = 110
+
+
+def titled_figure(title: str, origin: str, width: float, height: float) -> Figure:
+    """An empty figure of `width` x `height` inches with its title and, small, what it was made from."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    figure.supxlabel(origin, x=0.99, ha="right", fontsize=9, color="#666666")
+    return figure
+
+
+def light_grid(axes: Axes, axis: str = "y") -> None:
+    axes.grid(axis=axis, color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def percent_axis(axes: Axes) -> None:
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    light_grid(axes)
+
+
+def epoch_axis(axes: Axes, n_epochs: int) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(0.5, n_epochs + 0.5)
+
+
+def log_ticks(axes: Axes, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".format) -> None:
+    """A logarithmic x axis with these ticks and no others."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def draw_loss(axes: Axes, losses: np.ndarray, colour: str, title: str) -> None:
+    """Training loss per epoch on a logarithmic axis."""
+    epochs = np.arange(1, len(losses) + 1)
+    axes.plot(epochs, losses, color=colour, marker="o", markersize=4)
+    axes.set_title(title)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    light_grid(axes)
+    epoch_axis(axes, len(losses))
+
+
+def save(figure: Figure, path: Path, console: Console) -> None:
+    """Raises UserError when the file cannot be written."""
+    with atomic_output(path) as temporary:
+        figure.savefig(temporary, dpi=DPI)
+    console.line(f"wrote {path}")
+
+
+def write_pictures(pictures: Sequence[Callable[[Any], Figure]], experiment: Any, console: Console) -> None:
+    """Each picture into the experiment's folder, under its function's name."""
+    with rc_context(STYLE):
+        for picture in pictures:
+            save(picture(experiment), experiment.outdir / f"{picture.__name__}.png", console)

@@ -1,0 +1,148 @@
+"""Downloads that can be trusted: checked before they are kept, and never waited for without end."""
+
+from __future__ import annotations
+
+from support.console import Console, UserError, printable
+from support.files import atomic_output, read_regular, sweep
+
+import queue
+import threading
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+CONNECT_SECONDS = 4.0  # for one mirror to answer at all
+STALL_SECONDS = 10.0  # for the next bytes of an answer
+SLOWEST_BYTES_PER_SECOND = 10_000  # on average, once STALL_SECONDS are over
+
+Checked = TypeVar("Checked")
+
+
+class DownloadError(Exception):
+    """No mirror gave the right file."""
+
+
+@dataclass(frozen=True)
+class Remote(Generic[Checked]):
+    """A file that mirrors hold: its name, how to tell it from any other, and how large it can be."""
+
+    name: str
+    check: Callable[[bytes], Checked]  # what is in it; raises ValueError for anything but the right file
+    max_bytes: int
+
+
+def uncompress(content: bytes, max_bytes: int) -> bytes:
+    """The content of a gzip file. Raises ValueError when it is none, cut short, longer or too large."""
+    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        plain = unzip.decompress(content, max_bytes)
+    except zlib.error as error:
+        raise ValueError("not a gzip file") from error
+    if not unzip.eof:
+        raise ValueError("truncated or too large")
+    if unzip.unused_data:
+        raise ValueError("trailing bytes after the gzip data")
+    return plain
+
+
+def read_folder(folder: Path, names: Sequence[str], max_bytes: int) -> dict[str, bytes]:
+    """The files `names` of a folder that the user named, plain or .gz, uncompressed. Raises UserError."""
+    contents = {}
+    for name in names:
+        path = folder
+        try:
+            found = [p for p in (folder / name, folder / f"{name}.gz") if p.is_file()]
+            if not found:
+                raise UserError(
+                    f"--data-dir {folder}: no {name} or {name}.gz there; it needs {', '.join(names)}"
+                )
+            path = found[0]
+            raw = read_regular(path, max_bytes)
+            contents[name] = uncompress(raw, max_bytes) if path.suffix == ".gz" else raw
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"cannot read {path}: {reason}; fetch it again") from error
+    return contents
+
+
+def open_url(url: str) -> Any:
+    """`urlopen`, but the whole of it, name look-up included, within CONNECT_SECONDS. Raises OSError."""
+    answer: queue.SimpleQueue = queue.SimpleQueue()
+
+    def attempt() -> None:
+        try:
+            answer.put(urllib.request.urlopen(url, timeout=STALL_SECONDS))
+        except Exception as error:  # whatever it is, it is this mirror's reason
+            answer.put(error)
+
+    threading.Thread(target=attempt, daemon=True).start()
+    try:
+        outcome = answer.get(timeout=CONNECT_SECONDS)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} s") from None
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def receive(url: str, remote: Remote, console: Console) -> bytes:
+    """The whole answer of one address. Raises whatever goes wrong, TimeoutError when it is too slow."""
+    with open_url(url) as response:
+        total = int(response.headers.get("Content-Length") or 0)
+        received, started = bytearray(), time.monotonic()
+        while chunk := response.read1(65536):
+            received += chunk
+            seconds = time.monotonic() - started
+            if len(received) > remote.max_bytes:
+                raise ValueError("far too large")
+            if seconds > STALL_SECONDS and len(received) < seconds * SLOWEST_BYTES_PER_SECOND:
+                raise TimeoutError(f"slower than {SLOWEST_BYTES_PER_SECOND // 1000} kB/s")
+            console.progress(f"fetching {remote.name}", len(received) / max(total, len(received)))
+        return bytes(received)
+
+
+def fetch(urls: Sequence[str], remote: Remote[Checked], console: Console) -> tuple[bytes, Checked]:
+    """(bytes as sent, what is in them) of the first address that gives the right file.
+
+    Raises DownloadError when none does; each one's reason has then been shown.
+    """
+    for url in urls:
+        try:
+            content = receive(url, remote, console)
+            return content, remote.check(content)
+        # urllib raises OSError, HTTPException, ValueError and others: all of them mean the next mirror
+        except Exception as error:
+            reason: object = error
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
+            elif isinstance(error, urllib.error.URLError):
+                reason = error.reason
+            said = " ".join(printable(str(reason)).split())[:200]
+            console.warn(f"warning: {url}: {said or type(reason).__name__}")
+    raise DownloadError(remote.name)
+
+
+def cached(path: Path, urls: Sequence[str], remote: Remote[Checked], console: Console) -> Checked:
+    """What is in the file at `path` or, where that is missing or wrong, in a download that is kept there.
+
+    Nothing in the cache is trusted: it is checked at every start. Raises DownloadError.
+    """
+    sweep(path.parent)
+    try:
+        return remote.check(read_regular(path, remote.max_bytes))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        console.warn(f"warning: {path}: {error}; fetching it again")
+    sent, checked = fetch(urls, remote, console)
+    try:
+        with atomic_output(path) as temporary:
+            temporary.write_bytes(sent)
+    except UserError as error:
+        console.warn(f"warning: {error} (going on without a cache)")
+    return checked

@@ -1,0 +1,116 @@
+"""One finished experiment as a value: what the report, the pictures and the animation are made from."""
+
+from __future__ import annotations
+
+from support.console import Console
+from support.data import Data
+from support.files import check_output
+from support.offsets import add_offsets, best_offset_on_test_set
+from support.report import RESULTS, Results, environment
+from support.stored import TrainedRun
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def load_and_check_output(
+    load_data: Callable[[Any, Console], Data],
+    outdir_for: Callable[[Any, Data], Path],
+    config: Any,
+    console: Console,
+) -> tuple[Data, float]:
+    """The data and the seconds that loading took, once it is sure that results can be written.
+
+    Raises UserError.
+    """
+    started = time.perf_counter()
+    data = load_data(config, console)
+    check_output(outdir_for(config, data) / RESULTS)
+    return data, time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A teacher, a student that never saw the omitted classes, and its bias correction, all finished."""
+
+    config: Any  # CommonSettings
+    data: Data
+    runs: dict[str, TrainedRun]  # by kind: "teacher", "student" (before the correction) and, maybe, others
+    correction: Any  # a dataclass with `offsets`
+    probe_logits: np.ndarray  # (probe_size, classes), of the student before the correction
+    measure: Callable[[np.ndarray], dict[str, Any]]  # test logits to metrics
+    outdir: Path
+    transfer: np.ndarray  # indices of the training images that the student learned from
+    n_threads: int
+    seconds: dict[str, float]  # wall clock of all but the trainings
+    networks: dict[str, dict[str, Any]] | None = None  # size and speed by kind, where they matter
+
+    @property
+    def teacher(self) -> TrainedRun:
+        return self.runs["teacher"]
+
+    @property
+    def student(self) -> TrainedRun:
+        """The student as it was trained, before the correction."""
+        return self.runs["student"]
+
+    @property
+    def corrected_network(self) -> Any:
+        """The student with its biases corrected, another network than the one that was trained."""
+        return self.student.network.with_offsets(self.config.omitted_class, self.correction.offsets)
+
+    @property
+    def student_logits(self) -> np.ndarray:
+        """The student's test logits (n_test, classes) before the correction."""
+        return self.student.test_logits[-1]
+
+    @property
+    def corrected_logits(self) -> np.ndarray:
+        """The student's test logits (n_test, classes) after the correction."""
+        return add_offsets(self.student_logits, self.config.omitted_class, self.correction.offsets)
+
+    def history(self, kind: str) -> list[dict[str, Any]]:
+        """One entry per epoch of a training."""
+        return self.runs[kind].history(self.measure)
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Those of every training by its kind, and the student's before and after the correction."""
+        logits = {kind: run.test_logits[-1] for kind, run in self.runs.items() if kind != "student"}
+        logits |= {"before_correction": self.student_logits, "after_correction": self.corrected_logits}
+        return {name: self.measure(z) for name, z in logits.items()}
+
+    def wall_clock_seconds(self) -> dict[str, float]:
+        """By phase; of a stored training, what it took when it ran."""
+        trainings = {kind: float(run.seconds.sum()) for kind, run in self.runs.items()}
+        phases = {"data": self.seconds["data"], **trainings, **self.seconds}
+        return phases | {"total": sum(phases.values())}
+
+    def results(self) -> Results:
+        """The content of results.json; docs/reference.md documents its keys."""
+        data, metrics, omitted = self.data, self.metrics(), self.config.omitted_class
+        best = best_offset_on_test_set(self.student_logits, data.test_labels, omitted)
+        student = {name: metrics.pop(name) for name in ("before_correction", "after_correction")}
+        return {
+            "config": self.config.plain(),
+            "environment": environment(self.n_threads),
+            "data": {
+                "name": data.name,
+                "sha256": data.sha256,
+                "n_train": len(data.train_labels),
+                "n_test": len(data.test_labels),
+                "n_transfer": len(np.unique(self.transfer)),
+                "n_test_omitted": int(np.isin(data.test_labels, omitted).sum()),
+            },
+            **metrics,  # the teacher's and, maybe, others'
+            "student": student,
+            **({"networks": self.networks} if self.networks else {}),
+            "bias_correction": {**asdict(self.correction), "best_on_test_set": best},
+            "history": {kind: self.history(kind) for kind in self.runs},
+            "reused": {kind: run.reused for kind, run in self.runs.items()},
+            "wall_clock_seconds": self.wall_clock_seconds(),
+        }

@@ -1,0 +1,241 @@
+"""Trainings that are finished are kept: nothing is trained twice, and nothing damaged is believed.
+
+A stored run is one file: a line with the SHA-256 of its name and of what follows, then four arrays, byte
+after byte. Nothing in it says how long they are: the training that asks for it knows, and any other length
+is refused.
+"""
+
+from __future__ import annotations
+
+from support.console import Console, UserError, clock, percent
+from support.files import check_folder, read_sealed, write_sealed
+from support.report import blas_name
+from support.tiles import Workers
+
+import ast
+import hashlib
+import inspect
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+SECONDS = np.dtype(np.float64)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished training: the network and what it was after each epoch. Never changed after that."""
+
+    network: Any
+    losses: np.ndarray  # (n_epochs,), float64, mean training loss
+    seconds: np.ndarray  # (n_epochs,), float64, wall clock
+    test_logits: np.ndarray  # (n_epochs, n_test, classes), float32
+    reused: bool  # taken from the store, not trained now
+
+    def history(self, measure: Callable[[np.ndarray], dict[str, Any]]) -> list[dict[str, Any]]:
+        """One entry per epoch: mean training loss, seconds, and what `measure` says of the test logits."""
+        kept = ("test_accuracy", "test_errors", "omitted_accuracy", "other_accuracy")
+        entries = []
+        for index, logits in enumerate(self.test_logits):
+            metrics = measure(logits)
+            loss, seconds = float(self.losses[index]), float(self.seconds[index])
+            entries.append(
+                {"epoch": index + 1, "loss": loss, "seconds": seconds} | {k: metrics[k] for k in kept}
+            )
+        return entries
+
+
+class Watcher:
+    """What a training tells while it runs; this one does not listen."""
+
+    def step_done(self, epoch: int, share: float) -> None:
+        """`share` of `epoch`, counted from 1, is done."""
+
+    def epoch_done(self, epoch: int, mean_loss: float, seconds: float) -> None:
+        """`epoch`, counted from 1, is over."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training, ready to run: what determines its result, and how it is done."""
+
+    kind: str  # as "teacher"
+    determinants: dict[str, Any]  # everything that decides its result
+    network: Any  # with a flat vector `parameters`, which holds all that is stored of it
+    n_epochs: int
+    train: Callable[[Watcher], None]
+    predict_test: Callable[[], np.ndarray]  # logits (n_test, classes)
+    output_shape: tuple[int, int]  # n_test, classes
+    measure: Callable[[np.ndarray], dict[str, Any]]  # test logits to metrics, accuracies among them
+    shown: dict[str, str]  # which of these the progress table shows, by heading
+
+    @property
+    def layout(self) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of what is stored: parameters, losses, seconds, test logits."""
+        dtype, epochs = self.network.parameters.dtype, (self.n_epochs,)
+        logits = (self.n_epochs, *self.output_shape)
+        return [(self.network.parameters.shape, dtype), (epochs, SECONDS), (epochs, SECONDS), (logits, dtype)]
+
+
+def key_of(determinants: dict[str, Any]) -> str:
+    """A short digest of everything that determines a result, and of the arithmetic below it."""
+    arithmetic = {"numpy": np.__version__, "blas": blas_name()}
+    text = json.dumps([determinants, arithmetic], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@cache
+def code_of(module: ModuleType) -> str:
+    """Digest of all that a module defines: its source without comments, docstrings and layout."""
+    tree = ast.parse(inspect.getsource(module))
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
+            and ast.get_docstring(node) is not None
+        ):
+            node.body[0] = ast.Pass()
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def to_bytes(run: TrainedRun) -> bytes:
+    arrays = (run.network.parameters, run.losses, run.seconds, run.test_logits)
+    return b"".join(array.tobytes() for array in arrays)
+
+
+def from_bytes(content: bytes, training: Training) -> TrainedRun:
+    """The run in `content`, its parameters put into the training's network.
+
+    Raises ValueError when the content has another length or a number in it is not finite.
+    """
+    sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in training.layout]
+    starts = [0, *np.cumsum(sizes).tolist()]
+    if len(content) != starts[-1]:
+        raise ValueError("of another shape")
+    arrays = [
+        np.frombuffer(content[a:b], dtype).reshape(shape)
+        for (a, b), (shape, dtype) in zip(pairwise(starts), training.layout, strict=True)
+    ]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("damaged: it holds numbers that are not finite")
+    training.network.parameters[:] = arrays[0]
+    return TrainedRun(training.network, *arrays[1:], reused=True)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder in which finished trainings are kept."""
+
+    folder: Path
+
+    def path(self, kind: str, determinants: dict[str, Any]) -> Path:
+        return self.folder / f"{kind}-{key_of(determinants)}.run"
+
+    def load(self, training: Training) -> TrainedRun:
+        """The stored run. Raises FileNotFoundError, another OSError, or ValueError for a damaged one."""
+        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in training.layout)
+        return from_bytes(read_sealed(self.path(training.kind, training.determinants), size), training)
+
+    def keep(self, run: TrainedRun, training: Training) -> None:
+        """Raises UserError when it cannot be written."""
+        write_sealed(self.path(training.kind, training.determinants), to_bytes(run))
+
+
+class Recorder(Watcher):
+    """Measures a training after each epoch, keeps what it was, and shows it as a row."""
+
+    def __init__(self, training: Training, console: Console) -> None:
+        self.training, self.console = training, console
+        self.losses: list[float] = []
+        self.seconds: list[float] = []
+        self.test_logits: list[np.ndarray] = []
+        self.started = time.perf_counter()
+        console.row("", "epoch", "loss", *training.shown, "seconds", "left")
+
+    def step_done(self, epoch: int, share: float) -> None:
+        self.console.progress(f"{self.training.kind} {epoch}/{self.training.n_epochs}", share)
+
+    def epoch_done(self, epoch: int, mean_loss: float, seconds: float) -> None:
+        """Raises UserError when the training diverged."""
+        training = self.training
+        evaluation_started = time.perf_counter()
+        logits = training.predict_test()
+        if not all(np.isfinite(x).all() for x in (mean_loss, training.network.parameters, logits)):
+            raise UserError(f"the {training.kind}'s training diverged; try a smaller --learning-rate")
+        self.test_logits.append(logits)
+        self.losses.append(mean_loss)
+        self.seconds.append(seconds + time.perf_counter() - evaluation_started)
+        metrics = training.measure(logits)
+        left = (time.perf_counter() - self.started) / epoch * (training.n_epochs - epoch)
+        columns = [f"{epoch}/{training.n_epochs}", f"{mean_loss:.4g}"]
+        columns += [percent(metrics[key]) for key in training.shown.values()]
+        self.console.row(training.kind, *columns, f"{self.seconds[-1]:.1f}", clock(left))
+
+    def run(self) -> TrainedRun:
+        losses, seconds = np.array(self.losses, SECONDS), np.array(self.seconds, SECONDS)
+        return TrainedRun(self.training.network, losses, seconds, np.stack(self.test_logits), reused=False)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every training of a process shares."""
+
+    workers: Workers
+    console: Console
+    store: Store
+    retrain: bool = False
+
+    def finished(self, training: Training) -> TrainedRun:
+        """The stored run or, where there is none, a new one, shown epoch by epoch and stored.
+
+        Raises UserError when the training diverges. A run that cannot be stored is given back all the same.
+        """
+        kind, console = training.kind, self.console
+        if not self.retrain:
+            try:
+                run = self.store.load(training)
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except (OSError, ValueError) as error:
+                path = self.store.path(kind, training.determinants)
+                console.warn(f"warning: the stored {kind} {path} is {said(error)}; training it again")
+            else:
+                console.line(
+                    f"{kind}: stored training of {run.seconds.sum():.0f} s reused (--retrain trains it again)"
+                )
+                return run
+        recorder = Recorder(training, console)
+        training.train(recorder)
+        run = recorder.run()
+        try:
+            self.store.keep(run, training)
+        except UserError as error:
+            console.warn(f"warning: {error} (this training is not stored)")
+        return run
+
+
+def said(error: Exception) -> str:
+    """What is wrong with a stored file: "damaged", or "damaged (no plain file)"."""
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    return str(text) if str(text).startswith("damaged") else f"damaged ({text})"
+
+
+@contextmanager
+def open_session(cache_folder: Path, retrain: bool, console: Console) -> Iterator[Session]:
+    """The cores, the console and the store below `cache_folder`; warns where nothing can be stored."""
+    folder = cache_folder / "runs"
+    try:
+        check_folder(folder)
+    except UserError as error:
+        console.warn(f"warning: {error} (finished trainings will not be stored)")
+    with Workers() as workers:
+        yield Session(workers, console, Store(folder), retrain)
