@@ -1,0 +1,134 @@
+"""The command line: `python3 -m studies`."""
+
+from __future__ import annotations
+
+from support.console import Console, UserError, run_script
+from support.data import VIZ, Data, check_omitted, warn_of_stand_in
+from support.files import check_output
+from support.report import RESULTS
+from support.settings import argument_parser, given_settings, whole_number
+from support.tiles import Workers
+
+import argparse
+from functools import partial
+from typing import Any
+
+import distillation_mnist_omitted_3 as core
+from distillation_mnist_omitted_3 import Config
+from studies import results
+from studies.many import run_many
+from studies.measured import Run
+from studies.pools import check_scheduler, dask_pool, local_pool
+from studies.questions import STUDIES, Plan, plan
+from studies.tables import row_name
+
+MOST = {"seeds": 1000, "jobs": 1000}
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argument_parser(
+        "Reproduce the paper's claims and answer its open questions, over seeds.", Config
+    )
+    parser.prog = "python3 -m studies"
+    parser.add_argument(
+        "--study", nargs="+", choices=list(STUDIES), metavar="NAME",
+        help=f"which studies: {', '.join(STUDIES)} (default: all)",
+    )  # fmt: skip
+    parser.add_argument("--seeds", type=whole_number, metavar="N", help="seeds per setting (default: 3)")
+    parser.add_argument(
+        "--jobs",
+        type=whole_number,
+        metavar="N",
+        help="processes that share the cores (default: one per core)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="send the runs to the Dask scheduler there, as tcp://HOST:PORT"
+    )
+    parser.add_argument(
+        "--redraw", action="store_true",
+        help="only draw tables and figures again, from the results.json in --outdir",
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def check(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
+    """Raises UserError for flags that exclude each other or lie out of bounds."""
+    for name, most in MOST.items():
+        if (value := getattr(arguments, name)) is not None and not 1 <= value <= most:
+            raise UserError(f"--{name} must be 1 to {most:,}, not {value}")
+    if arguments.jobs is not None and arguments.scheduler is not None:
+        raise UserError(
+            "--jobs and --scheduler exclude each other: a cluster's workers say how many they are"
+        )
+    if given.get("retrain"):
+        raise UserError("--retrain: a study shares its runs; to train all anew, name an empty --cache-dir")
+    others = [arguments.study, arguments.seeds, arguments.jobs, arguments.scheduler]
+    if arguments.redraw and (any(x is not None for x in others) or set(given) - {"outdir", "quiet"}):
+        raise UserError("--redraw trains nothing: beside it only --outdir and --quiet mean anything")
+
+
+def carry_out(
+    planned: Plan, data: Data, open_pool: Any, console: Console
+) -> tuple[list[Run], dict[Config, str]]:
+    """Every run of this plan that succeeds, and the reason of every other one's failure."""
+    point_of = {config: point for point, configs in reversed(planned.items()) for config in configs}
+
+    def label(config: Config) -> str:
+        name, place = point_of[config]
+        return f"{name}, {row_name(STUDIES[name].grid[place])}, seed {config.seed}"
+
+    configs = list(dict.fromkeys(config for group in planned.values() for config in group))
+    for config in configs:
+        check_omitted(data, config.omitted_class)
+    records, reasons = run_many(configs, data, open_pool, console, label)
+    runs = [
+        Run(name, STUDIES[name].grid[place], config, records[config])
+        for (name, place), group in planned.items()
+        for config in group
+        if config in records
+    ]
+    return runs, reasons
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse(argv)
+    given = given_settings(arguments, Config)
+    check(arguments, given)
+    base, outdir = Config(**given), given.pop("outdir", None)
+    console = Console(given.pop("quiet", False))
+    if arguments.redraw:
+        return results.redraw(outdir or VIZ / "study", console)
+    names = [name for name in STUDIES if name in (arguments.study or STUDIES)]
+    planned = plan(names, given, arguments.seeds or 3)  # wrong values are said before anything is loaded
+    if arguments.scheduler is not None:
+        check_scheduler(arguments.scheduler)
+        open_pool = partial(dask_pool, arguments.scheduler, console)
+    else:
+        open_pool = partial(local_pool, arguments.jobs or Workers().n_threads)
+    data = core.load_data(base, console)
+    outdir = outdir or core.outdir_for(base, data) / "study"
+    before = results.existing(outdir, results.described(data))
+    check_output(outdir / RESULTS)
+    runs, reasons = carry_out(planned, data, open_pool, console)
+    if not runs:
+        raise UserError(f"no run succeeded: {next(iter(reasons.values()))}")
+
+    configs = [config for group in planned.values() for config in group]
+    found = results.merged(results.content(runs, reasons), before, configs)
+    complete = not reasons or before is None or (before["failed"] and not results.lost(before, found))
+    path = outdir / (RESULTS if complete else results.PARTIAL)
+    shown = results.report(found, names, console)
+    results.write(path, found, console)
+    if complete:
+        results.draw(outdir, shown, names, console)
+        (outdir / results.PARTIAL).unlink(missing_ok=True)
+    warn_of_stand_in(data, core.RENDERED_NOTICE, console)
+    if reasons:
+        raise UserError(
+            f"{len(reasons)} runs failed (named above and in {path}); the others are stored"
+            + ("" if complete else f", and the complete {RESULTS} is left as it was")
+        )
+
+
+if __name__ == "__main__":
+    run_script(main)

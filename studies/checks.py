@@ -1,0 +1,149 @@
+"""JSON that nobody vouches for: read with care, and held to what a run measures before anything uses it."""
+
+from __future__ import annotations
+
+from support.console import printable
+from support.files import read_regular
+from support.settings import N_CLASSES
+
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+MAX_JSON_BYTES = 64 * 2**20  # the largest results.json of ours has one
+Check = Callable[[Any], bool]
+
+
+def parse_json(content: bytes) -> Any:
+    """What is in `content`. Raises ValueError: no JSON, NaN or infinity in it, or too deep to be ours."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"it holds {constant}")
+
+    try:
+        return json.loads(content, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_json(path: Path) -> Any:
+    """The JSON of a plain file. Raises FileNotFoundError, or ValueError with a reason in a few words."""
+    try:
+        return parse_json(read_regular(path, MAX_JSON_BYTES))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(str(error)) from error
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+
+
+def number(low: float = -sys.float_info.max, high: float = sys.float_info.max) -> Check:
+    """From `low` to `high`, and so finite."""
+    return lambda x: isinstance(x, (int, float)) and not isinstance(x, bool) and low <= x <= high
+
+
+def whole(low: int, high: float = math.inf) -> Check:
+    return lambda x: isinstance(x, int) and not isinstance(x, bool) and low <= x <= high
+
+
+def list_of(check: Check, length: int | None = None) -> Check:
+    return lambda x: isinstance(x, list) and length in (None, len(x)) and all(map(check, x))
+
+
+def dict_of(check: Check) -> Check:
+    return lambda x: isinstance(x, dict) and all(map(check, x.values()))
+
+
+def optional(check: Check) -> Check:
+    return lambda x: x is None or check(x)
+
+
+def nothing(x: Any) -> bool:
+    return x is None
+
+
+def anything(x: Any) -> bool:
+    return True
+
+
+def is_object(x: Any) -> bool:
+    return isinstance(x, dict)
+
+
+def text(x: Any) -> bool:
+    return isinstance(x, str) and printable(x) == x
+
+
+share = number(0, 1)
+classes = list_of(whole(0, N_CLASSES - 1))
+
+
+def hold(found: Any, checks: dict[str, Check], where: str = "it") -> None:
+    """Raises ValueError unless `found` is a dict in which every key of `checks` has a value that passes."""
+    if not isinstance(found, dict):
+        raise ValueError(f"{where} is no object with keys")
+    for key, check in checks.items():
+        if key not in found:
+            raise ValueError(f"{where} lacks {key}")
+        if not check(found[key]):
+            raise ValueError(f"{where} has a wrong {key}: {json.dumps(found[key])[:40]}")
+
+
+def check_metrics(found: Any, n_test: int, omitted: Sequence[int], where: str) -> None:
+    """Accuracies in [0, 1], errors whole and no more than images. Raises ValueError."""
+    errors = whole(0, n_test)
+    hold(
+        found,
+        {
+            "test_accuracy": share,
+            "test_errors": errors,
+            "per_class_accuracy": list_of(optional(share), N_CLASSES),
+            "omitted_accuracy": share if omitted else nothing,
+            "omitted_errors": errors,
+            "other_accuracy": share,
+        },
+        where,
+    )
+    if abs(found["test_accuracy"] - (1 - found["test_errors"] / n_test)) > 1e-9:
+        raise ValueError(f"{where} has a test_accuracy that its test_errors contradict")
+
+
+def check_correction(found: Any, n_test: int, n_omitted: int) -> None:
+    """One finite offset for each omitted class, and what belongs to it. Raises ValueError."""
+    shares = list_of(share, n_omitted)
+    hold(
+        found,
+        {
+            "offsets": list_of(number(), n_omitted),
+            "reached": lambda x: isinstance(x, bool),
+            "target_frequencies": shares,
+            "mean_probabilities_before": list_of(number(-1e-6, 1 + 1e-6), n_omitted),
+            "mean_probabilities_after": list_of(number(-1e-6, 1 + 1e-6), n_omitted),
+            "probe_size": whole(1),
+            "best_on_test_set": is_object if n_omitted else nothing,
+        },
+        "bias_correction",
+    )
+    if n_omitted:
+        errors = whole(0, n_test)
+        best = {"offset": number(), "test_errors": errors, "omitted_errors": errors}
+        hold(found["best_on_test_set"], best, "best_on_test_set")
+
+
+def check_data(found: Any) -> None:
+    """What is said of the data. Raises ValueError."""
+    images = whole(1)
+    hold(found, {"name": text, "sha256": dict_of(text), "n_train": images, "n_test": images}, "data")
+
+
+def check_run(found: Any, n_test: int, omitted: Sequence[int]) -> None:
+    """What one run of the MNIST experiment measured, as in results.json. Raises ValueError."""
+    hold(found, dict.fromkeys(("teacher", "student", "bias_correction"), anything))
+    check_metrics(found["teacher"], n_test, omitted, "teacher")
+    parts = ("before_correction", "after_correction")
+    hold(found["student"], dict.fromkeys(parts, anything), "student")
+    for part in parts:
+        check_metrics(found["student"][part], n_test, omitted, f"student.{part}")
+    check_correction(found["bias_correction"], n_test, len(omitted))

@@ -1,0 +1,136 @@
+"""The paper's claims: its figures, ours, and the difference with a 95 % interval over seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from studies.intervals import Interval, in_words, interval
+from studies.measured import Run, Settings, all_but, choices, mean_sd, seed_means, where
+
+# The points of the grid that the claims are about.
+SOFT_ALL: Settings = {"omitted_class": (), "hard_weight": 0.0, "n_epochs_student": 20}
+HARD_ALL = SOFT_ALL | {"hard_weight": 1.0}
+MIXED_ALL = SOFT_ALL | {"hard_weight": 0.1}
+WITHOUT_3 = SOFT_ALL | {"omitted_class": (3,)}
+ONLY_7_AND_8 = SOFT_ALL | {"omitted_class": all_but(7, 8), "n_epochs_student": 100}  # about as many steps
+
+TEST_ERRORS = "before.test_errors"
+BEST = "bias_correction.best_on_test_set"
+HEADER = ("claim", "test errors of", "paper", "ours", "difference (95 % interval)", "in words")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of section 3 about test errors: the paper's figure and where ours is found."""
+
+    number: str
+    text: str
+    paper: float
+    settings: Settings
+    path: str
+    if_fewer: str = ""  # what has to be said when we make fewer errors
+
+
+CLAIMS = (
+    Claim("1", "large net, jitter, dropout, max-norm", 67, SOFT_ALL, "teacher.test_errors"),
+    Claim("2", "small net, hard labels", 146, HARD_ALL, TEST_ERRORS),
+    Claim("3", "small net, soft targets and hard labels", 74, MIXED_ALL, TEST_ERRORS),
+    Claim("3", "the same, soft targets alone", 74, SOFT_ALL, TEST_ERRORS),
+    Claim("6", "transfer set without 3s", 206, WITHOUT_3, TEST_ERRORS),
+    Claim("6", "of these, on 3s", 133, WITHOUT_3, "before.omitted_errors"),
+    Claim("7", "bias of 3 chosen on the test set", 109, WITHOUT_3, f"{BEST}.test_errors"),
+    Claim("7", "of these, on 3s", 14, WITHOUT_3, f"{BEST}.omitted_errors"),
+    Claim("7", "bias of 3 chosen without test labels", 109, WITHOUT_3, "after.test_errors"),
+    Claim("7", "of these, on 3s", 14, WITHOUT_3, "after.omitted_errors"),
+    Claim(
+        "8", "transfer set of 7s and 8s only", 4730, ONLY_7_AND_8, TEST_ERRORS,
+        if_fewer="a discrepancy in our favour, not a reproduction",
+    ),
+    Claim("9", "one bias for 7 and 8, chosen on the test set", 1320, ONLY_7_AND_8, f"{BEST}.test_errors"),
+    Claim("9", "eight biases, chosen without test labels", 1320, ONLY_7_AND_8, "after.test_errors"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A claim about two of our own settings: seed by seed, the errors of `first` less those of `second`."""
+
+    number: str
+    text: str
+    paper: str
+    first: Sequence[Run]
+    second: Sequence[Run]
+
+
+def is_the_papers_data(runs: Sequence[Run]) -> bool:
+    """Whether errors can be set beside the paper's: the same 10,000 test images."""
+    return all(run.value("data.name") == "MNIST" for run in runs)
+
+
+def against_paper(runs: Sequence[Run], claim: Claim) -> Interval:
+    """Our mean errors less the paper's figure, over one run or more."""
+    return interval([run.value(claim.path) - claim.paper for run in runs])
+
+
+def verdict(difference: Interval, if_fewer: str = "") -> str:
+    words = in_words(difference)
+    return f"{words}: {if_fewer}" if if_fewer and words == "fewer errors" else words
+
+
+def paired_difference(first: Sequence[Run], second: Sequence[Run], path: str) -> Interval | None:
+    """The errors of `first` less those of `second`, paired by the seeds that both have; None without any."""
+    ours, theirs = seed_means(first, path), seed_means(second, path)
+    shared = [seed for seed in ours if seed in theirs]
+    return interval([ours[seed] - theirs[seed] for seed in shared]) if shared else None
+
+
+def claim_rows(runs: Sequence[Run]) -> list[list[str]]:
+    """A row as HEADER says for every claim of which there are runs, in the order of the paper."""
+    paper_runs = [run for run in runs if run.study == "paper"]
+    rows = []
+    for claim in CLAIMS:
+        if mine := where(paper_runs, **claim.settings):
+            row = [claim.number, claim.text, f"{claim.paper:g}", mean_sd(mine, claim.path)]
+            if is_the_papers_data(mine):
+                difference = against_paper(mine, claim)
+                rows.append([*row, str(difference), verdict(difference, claim.if_fewer)])
+            else:
+                rows.append([*row, "-", "not compared: other test images"])
+    for comparison in comparisons(runs):
+        difference = paired_difference(comparison.first, comparison.second, TEST_ERRORS)
+        if difference is not None:
+            first, second = (
+                f"{statistics.mean(seed_means(side, TEST_ERRORS).values()):.1f}"
+                for side in (comparison.first, comparison.second)
+            )
+            row = [comparison.number, comparison.text, comparison.paper, f"{first} against {second}"]
+            rows.append([*row, str(difference), verdict(difference)])
+    return sorted(rows, key=lambda row: row[0])
+
+
+def comparisons(runs: Sequence[Run]) -> list[Comparison]:
+    """Claim 3 against 2; claim 4, from T = 8 on all alike; claim 5, T from 2.5 to 4 best for small nets."""
+    paper_runs = [run for run in runs if run.study == "paper"]
+    soft, mixed, hard = (where(paper_runs, **point) for point in (SOFT_ALL, MIXED_ALL, HARD_ALL))
+    found = [
+        Comparison("3", "soft targets and hard labels against hard labels", "74 against 146", mixed, hard),
+        Comparison("3", "soft targets alone against hard labels", "74 against 146", soft, hard),
+    ]
+    temperature = [run for run in runs if run.study == "temperature" and not run.config.omitted_class]
+
+    def between(number: str, units: int, paper: str, *ranges: Callable[[float], bool]) -> None:
+        mine = where(temperature, student_hidden=(units, units))
+        first, second = ([run for run in mine if within(run.config.temperature)] for within in ranges)
+        text = f"{units} units: {named(first)} against {named(second)}"
+        found.append(Comparison(number, text, paper, first, second))
+
+    def named(side: Sequence[Run]) -> str:
+        return "T = " + ", ".join(f"{t:g}" for t in choices(side, "temperature"))
+
+    for units in (800, 300):
+        between("4", units, "similar", lambda t: t > 8, lambda t: t == 8)
+    between("5", 30, "clearly fewer", lambda t: 2.5 <= t <= 4, lambda t: t < 2.5)
+    between("5", 30, "clearly fewer", lambda t: 2.5 <= t <= 4, lambda t: t > 4)
+    return found

@@ -1,0 +1,69 @@
+"""Means over seeds with their 95 % intervals, and words that mean one thing."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+LEVEL = 0.95
+
+
+def t_probability(t: float, df: int) -> float:
+    """The probability that |T| <= t for Student's T with a whole number `df` >= 1 of degrees of freedom.
+
+    With theta = atan(t / sqrt(df)) it is a finite sum of powers of cos(theta): Abramowitz & Stegun (1964),
+    26.7.3 for odd, 26.7.4 for even df.
+    """
+    theta = math.atan(t / math.sqrt(df))
+    odd = df % 2
+    term, total = (math.cos(theta) if odd else 1.0), 0.0
+    for k in range(2 + odd, df + 1, 2):
+        total += term
+        term *= math.cos(theta) ** 2 * (k - 1) / k
+    return 2 / math.pi * (theta + math.sin(theta) * total) if odd else math.sin(theta) * total
+
+
+@cache
+def t_quantile(df: int, level: float = LEVEL) -> float:
+    """The t within which |T| lies with probability `level`, by bisection."""
+    low, high = 0.0, 1.0
+    while t_probability(high, df) < level:
+        high *= 2
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_probability(middle, df) < level else (low, middle)
+    return (low + high) / 2
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean, and the half width of its 95 % interval: NaN for a single value, which has none."""
+
+    mean: float
+    half: float
+
+    def __str__(self) -> str:
+        mean = f"{self.mean:+.1f}"
+        if math.isnan(self.half):
+            return mean
+        return f"{mean} ({self.mean - self.half:+.1f} to {self.mean + self.half:+.1f})"
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % interval of what the values are drawn from, by Student's t; one value or more."""
+    mean, n = statistics.mean(values), len(values)
+    if n == 1:
+        return Interval(mean, math.nan)
+    return Interval(mean, t_quantile(n - 1) * statistics.stdev(values) / math.sqrt(n))
+
+
+def in_words(difference: Interval) -> str:
+    """What an interval for a difference of errors says: whether it excludes 0, and on which side."""
+    if math.isnan(difference.half):
+        return "one seed, no interval"
+    if difference.mean + difference.half < 0:
+        return "fewer errors"
+    return "more errors" if difference.mean - difference.half > 0 else "as many within the interval"

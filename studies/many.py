@@ -1,0 +1,255 @@
+"""Many runs of the experiment, on the cores of this machine or on a Dask cluster; nothing is trained twice.
+
+A run is one call of `work` in another process. It is handed the data and the teacher, if that is trained
+already, and gives back what it measured and what it trained: workers read and write no file. The caller alone
+stores, beside the trainings of the other scripts, so that an interrupted batch goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from support.console import Console, UserError, clock
+from support.data import Data
+from support.stored import Session, key_of
+from support.tiles import Workers
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+import distillation_mnist_omitted_3 as core
+from distillation_mnist_omitted_3 import Config
+from studies.pools import Pool, PoolLostError
+from studies.records import RECORDED, MemoryStore, Record, Shelf, flags_of, source
+
+Trained = dict[str, bytes]  # trainings by kind, "teacher" and "student"
+one_run_per_process = threading.Lock()  # a run sets its process's BLAS threads
+
+
+# ---- One run, in a worker ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is asked for."""
+
+    config: Config
+    teacher_only: bool
+    source: str  # of the code that asks
+
+
+def work(task: Task, data: Data, student: Trained, teacher: Trained) -> tuple[Record | None, Trained]:
+    """Do a task: its record (None for a teacher alone) and the trainings that were new.
+
+    `student` and `teacher` hold trainings, which the run then reuses. Raises UserError when the training
+    diverges, or in a process that holds another version of this project.
+    """
+    if task.source != source():
+        raise UserError("a worker holds another version of this project; restart the workers")
+    with one_run_per_process, Workers() as workers:
+        given = {**student, **teacher}
+        store, record = MemoryStore(given), None
+        session = Session(workers, Console(quiet=True), store)
+        if task.teacher_only:
+            core.train_teacher(task.config, data, session)
+        else:
+            found = core.run_on_data(data, task.config, session).results()
+            record = {key: found[key] for key in RECORDED}
+        return record, {kind: content for kind, content in store.held.items() if kind not in given}
+
+
+# ---- Many runs ---------------------------------------------------------------------------------------------
+
+
+def cost(config: Config, data: Data, teacher_only: bool) -> float:
+    """What a training takes, in arbitrary units: per image its weights, and 100,000 for all else."""
+    training = config.training("teacher" if teacher_only else "student")
+    n_parameters = sum((a + 1) * b for a, b in pairwise(training.sizes))
+    omitted = [] if teacher_only else config.omitted_class
+    n_images = (~np.isin(data.train_labels, omitted)).sum()
+    return float(training.n_epochs * n_images * (n_parameters + 100_000))
+
+
+class Progress:
+    """One line for each run that ends and, on a terminal, a live one: how much is done, the time left."""
+
+    def __init__(self, n_runs: int, total_cost: float, console: Console) -> None:
+        self.n_runs, self.total_cost, self.console = n_runs, total_cost, console
+        self.n_done, self.n_failed, self.done_cost = 0, 0, 0.0
+        self.started = time.monotonic()
+
+    def left(self) -> str:
+        """The time left as a clock, as far as it can be told."""
+        if not self.done_cost:
+            return "?"
+        elapsed = time.monotonic() - self.started
+        return clock(elapsed * (self.total_cost / self.done_cost - 1))
+
+    def row(self, done: str, left: str, errors: str, run: str) -> None:
+        self.console.line(f"{done:>7}  {left:>6}  {errors:>6}  {run}")
+
+    def succeeded(self, run: str, errors: str, run_cost: float) -> None:
+        self.n_done, self.done_cost = self.n_done + 1, self.done_cost + run_cost
+        self.row(f"{self.n_done}/{self.n_runs}", self.left(), errors, run)
+        self.live()
+
+    def failed(self, what: str, n_runs: int, run_cost: float) -> None:
+        self.n_done, self.done_cost = self.n_done + n_runs, self.done_cost + run_cost
+        self.n_failed += n_runs
+        self.console.warn(f"{self.n_done}/{self.n_runs} failed: {what}")
+        self.live()
+
+    def live(self) -> None:
+        failed = f", {self.n_failed} failed" if self.n_failed else ""
+        label = f"{self.n_done}/{self.n_runs}, {self.left()} left{failed}"
+        self.console.progress(label, self.done_cost / self.total_cost if self.total_cost else 1.0)
+
+
+class Batch:
+    """Runs that are made together: first the teachers that are missing, then every student that needs one."""
+
+    def __init__(
+        self, configs: Sequence[Config], data: Data, console: Console, name: Callable[[Config], str]
+    ) -> None:
+        self.data, self.console, self.name = data, console, name
+        self.shelf = Shelf(configs[0].cache_folder, data, console)
+        self.records: dict[Config, Record] = {}  # of the runs that succeeded
+        self.reasons: dict[Config, str] = {}  # why the others failed
+        for config in configs:
+            if (record := self.shelf.record(config)) is not None:
+                self.records[config] = record
+        self.missing = [config for config in configs if config not in self.records]
+        self.teacher_key = {c: key_of(core.determinants("teacher", c, data)) for c in self.missing}
+        # by its key, each teacher once: a config that has it, and its training where there is one
+        self.teacher_config = {self.teacher_key[config]: config for config in reversed(self.missing)}
+        self.teachers: dict[str, bytes | None] = {
+            key: self.shelf.training("teacher", config) for key, config in self.teacher_config.items()
+        }
+        untrained = [config for key, config in self.teacher_config.items() if self.teachers[key] is None]
+        total = sum(cost(c, data, False) for c in self.missing) + sum(cost(c, data, True) for c in untrained)
+        self.progress = Progress(len(self.missing) + len(untrained), total, console)
+        self.source = source()
+
+    def waiting(self, key: str | None = None) -> list[Config]:
+        """The runs that have neither succeeded nor failed; with `key`, those of that teacher."""
+        return [
+            config
+            for config in self.missing
+            if config not in self.records
+            and config not in self.reasons
+            and key in (None, self.teacher_key[config])
+        ]
+
+    def make(self, pool: Pool) -> None:
+        """Make the runs that are waiting. Raises BrokenExecutor or CancelledError when the pool is lost."""
+        self.pool, self.shared_data = pool, pool.share(self.data)
+        self.shared_teachers: dict[str, Any] = {}
+        self.running: dict[Future, tuple[Config, bool]] = {}
+        for key, config in self.teacher_config.items():
+            if self.teachers[key] is None and self.waiting(key):
+                self.submit(config, teacher_only=True)
+        for config in self.waiting():  # in the order in which they were asked for
+            if self.teachers[self.teacher_key[config]] is not None:
+                self.submit(config, teacher_only=False)
+        self.progress.live()
+        while self.running:
+            pool.attend()
+            done, _ = wait(self.running, timeout=1.0, return_when=FIRST_COMPLETED)
+            lost = None
+            for future in done:
+                config, teacher_only = self.running.pop(future)
+                try:
+                    record, trained = future.result()
+                except (BrokenExecutor, CancelledError) as error:
+                    lost = error  # but what else is done is kept
+                except Exception as error:  # whatever it is, the others go on
+                    self.failed(config, teacher_only, error)
+                else:
+                    self.succeeded(config, teacher_only, record, trained)
+            if lost:
+                raise lost
+            self.progress.live()
+
+    def submit(self, config: Config, teacher_only: bool) -> None:
+        student: Trained = {}
+        teacher: Any = {}
+        if not teacher_only:
+            key = self.teacher_key[config]
+            if (content := self.shelf.training("student", config)) is not None:
+                student = {"student": content}
+            if key not in self.shared_teachers:
+                self.shared_teachers[key] = self.pool.share({"teacher": self.teachers[key]})
+            teacher = self.shared_teachers[key]
+        task = Task(config, teacher_only, self.source)
+        future = self.pool.executor.submit(work, task, self.shared_data, student, teacher)
+        self.running[future] = config, teacher_only
+
+    def succeeded(self, config: Config, teacher_only: bool, record: Record | None, trained: Trained) -> None:
+        """Store what came back and, after a teacher, send its students."""
+        for kind, content in trained.items():
+            self.shelf.keep_training(kind, config, content)
+        if teacher_only:
+            key = self.teacher_key[config]
+            self.teachers[key] = trained["teacher"]
+            for student in self.waiting(key):
+                self.submit(student, teacher_only=False)
+            run, errors = f"teacher of seed {config.seed}", ""
+        else:
+            record = self.records[config] = json.loads(json.dumps(record))  # as a later run will find it
+            self.shelf.keep_record(config, record)
+            run, errors = self.name(config), str(record["student"]["after_correction"]["test_errors"])
+        self.progress.succeeded(run, errors, cost(config, self.data, teacher_only))
+
+    def failed(self, config: Config, teacher_only: bool, error: Exception) -> None:
+        """Say which run failed and why; with a teacher, all of its students fail."""
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        students = self.waiting(self.teacher_key[config]) if teacher_only else [config]
+        self.reasons.update(dict.fromkeys(students, reason))
+        what = f"teacher of {len(students)} runs, as of " if teacher_only else ""
+        lost = sum(cost(student, self.data, False) for student in students)
+        lost += cost(config, self.data, True) if teacher_only else 0
+        self.progress.failed(f"{what}{flags_of(config)}: {reason}", len(students) + teacher_only, lost)
+
+    def give_up(self, reason: str) -> None:
+        """Fail all runs that are waiting, in one line."""
+        if waiting := self.waiting():
+            self.console.warn(f"warning: {reason}; {len(waiting)} runs are not made, what finished is kept")
+            self.reasons.update(dict.fromkeys(waiting, reason))
+
+
+def run_many(
+    configs: Sequence[Config],
+    data: Data,
+    open_pool: Callable[[], AbstractContextManager[Pool]],
+    console: Console,
+    name: Callable[[Config], str] = flags_of,
+) -> tuple[dict[Config, Record], dict[Config, str]]:
+    """The record of every config whose run succeeds, and the reason of every other one's failure.
+
+    What is stored is not made again; what is trained is stored at once; a run that fails fails alone. When a
+    process of the pool dies, what it and the others had not finished goes to a new pool, as long as each pool
+    finishes something; when a cluster is lost, the rest is given up. `name` says what a run is called while
+    it is reported.
+    """
+    batch = Batch(configs, data, console, name)
+    if batch.missing:
+        batch.progress.row("done", "left", "errors", "run")
+    n_done = -1
+    while batch.waiting() and batch.progress.n_done > n_done:
+        n_done = batch.progress.n_done
+        try:
+            with open_pool() as pool:
+                batch.make(pool)
+        except BrokenExecutor:
+            console.warn("warning: a worker process died (out of memory?); what is stored is not lost")
+        except PoolLostError as error:
+            batch.give_up(str(error))
+    batch.give_up("a worker process died (out of memory?); try fewer --jobs")
+    return batch.records, batch.reasons

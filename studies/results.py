@@ -1,0 +1,218 @@
+"""results.json of the studies: made from runs, read back with care, merged, and drawn."""
+
+from __future__ import annotations
+
+from support.charts import STYLE, save
+from support.console import Console, UserError
+from support.data import Data
+from support.files import atomic_output
+from support.report import RESULTS
+from support.settings import argument_parser, given_settings
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+
+from distillation_mnist_omitted_3 import Config, config_from
+from studies.checks import (
+    anything,
+    check_data,
+    check_run,
+    dict_of,
+    hold,
+    is_object,
+    list_of,
+    number,
+    read_json,
+    text,
+    whole,
+)
+from studies.figures import DRAW
+from studies.measured import Run, Settings
+from studies.questions import STUDIES
+from studies.records import flags_of
+from studies.tables import tables
+
+PARTIAL = "results.partial.json"  # of a study in which runs failed, beside a complete one
+Found = dict[str, Any]  # the content of results.json
+
+
+def entry(run: Run) -> Found:
+    """What results.json holds of one run; docs/reference.md documents its keys."""
+
+    def without_matrix(metrics: Found) -> Found:
+        return {k: v for k, v in metrics.items() if k != "confusion_matrix"}
+
+    student = run.record["student"]
+    return {
+        "study": run.study,
+        "grid": run.settings,
+        "flags": flags_of(run.config),
+        "seed": run.config.seed,
+        "teacher": without_matrix(run.record["teacher"]),
+        "student": {part: without_matrix(student[part]) for part in student},
+        "bias_correction": run.record["bias_correction"],
+        "seconds": {k: run.record["wall_clock_seconds"][k] for k in ("teacher", "student")},
+        "environment": run.record["environment"],
+    }
+
+
+def described(data: Data) -> Found:
+    """What results.json says of the data."""
+    images = {"n_train": len(data.train_labels), "n_test": len(data.test_labels)}
+    return {"name": data.name, "sha256": data.sha256, **images}
+
+
+def content(runs: Sequence[Run], reasons: dict[Config, str]) -> Found:
+    """The content of results.json, as it will be read back, but without the tables."""
+    found = {
+        "data": {key: runs[0].record["data"][key] for key in ("name", "sha256", "n_train", "n_test")},
+        "runs": [entry(run) for run in runs],
+        "failed": [{"config": c.plain(), "reason": reason} for c, reason in reasons.items()],
+    }
+    return json.loads(json.dumps(found, allow_nan=False))
+
+
+def tuples(settings: Settings) -> Settings:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+
+
+def runs_of(found: Found) -> list[Run]:
+    """The runs that results.json holds. Raises ValueError when an entry is not what a study writes."""
+    parser = argument_parser("", Config)
+
+    def refuse(message: str) -> None:
+        raise ValueError(message)
+
+    parser.error = refuse  # type: ignore[method-assign]
+    runs, points = [], set()
+    for index, one in enumerate(found["runs"]):
+        try:
+            words = one["flags"].split()
+            if any(word == "--help" or word.startswith("-h") for word in words):
+                raise ValueError("flags that make no run")
+            config = config_from(given_settings(parser.parse_args(words), Config))
+            grid = tuples(one["grid"])
+            if one["study"] not in STUDIES or grid not in STUDIES[one["study"]].grid:
+                raise ValueError("no point of a study")
+            if config.seed != one["seed"] or any(getattr(config, k) != v for k, v in grid.items()):
+                raise ValueError("flags and grid say different things")
+            point = one["study"], json.dumps(one["grid"], sort_keys=True), one["seed"]
+            if point in points:
+                raise ValueError("the same point and seed a second time")
+            points.add(point)
+            check_run(one, found["data"]["n_test"], config.omitted_class)
+        except (ValueError, UserError) as error:
+            raise ValueError(f"run {index}: {error}") from error
+        runs.append(Run(one["study"], grid, config, {**one, "data": found["data"]}))
+    return runs
+
+
+def read(path: Path) -> tuple[Found, list[Run]]:
+    """A study's results.json and its runs. Raises FileNotFoundError, or UserError for anything else."""
+    try:
+        found = read_json(path)
+        objects = list_of(is_object)
+        hold(found, {"data": is_object, "runs": objects, "failed": objects})
+        check_data(found["data"])
+        for index, one in enumerate(found["runs"]):
+            keys = {"study": text, "flags": text, "seed": whole(0), "grid": is_object}
+            keys |= {"seconds": dict_of(number(0)), "environment": is_object}
+            hold(one, keys, f"run {index}")
+        for one in found["failed"]:
+            hold(one, {"config": is_object, "reason": anything}, "a failed run")
+        if not found["runs"]:
+            raise ValueError("it holds no run")
+        return found, runs_of(found)
+    except FileNotFoundError:
+        raise
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not a study's results: {error}; move it away or name another --outdir"
+        ) from error
+
+
+def existing(outdir: Path, data: Found) -> Found | None:
+    """The results that are there already, if any. Raises UserError when they are of other data."""
+    try:
+        found, _ = read(outdir / RESULTS)
+    except FileNotFoundError:
+        return None
+    if found["data"] != data:
+        raise UserError(
+            f"{outdir / RESULTS} is of other data ({found['data']['name']}); move it away or name another "
+            "--outdir"
+        )
+    return found
+
+
+def identity(config: Found) -> Found:
+    """What tells one failed run from another, wherever its files were."""
+    return {k: v for k, v in config.items() if not k.endswith("_dir")}
+
+
+def merged(found: Found, before: Found | None, planned: Sequence[Config]) -> Found:
+    """`found`, and of the results before it all that this plan did not ask for anew."""
+    if before is None:
+        return found
+    asked = [identity(config) for config in json.loads(json.dumps([config.plain() for config in planned]))]
+    names = {one["study"] for one in found["runs"]}
+    runs = found["runs"] + [one for one in before["runs"] if one["study"] not in names]
+    order = list(STUDIES)
+    return {
+        "data": found["data"],
+        "runs": sorted(runs, key=lambda one: order.index(one["study"])),
+        "failed": found["failed"] + [f for f in before["failed"] if identity(f["config"]) not in asked],
+    }
+
+
+def lost(before: Found, found: Found) -> bool:
+    """Whether a run that is in the results of before is missing from those that were found now."""
+
+    def points(content: Found) -> set[tuple[str, str, int]]:
+        return {(r["study"], json.dumps(r["grid"], sort_keys=True), r["seed"]) for r in content["runs"]}
+
+    return bool(points(before) - points(found))
+
+
+def report(found: Found, names: Sequence[str], console: Console) -> list[Run]:
+    """Add the tables to `found` and print those of the studies `names`; gives its runs."""
+    runs = runs_of(found)
+    found["tables"] = tables(runs)
+    for name, table in found["tables"].items():
+        if name in names:
+            console.always(f"\n{name}: {STUDIES[name].question}\n\n{table}")
+    return runs
+
+
+def write(path: Path, found: Found, console: Console) -> None:
+    """Raises UserError when it cannot be written."""
+    with atomic_output(path) as temporary:
+        temporary.write_text(json.dumps(found, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    console.line(f"\nwrote {path}")
+
+
+def draw(outdir: Path, runs: Sequence[Run], names: Sequence[str], console: Console) -> None:
+    """The picture of every study of `names` that has runs. Raises UserError when one cannot be written."""
+    with rc_context(STYLE):
+        for name in names:
+            if mine := [run for run in runs if run.study == name]:
+                picture = DRAW[name](STUDIES[name].question, mine)
+                save(picture, outdir / STUDIES[name].picture, console)
+
+
+def redraw(outdir: Path, console: Console) -> None:
+    """Tables and pictures again, from the results.json in `outdir`; no run is touched. Raises UserError."""
+    path = outdir / RESULTS
+    try:
+        found, _ = read(path)
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no {path}; run the studies first, or name its folder with --outdir"
+        ) from None
+    runs = report(found, list(STUDIES), console)
+    write(path, found, console)
+    draw(outdir, runs, list(STUDIES), console)

@@ -1,0 +1,313 @@
+"""Means and spread over seeds of finished runs, as Markdown, from their results.json files.
+
+    python3 -m studies.summarise viz/seeds/described viz/seeds/linear
+
+Each folder holds one sub-folder per seed. For every class left out there are two tables: mean ± standard
+deviation (n - 1) per folder, beside the paper's and the published figures where these left out the same
+class, and the errors seed by seed. Folders with runs of the CIFAR-10 experiment get one table each.
+"""
+
+from __future__ import annotations
+
+from support.console import OneLineParser, UserError, put, run_script
+from support.report import RESULTS, Results, class_name, markdown, short_name
+from support.settings import named_folder
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from studies.checks import (
+    check_data,
+    check_metrics,
+    check_run,
+    classes,
+    dict_of,
+    hold,
+    is_object,
+    read_json,
+    whole,
+)
+from studies.checks import number as a_number
+
+BEFORE, AFTER, BEST = (
+    "student.before_correction.",
+    "student.after_correction.",
+    "bias_correction.best_on_test_set.",
+)
+FREE = {"seed", "dataset", "data_dir", "cache_dir", "outdir", "mirror", "quiet", "retrain"}
+Groups = dict[str, list[Results]]  # the runs of each folder, by its name
+Column = Callable[[list[Results]], str]
+
+
+# ---- Reading -----------------------------------------------------------------------------------------------
+
+
+def check(run: Any) -> None:
+    """Raises ValueError when `run` is not the results.json of one of the experiments."""
+    keys = ("config", "data", "teacher", "student", "bias_correction", "wall_clock_seconds")
+    hold(run, dict.fromkeys(keys, is_object))
+    hold(run["config"], {"seed": whole(0), "omitted_class": classes}, "config")
+    check_data(run["data"])
+    omitted, n_test = run["config"]["omitted_class"], run["data"]["n_test"]
+    check_run(run, n_test, omitted)
+    hold(run["wall_clock_seconds"], {"total": a_number(0)}, "wall_clock_seconds")
+    if "networks" in run:
+        hold(run, {"networks": dict_of(is_object), "baseline": is_object})
+        check_metrics(run["baseline"], n_test, omitted, "baseline")
+        hold(run["networks"], dict.fromkeys(("teacher", "student", "baseline"), is_object), "networks")
+        sizes = {"parameters": whole(1), "multiply_adds": whole(1), "milliseconds_per_image": a_number(0)}
+        for name, network in run["networks"].items():
+            hold(network, sizes, f"networks.{name}")
+
+
+def load(folder: Path) -> list[Results]:
+    """The runs below `folder`, ordered by seed: of one kind, one setting, the same data, one run per seed.
+
+    Raises UserError.
+    """
+    runs: dict[Path, Results] = {}
+    try:
+        paths = sorted(path / RESULTS for path in folder.iterdir() if (path / RESULTS).exists())
+    except OSError as error:
+        raise UserError(f"cannot look into {folder}: {error.strerror}; name a folder of runs") from error
+    for path in paths:
+        try:
+            runs[path] = read_json(path)
+            check(runs[path])
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is not the result of a run: {error}; run it again") from error
+    if not runs:
+        raise UserError(f"no */{RESULTS} in {folder}; run the experiment with --outdir {folder}/SEED first")
+    (first_path, first), *others = runs.items()
+    seeds = {first["config"]["seed"]: first_path}
+    for path, run in others:
+        for name in fixed(first) | fixed(run):
+            ours, theirs = (fixed(one).get(name, "nothing") for one in (first, run))
+            if ours != theirs:
+                raise UserError(
+                    f"{folder} mixes runs: {name} is {shown(ours)} in {first_path.parent.name} and "
+                    f"{shown(theirs)} in {path.parent.name}; give each its own folder"
+                )
+        if (seed := run["config"]["seed"]) in seeds:
+            raise UserError(
+                f"{folder} holds seed {seed} twice, in {seeds[seed].parent.name} and {path.parent.name}; "
+                "leave one of them"
+            )
+        seeds[seed] = path
+    return sorted(runs.values(), key=lambda run: run["config"]["seed"])
+
+
+def fixed(run: Results) -> dict[str, Any]:
+    """All in which the runs of a folder must be the same: the experiment, its settings but the seed, data."""
+    settings = {name: value for name, value in run["config"].items() if name not in FREE}
+    data = {f"data.{key}": run["data"][key] for key in ("name", "n_train", "n_test", "sha256")}
+    return {"experiment": "CIFAR-10" if "networks" in run else "MNIST", **data, **settings}
+
+
+def shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def named(folders: Sequence[Path]) -> dict[str, Path]:
+    """The folders by as much of the end of their paths as tells them apart: "fast", or "a/fast", "b/fast".
+
+    Raises UserError when one is given twice.
+    """
+    resolved = [folder.resolve().parts for folder in folders]
+    for folder, own in zip(folders, resolved, strict=True):
+        if resolved.count(own) > 1:
+            raise UserError(f"{folder} is named twice; name it once")
+    parts = dict(zip(folders, resolved, strict=True))
+    names = {}
+    for folder, own in parts.items():
+        n = 1
+        while any(other[-n:] == own[-n:] for other in parts.values() if other != own):
+            n += 1
+        names["/".join(own[-n:])] = folder
+    return names
+
+
+# ---- Tables ------------------------------------------------------------------------------------------------
+
+
+def percent(path: str) -> Column:
+    """Column text for an accuracy at `path`, with the errors behind it."""
+
+    def text(runs: list[Results]) -> str:
+        accuracies = [value(run, f"{path}_accuracy") for run in runs]
+        errors = [value(run, f"{path}_errors") for run in runs]
+        return f"{mean_sd([100 * a for a in accuracies], 2)} % ({statistics.mean(errors):.0f})"
+
+    return text
+
+
+def number(path: str, digits: int, sign: bool = False) -> Column:
+    return lambda runs: mean_sd([value(run, path) for run in runs], digits, sign)
+
+
+def value(run: Results, path: str) -> Any:
+    found: Any = run
+    for key in path.split("."):
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
+
+
+def mean_sd(values: Sequence[float], digits: int, sign: bool = False) -> str:
+    mean = f"{statistics.mean(values):{'+' if sign else ''}.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def omitted_by(runs: list[Results]) -> tuple[int, ...]:
+    return tuple(runs[0]["config"]["omitted_class"])
+
+
+# quantity, the paper's figure, the published figure of the described recipe (seed 0), ours; {} is the class
+Row = tuple[str, str, str, Column]
+TEACHER_ROWS: tuple[Row, ...] = (
+    ("teacher, all", "99.33 % (67)", "98.39 %", percent("teacher.test")),
+    ("teacher, {}", "", "97.43 %", percent("teacher.omitted")),
+    ("student before the correction, all", "97.94 % (206)", "97.83 %", percent(BEFORE + "test")),
+    ("student before the correction, {}", "86.83 % (133)", "91.88 %", percent(BEFORE + "omitted")),
+)
+OFFSET_ROW: Row = (
+    "offset, chosen without test labels", "", "+2.696", number("bias_correction.offsets.0", 2, sign=True)
+)  # fmt: skip
+CORRECTED_ROWS: tuple[Row, ...] = (
+    ("student after it, all", "", "98.07 %", percent(AFTER + "test")),
+    ("student after it, {}", "", "97.82 %", percent(AFTER + "omitted")),
+    ("offset best on the *test set*", "+3.5", "", number(BEST + "offset", 2, sign=True)),
+    ("errors with it, all", "109", "", number(BEST + "test_errors", 1)),
+    ("errors with it, {}", "14", "", number(BEST + "omitted_errors", 1)),
+)
+SECONDS_ROW: Row = ("seconds, all phases", "", "122", number("wall_clock_seconds.total", 0))
+
+
+def rows_for(omitted: Sequence[int]) -> list[Row]:
+    """The rows of runs that left out these classes, by name."""
+    if not omitted:
+        student = ("student, all", "", "", percent(BEFORE + "test"))
+        return [TEACHER_ROWS[0], student, SECONDS_ROW]
+    rows = [*TEACHER_ROWS, *([OFFSET_ROW] if len(omitted) == 1 else []), *CORRECTED_ROWS, SECONDS_ROW]
+    of_omitted = short_name(omitted) if len(omitted) == 1 else class_name(omitted)
+    return [(name.format(of_omitted), *rest) for name, *rest in rows]
+
+
+def means_table(groups: Groups) -> str:
+    """Mean and spread per folder; all of `groups` left out the same classes."""
+    omitted = omitted_by(next(iter(groups.values())))
+    comparable = omitted == (3,)  # the paper's and the published figures are of students without 3s
+    header = ["", *(("paper", "published") if comparable else ())]
+    header += [column_name(name, runs) for name, runs in groups.items()]
+    rows = [
+        [name, *((paper, published) if comparable else ()), *(text(runs) for runs in groups.values())]
+        for name, paper, published, text in rows_for(omitted)
+    ]
+    return markdown(header, rows)
+
+
+def column_name(name: str, runs: list[Results]) -> str:
+    data = runs[0]["data"]["name"]
+    n_seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
+    return f"{name}, {n_seeds}" if data == "MNIST" else f"{name}, {n_seeds}, {data}"
+
+
+def seeds_table(groups: Groups) -> str:
+    """The errors seed by seed; all of `groups` left out the same classes."""
+    omitted = omitted_by(next(iter(groups.values())))
+    unseen = f"on {short_name(omitted)}"
+    header = ["", "seed", "teacher", "before", unseen, "offset", "after", unseen, "best on test", unseen]
+    if not omitted:
+        header = ["", "seed", "teacher", "student"]
+    rows = []
+    for name, runs in groups.items():
+        for run in runs:
+            before, after = run["student"]["before_correction"], run["student"]["after_correction"]
+            correction, cells = run["bias_correction"], [run["teacher"]["test_errors"], before["test_errors"]]
+            if omitted:
+                best = correction["best_on_test_set"]
+                cells += [before["omitted_errors"], " ".join(f"{b:+.2f}" for b in correction["offsets"])]
+                cells += [after["test_errors"], after["omitted_errors"]]
+                cells += [best["test_errors"], best["omitted_errors"]]
+            seconds = f"{run['wall_clock_seconds']['total']:.0f}"
+            rows.append([name, str(run["config"]["seed"]), *map(str, cells), seconds])
+    return markdown([*header, "seconds"], rows)
+
+
+def seeds(runs: list[Results]) -> str:
+    """ "3 seeds", "seed 0"."""
+    return f"{len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0]['config']['seed']}"
+
+
+def cifar10_table(runs: list[Results]) -> str:
+    """What a teacher, a distilled student and one on hard labels reach, and at which size."""
+    rows = []
+    for name, path, network in (
+        ("teacher, hard labels", "teacher", "teacher"),
+        ("student, soft targets alone", "student.before_correction", "student"),
+        ("the same student, hard labels", "baseline", "baseline"),
+    ):
+        behind = [100 * (value(r, "teacher.test_accuracy") - value(r, f"{path}.test_accuracy")) for r in runs]
+        rows.append(
+            [
+                name,
+                f"{mean_sd([100 * value(r, f'{path}.test_accuracy') for r in runs], 2)} %",
+                "" if path == "teacher" else mean_sd(behind, 2),
+                f"{value(runs[0], f'networks.{network}.parameters'):,}",
+                f"{value(runs[0], f'networks.{network}.multiply_adds'):,}",
+                mean_sd([value(r, f"networks.{network}.milliseconds_per_image") for r in runs], 2),
+            ]
+        )
+    columns = ["test accuracy", "points behind the teacher", "parameters", "multiply-adds", "ms per image"]
+    return markdown([seeds(runs), *columns], rows)
+
+
+def unseen_class_table(runs: list[Results]) -> str:
+    """Accuracy on all test images, on those of the class that the students never saw, and on the others."""
+    rows = [
+        [
+            name,
+            *(
+                f"{mean_sd([100 * value(r, f'{path}.{part}_accuracy') for r in runs], 1)} %"
+                for part in ("test", "omitted", "other")
+            ),
+        ]
+        for name, path in (
+            ("teacher, has seen it", "teacher"),
+            ("student, hard labels", "baseline"),
+            ("student, soft targets alone", "student.before_correction"),
+            ("the same, bias corrected without test labels", "student.after_correction"),
+        )
+    ]
+    one = len(omitted_by(runs)) == 1
+    columns = ["the unseen class", "the nine others"] if one else ["the unseen classes", "the others"]
+    return markdown([seeds(runs), "all", *columns], rows)
+
+
+def all_tables(groups: Groups) -> list[str]:
+    """Two tables for each set of omitted classes, one for each folder of CIFAR-10."""
+    suite: dict[tuple[int, ...], Groups] = {}
+    for name, runs in groups.items():
+        if "networks" not in runs[0]:
+            suite.setdefault(omitted_by(runs), {})[name] = runs
+    tables = [tabulate(alike) for alike in suite.values() for tabulate in (means_table, seeds_table)]
+    for runs in groups.values():
+        if "networks" in runs[0]:
+            tables.append((unseen_class_table if omitted_by(runs) else cifar10_table)(runs))
+    return tables
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = OneLineParser(
+        prog="python3 -m studies.summarise",
+        description="Means and spread over seeds of finished runs, as Markdown.",
+    )
+    parser.add_argument("folders", nargs="+", type=named_folder, help="folders with one sub-folder per seed")
+    folders = named(parser.parse_args(argv).folders)
+    put("\n\n".join(all_tables({name: load(folder) for name, folder in folders.items()})) + "\n")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,58 @@
+"""The studies' Markdown tables, and what a point of a grid is called."""
+
+from __future__ import annotations
+
+from support.report import markdown
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from studies.claims import HEADER, claim_rows
+from studies.measured import Run, Settings, all_but, mean_sd
+from studies.questions import STUDIES, Study
+
+METRIC_COLUMNS = (
+    ("seen classes, before", "before.other_accuracy"),
+    ("unseen, before", "before.omitted_accuracy"),
+    ("seen classes, after", "after.other_accuracy"),
+    ("unseen, after", "after.omitted_accuracy"),
+    ("all, after", "after.test_accuracy"),
+)
+
+
+def class_list(classes: Sequence[int]) -> str:
+    return " ".join(map(str, classes)) if len(classes) <= 5 else f"all but {class_list(all_but(*classes))}"
+
+
+ROW_NAMES: dict[str, Callable[[Any], str]] = {
+    "temperature": lambda t: f"T = {t:g}",
+    "student_hidden": lambda sizes: f"{sizes[0]} units",
+    "omitted_class": lambda classes: f"without {class_list(classes)}" if classes else "all classes",
+    "hard_weight": lambda w: "hard labels" if w == 1 else "soft targets" if w == 0 else f"hard weight {w:g}",
+    "transfer_fraction": lambda f: f"{100 * f:g} % of images",
+}
+
+
+def row_name(settings: Settings) -> str:
+    return ", ".join(ROW_NAMES[key](value) for key, value in settings.items() if key in ROW_NAMES)
+
+
+def study_table(study: Study, runs: Sequence[Run]) -> str:
+    """Accuracies in per cent, mean ± standard deviation over seeds, a row per point of the grid."""
+    rows = []
+    for settings in study.grid:
+        if mine := [run for run in runs if run.settings == settings]:
+            rows.append([row_name(settings), *(mean_sd(mine, path, 100, 2) for _, path in METRIC_COLUMNS)])
+    return markdown(["%", *(name for name, _ in METRIC_COLUMNS)], rows)
+
+
+def tables(runs: Sequence[Run]) -> dict[str, str]:
+    """The Markdown table of every study of which there are runs, by its name."""
+    found = {}
+    for name, study in STUDIES.items():
+        mine = [run for run in runs if run.study == name]
+        if mine and name == "paper":  # claims 4 and 5 come from another study
+            found[name] = markdown(HEADER, claim_rows(runs), n_left=2)
+        elif mine:
+            found[name] = study_table(study, mine)
+    return found
