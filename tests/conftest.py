@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
+import os
 import struct
 import threading
 import time
 from pathlib import Path
 
+# Before NumPy is imported: threads for which OpenBLAS has no work sleep at once, and slow no other test.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+
 import numpy as np
 import pytest
 
 import distillation_mnist_omitted_3 as core
-import rendered_digits
+from synthetic import digits
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -26,7 +30,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 @pytest.fixture(scope="session")
 def small_files() -> dict[str, bytes]:
     """Four small IDX files (600 + 300 rendered digits), uncompressed, by MNIST's file names."""
-    arrays = rendered_digits.render_dataset(600, 300, seed=7)
+    arrays = digits.render_dataset(600, 300, seed=7)
     return {name: idx_bytes(array) for name, array in zip(core.MNIST_SHA256, arrays, strict=True)}
 
 
@@ -94,6 +98,15 @@ class Mirror:
                 if behaviour == "silent":
                     time.sleep(4)
                     return None
+                if behaviour == "drip":  # a byte every few milliseconds, for ever
+                    self.send_response(200)
+                    self.end_headers()
+                    for _ in range(5000):
+                        self.wfile.write(b"x")
+                        time.sleep(0.002)
+                    return None
+                if behaviour == "escape":  # control characters in the status line
+                    return self.send_error(503, "\x1b[2J\x1b[31mred")
                 if behaviour == "stall":
                     self.reply(200, content[:100], length=len(content))
                     self.wfile.flush()
@@ -117,7 +130,7 @@ class Mirror:
                 pass
 
         self.server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def url(self, behaviour: str = "") -> str:
         return f"http://127.0.0.1:{self.server.server_port}/{behaviour}"

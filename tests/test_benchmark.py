@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from support.console import UserError
+
 import json
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
 
-import compare
 import pytest
+
+compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,3 +53,24 @@ def test_a_small_comparison(small_folder, tmp_path):
     assert all(len(times) == 2 and min(times) > 0 for times in measured["seconds"]["this project"].values())
     assert set(measured["seconds"]["plain NumPy"]) == {"teacher", "student"}
     assert measured["memory_mb"]["this project"] > 20
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--contestants", "plain NumPy"), "--contestants must name this project"),
+        (("--batch-sizes", "99999999999"), "from 1 to 60,000"),
+        (("--rounds", "0"), "from 1 to 60,000"),
+        (("--data-dir", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_flags_are_refused_in_one_line(flags, said):
+    with pytest.raises(UserError, match=said):
+        compare.main([*flags])
+
+
+def test_a_contestant_that_dies_is_said():
+    ours, theirs = multiprocessing.Pipe()
+    theirs.close()
+    with pytest.raises(UserError, match="the process of PyTorch died"):
+        compare.answer_of("PyTorch", ours)

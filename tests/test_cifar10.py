@@ -1,552 +1,703 @@
-"""The convolutional network, its layers and training, and the reading of CIFAR-10."""
+"""The CIFAR-10 experiment: that each setting reaches what it is for, the pipeline, and the command line."""
 
 from __future__ import annotations
 
-import hashlib
-import io
+from support.console import Console, UserError
+from support.data import Data
+from support.experiment import Experiment
+from support.report import summary
+from support.stored import key_of, open_session
+
+import ast
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_cifar10 import small_data, write_batches
 
-import distillation_cifar10 as cifar
 import distillation_mnist_omitted_3 as core
-import rendered_shapes
-from suite_io import Console, UserError
+from cifar10 import __main__ as command_line
+from cifar10 import pictures
+from cifar10.data import CLASSES
+from cifar10.experiment import TRAINED_BY, determinants, run, run_on_data, train_student
+from cifar10.network import ConvNet
+from cifar10.optimisers import Muon, Nesterov
+from cifar10.settings import Config
+from cifar10.training import augment, fill_inputs, predict
 
 ROOT = Path(__file__).resolve().parent.parent
-CHANNELS = ("4", "M", "6", "M", "5")
-TINY = ("--teacher-channels", 6, "M", 8, "M", 8, "--student-channels", 3, "M", 4, "M", 4)
-TINY += ("--n-epochs-teacher", 2, "--n-epochs-student", 2, "--batch-size", 50, "--learning-rate", 0.05)
-TINY += ("--batch-size-student", 50)
+QUIET = Console(quiet=True)
+SMALL = {
+    "teacher_channels": ("5", "M", "4"), "student_channels": ("3", "M", "4"), "n_epochs_teacher": 2,
+    "n_epochs_student": 2, "batch_size": 40, "batch_size_student": 30, "learning_rate": 0.1,
+    "learning_rate_student": 0.2, "jitter": 2, "jitter_student": 1, "probe_size": 60, "weight_decay": 0.1,
+    "omitted_class": (3,), "seed": 4, "temperature": 5.0, "optimiser_student": "nesterov",
+}  # fmt: skip
+SMALL_FLAGS = [
+    str(word)
+    for name, value in SMALL.items()
+    for word in ("--" + name.replace("_", "-"), *(value if isinstance(value, tuple) else (value,)))
+]
 
 
-@pytest.fixture(scope="session")
-def batches() -> dict[str, bytes]:
-    """Six small batches of drawn shapes in CIFAR-10's layout."""
-    images, labels, test_images, test_labels = rendered_shapes.render_dataset(300, 100, seed=3)
-    parts = [(images[i::5], labels[i::5]) for i in range(5)] + [(test_images, test_labels)]
-    return {
-        name: np.column_stack((y, x.reshape(len(x), -1))).astype(np.uint8).tobytes()
-        for name, (x, y) in zip(cifar.MEMBERS, parts, strict=True)
-    }
-
-
-@pytest.fixture(scope="session")
-def folder(batches, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("cifar") / "cifar-10-batches-bin"
-    path.mkdir()
-    for name, content in batches.items():
-        (path / name).write_bytes(content)
-    return path
-
-
-def archive_of(contents: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in contents.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def in_folder(contents: dict[str, bytes]) -> dict[str, bytes]:
-    return {f"cifar-10-batches-bin/{name}": content for name, content in contents.items()}
-
-
-def random_network(dtype=np.float64) -> cifar.ConvNet:
-    """A small network without any zero that would hide a mistake."""
-    rng = np.random.default_rng(0)
-    network = cifar.ConvNet(CHANNELS, rng, dtype)
-    network.linear[:] = 4 * rng.standard_normal(network.linear.shape)
-    for block in network.blocks:
-        block.scale[:] = rng.uniform(0.5, 1.5, block.scale.shape)
-        block.shift[:] = 0.3 * rng.standard_normal(block.shift.shape)
-    return network
-
-
-def random_batch(n: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(1)
-    return rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, n)
-
-
-def loss_and_gradient(network, images, labels, workers) -> tuple[float, np.ndarray, np.ndarray]:
-    cifar.fill_inputs(network.inputs(len(images)), images)
-    logits = network.forward(workers, training=True)
-    value, gradient = core.cross_entropy(logits, labels)
-    return value, logits, network.backward(gradient, workers)
-
-
-# layers
-
-
-def test_convolution_against_a_direct_loop(workers):
-    rng = np.random.default_rng(0)
-    height, width, n_from, n_to, n_images = 4, 5, 3, 2, 2
-    padded = np.zeros((height + 2, n_from, width + 2, n_images))
-    padded[1:-1, :, 1:-1] = rng.standard_normal((height, n_from, width, n_images))
-    kernels = rng.standard_normal((3, n_to, 3, n_from))  # dx, to, dy, from
-    out = np.empty((height, n_to, width * n_images))
-    cifar.convolve(kernels.reshape(3, n_to, -1), padded, workers, out)
-    for y in range(height):
-        for x in range(width):
-            for k in range(n_to):
-                for i in range(n_images):
-                    expected = sum(
-                        kernels[dx, k, dy, c] * padded[y + dy, c, x + dx, i]
-                        for dx in range(3)
-                        for dy in range(3)
-                        for c in range(n_from)
-                    )
-                    assert out.reshape(height, n_to, width, n_images)[y, k, x, i] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("pools", [False, True])
-def test_batch_normalisation_in_training_and_in_evaluation(pools, workers):
-    network = cifar.ConvNet(("4", "M") if pools else ("4",), np.random.default_rng(0), np.float64)
-    (block,) = network.blocks
-    block.scale[:], block.shift[:] = [1, 2, 0.5, 1], [0, 0.5, -0.2, 0.1]
-    images, _ = random_batch(5)
-    cifar.fill_inputs(network.inputs(5), images)
-    out = block.forward(network.padded_inputs, workers, training=True)
-    convolved = block.convolved.reshape(32, 4, 32, 5)
-    if pools:
-        convolved = convolved.reshape(16, 2, 4, 16, 2, 5).max(axis=(1, 4))
-    mean, variance = convolved.mean(axis=(0, 2, 3)), convolved.var(axis=(0, 2, 3))
-
-    def expected(mean, variance):
-        normal = (convolved - mean[:, None, None]) / np.sqrt(variance + 1e-5)[:, None, None]
-        return np.maximum(block.scale[:, None, None] * normal + block.shift[:, None, None], 0)
-
-    np.testing.assert_allclose(out[1:-1, :, 1:-1], expected(mean, variance), atol=1e-10)
-    assert not out[0].any()
-    assert not out[:, :, -1].any()
-    n = convolved.size / 4
-    np.testing.assert_allclose(block.running_mean, 0.1 * mean)
-    np.testing.assert_allclose(block.running_variance, 0.9 + 0.1 * variance * n / (n - 1))
-    before = network.parameters.copy()
-    out = block.forward(network.padded_inputs, workers, training=False)
-    np.testing.assert_allclose(
-        out[1:-1, :, 1:-1], expected(block.running_mean, block.running_variance), atol=1e-10
+@pytest.fixture(scope="module")
+def data() -> Data:
+    """The first 130 and 50 images: three full batches of the teacher, and some that are left over."""
+    whole = small_data()
+    parts = (
+        whole.train_images[:130],
+        whole.train_labels[:130],
+        whole.test_images[:50],
+        whole.test_labels[:50],
     )
-    np.testing.assert_array_equal(network.parameters, before)
+    return Data("CIFAR-10 variant", *parts, {"images": "0"})
 
 
-def test_gradient_against_central_differences(workers):
-    """Every array of every layer: five entries each, in float64."""
-    network = random_network()
-    images, labels = random_batch()
-    _, _, gradient = loss_and_gradient(network, images, labels, workers)
-    assert gradient.shape == network.trained.shape
-    rng = np.random.default_rng(2)
-    arrays = [a for b in network.blocks for a in (b.kernels, b.scale, b.shift)] + [network.linear]
-    start = 0
-    for array in arrays:
-        for place in start + rng.integers(0, array.size, 5):
-            values = []
-            for step in (1e-6, -2e-6):
-                network.trained[place] += step
-                values.append(loss_and_gradient(network, images, labels, workers)[0])
-            network.trained[place] += 1e-6
-            slope = (values[0] - values[1]) / 2e-6
-            assert gradient[place] == pytest.approx(slope, rel=1e-4, abs=1e-7)
-        start += array.size
-    assert start == network.n_trained
+def trained(data: Data, folder: Path, **changed: object) -> Experiment:
+    config = Config(**{**SMALL, "cache_dir": folder, **changed})
+    with open_session(config.cache_folder, config.retrain, QUIET) as session:
+        return run_on_data(data, config, session)
 
 
-def test_equal_maxima_share_the_gradient(workers):
-    """A flat image: all four pooled values are the same; their shares add up to the whole."""
-    network = cifar.ConvNet(("2", "M"), np.random.default_rng(0), np.float64)
-    network.linear[:] = 1
-    cifar.fill_inputs(network.inputs(2), np.full((2, 3, 32, 32), 200, np.uint8))
-    (block,) = network.blocks
-    block.forward(network.padded_inputs, workers, training=True)
-    d = np.random.default_rng(0).standard_normal((16, 2, 16 * 2))
-    block.shift[:] = 10  # no ReLU in the way
-    block.forward(network.padded_inputs, workers, training=True)
-    block.backward(d, workers, None)  # leaves in d what reaches the pooled values, shared out
-    inner = block.d_convolved[1:-1, :, 1:-1]
-    four = inner.reshape(16, 2, 2, 16, 2, 2)[4:12, :, :, 4:12]  # away from the border
-    np.testing.assert_allclose(four[:, 0, :, :, 0], four[:, 1, :, :, 1])
+@pytest.fixture(scope="module")
+def small(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    return trained(data, tmp_path_factory.mktemp("small"))
 
 
-def test_against_pytorch(workers):
-    torch = pytest.importorskip("torch")
-    network = random_network()
-    images, labels = random_batch()
-    modules: list = []
-    n_from = 3
-    for block in network.blocks:
-        convolution = torch.nn.Conv2d(n_from, block.n_to, 3, padding=1, bias=False)
-        convolution.weight.data = torch.from_numpy(block.kernels.transpose(1, 3, 2, 0).copy())
-        normalisation = torch.nn.BatchNorm2d(block.n_to)
-        normalisation.weight.data = torch.from_numpy(block.scale.copy())
-        normalisation.bias.data = torch.from_numpy(block.shift.copy())
-        pool = [torch.nn.MaxPool2d(2)] if block.pools else []
-        modules += [convolution, *pool, normalisation, torch.nn.ReLU()]
-        n_from = block.n_to
-    linear = torch.nn.Linear(n_from, 10)
-    linear.weight.data = torch.from_numpy(network.linear[:, :-1] * cifar.LOGIT_SCALE)
-    linear.bias.data = torch.from_numpy(network.linear[:, -1] * cifar.LOGIT_SCALE)
-    theirs = torch.nn.Sequential(*modules, torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), linear).double()
-    x = torch.from_numpy(images * (4 / 255) - 2)
-    logits = theirs(x)
-    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
-    loss.backward()
-    value, found, gradient = loss_and_gradient(network, images, labels, workers)
-    assert value == pytest.approx(loss.item(), rel=1e-12)
-    np.testing.assert_allclose(found, logits.detach().numpy(), atol=1e-11)
-    expected = []
-    for module in theirs:
-        if isinstance(module, torch.nn.Conv2d):
-            expected.append(module.weight.grad.numpy().transpose(3, 0, 2, 1).ravel())
-        elif isinstance(module, torch.nn.BatchNorm2d):
-            expected += [module.weight.grad.numpy(), module.bias.grad.numpy()]
-    both = np.column_stack((linear.weight.grad.numpy(), linear.bias.grad.numpy()))
-    expected.append(cifar.LOGIT_SCALE * both.ravel())
-    np.testing.assert_allclose(gradient, np.concatenate(expected), atol=1e-11)
-    theirs.eval()
-    np.testing.assert_allclose(
-        cifar.predict(network, images, workers), theirs(x).detach().numpy(), atol=1e-11
-    )
+# ---- Each setting reaches what it is for -------------------------------------------------------------------
 
 
-def test_nesterov_against_pytorch():
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    start = rng.standard_normal(20)
-    theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimiser = torch.optim.SGD([theirs], lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    ours = start.copy()
-    nesterov = cifar.Nesterov(ours, 5e-4)
-    for step in range(20):
-        gradient, rate = rng.standard_normal(20), 0.1 / (step + 1)
-        optimiser.param_groups[0]["lr"] = rate
-        theirs.grad = torch.from_numpy(gradient.copy())
-        optimiser.step()
-        nesterov.step(gradient, rate)
-        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-12)
+def by_hand(data: Data, workers, **wanted) -> np.ndarray:
+    """The parameters of a network after training as described, written once more and as plainly as can be.
+
+    `wanted`: channels, weight_seed, order_seed, indices, n_epochs, batch_size, jitter, rate, schedule,
+    optimiser, weight_decay, and loss(logits, batch, images as seen), which gives the gradient.
+    """
+    w = SimpleNamespace(**wanted)
+    network = ConvNet(w.channels, np.random.default_rng(w.weight_seed))
+    kinds = {"nesterov": lambda: Nesterov(network.trained, w.weight_decay)}
+    kinds["muon"] = lambda: Muon(network, w.weight_decay)
+    optimiser, rng = kinds[w.optimiser](), np.random.default_rng(w.order_seed)
+    per_epoch = len(w.indices) // w.batch_size
+    n_steps = w.n_epochs * per_epoch
+    warm_up = max(1, round(n_steps / 20))
+    step = 0
+    for _ in range(w.n_epochs):
+        order = rng.permutation(w.indices)
+        for start in range(0, per_epoch * w.batch_size, w.batch_size):
+            batch = order[start : start + w.batch_size]
+            seen = augment(data.train_images[batch], w.jitter, rng)
+            fill_inputs(network.inputs(len(batch)), seen)
+            d_logits = w.loss(network.forward(workers, training=True), batch, seen)
+            rate = w.rate
+            if w.schedule == "linear":
+                share = (step + 1, warm_up) if step < warm_up else (n_steps - step, n_steps - warm_up)
+                rate = rate * share[0] / share[1]
+            optimiser.step(network.backward(d_logits, workers), rate)
+            step += 1
+    return network.parameters
 
 
-@pytest.mark.parametrize("shape", [(6, 40), (40, 6), (16, 27)])
-def test_orthogonalised_against_the_singular_value_decomposition(shape):
-    """The same singular vectors; singular values near 1, though they were 10 to 1 before."""
-    rng = np.random.default_rng(0)
-    u, _, vt = np.linalg.svd(rng.standard_normal(shape), full_matrices=False)
-    found = cifar.orthogonalised(u * np.geomspace(10, 1, min(shape)) @ vt)
-    inner = u.T @ found @ vt.T
-    np.testing.assert_allclose(inner, np.diag(np.diag(inner)), atol=1e-10)
-    assert np.diag(inner).min() > 0.6
-    assert np.diag(inner).max() < 1.3
+def all_by_hand(data: Data, config: Config, workers) -> dict[str, np.ndarray]:
+    """The parameters of the three networks that these settings mean."""
+    labels = data.train_labels
 
+    def from_labels(logits, batch, seen):
+        return core.cross_entropy(logits, labels[batch])[1]
 
-def test_muon_moves_kernels_by_orthogonal_steps_and_the_rest_by_nesterov():
-    """Against singular vectors from NumPy; the direction of a step does not depend on the gradient's size."""
-    network, plain = random_network(), random_network()
-    muon = cifar.Muon(network, weight_decay=0.01)
-    nesterov = cifar.Nesterov(plain.trained, weight_decay=0.01)
-    rng = np.random.default_rng(3)
-    for _ in range(3):
-        before = [block.kernels.copy() for block in network.blocks]
-        gradient = rng.standard_normal(network.trained.shape)
-        nesterov.step(gradient.copy(), 0.4)
-        muon.step(1.0 * gradient, 0.4)
-        for block, old in zip(network.blocks, before, strict=True):
-            old *= np.sqrt(block.n_to) / np.linalg.norm(old)
-            change = (old - block.kernels).transpose(1, 0, 2, 3).reshape(block.n_to, -1)
-            values = np.linalg.svd(change, compute_uv=False) / (0.4 * muon.KERNEL_SHARE)
-            assert 0.3 < values.min() <= values.max() < 1.3
-        kernels = np.zeros(network.n_trained, bool)
-        for place in network.kernel_places:
-            kernels[place] = True
-        np.testing.assert_allclose(network.trained[~kernels], plain.trained[~kernels], rtol=1e-12)
-    assert kernels.sum() == sum(block.kernels.size for block in network.blocks)
+    common = {"schedule": config.lr_schedule, "weight_decay": config.weight_decay}
+    teacher = ConvNet(config.teacher_channels, None)
+    teacher.parameters[:] = by_hand(
+        data, workers, channels=config.teacher_channels, weight_seed=config.seed,
+        order_seed=config.seed + 17, indices=np.arange(len(labels)), n_epochs=config.n_epochs_teacher,
+        batch_size=config.batch_size, jitter=config.jitter, rate=config.learning_rate,
+        optimiser=config.optimiser, loss=from_labels, **common,
+    )  # fmt: skip
 
+    def from_teacher(logits, batch, seen):
+        fill_inputs(teacher.inputs(len(batch)), seen)  # the images as the student sees them
+        answers = teacher.forward(workers, training=False)
+        return core.distillation_loss(logits, answers, config.temperature)[1]
 
-def test_the_first_step_of_muon_is_the_orthogonalised_gradient():
-    network = random_network()
-    block, place = network.blocks[1], network.kernel_places[1]
-    gradient = np.random.default_rng(4).standard_normal(network.trained.shape)
-    expected = block.kernels * np.sqrt(block.n_to) / np.linalg.norm(block.kernels)
-    matrix = gradient[place].reshape(block.kernels.shape).transpose(1, 0, 2, 3).reshape(block.n_to, -1)
-    step = cifar.orthogonalised(matrix).reshape(block.n_to, 3, 3, -1).transpose(1, 0, 2, 3)
-    muon = cifar.Muon(network, 0.0)
-    muon.step(1e3 * gradient, 0.2)
-    np.testing.assert_allclose(block.kernels, expected - 0.2 * muon.KERNEL_SHARE * step, atol=1e-8)
-
-
-def test_orthogonalised_momentum_against_pytorch():
-    """PyTorch's own Muon computes the iteration in bfloat16, hence the tolerance."""
-    torch = pytest.importorskip("torch")
-    if not hasattr(torch.optim, "Muon"):
-        pytest.skip("this PyTorch has no Muon")
-    network = random_network()
-    block, place = network.blocks[1], network.kernel_places[1]
-    ours = cifar.Muon(network, weight_decay=0.0)
-    weights = torch.nn.Parameter(torch.zeros(block.n_to, 9 * block.n_from))
-    theirs = torch.optim.Muon([weights], lr=1.0, weight_decay=0.0, momentum=0.9, nesterov=True)
-    rng = np.random.default_rng(6)
-    for _ in range(4):
-        gradient = rng.standard_normal(network.trained.shape)
-        matrix = gradient[place].reshape(block.kernels.shape).transpose(1, 0, 2, 3).reshape(block.n_to, -1)
-        weights.data.zero_()
-        weights.grad = torch.from_numpy(matrix.astype(np.float32))
-        theirs.step()
-        before = block.kernels * np.sqrt(block.n_to) / np.linalg.norm(block.kernels)
-        ours.step(gradient, 1.0)
-        change = (block.kernels - before).transpose(1, 0, 2, 3).reshape(block.n_to, -1) / ours.KERNEL_SHARE
-        assert np.linalg.norm(change - weights.detach().numpy()) < 0.03 * np.linalg.norm(change)
-
-
-def test_channels_may_come_in_any_sequence():
-    sizes = [
-        cifar.ConvNet(kind(CHANNELS), np.random.default_rng(0)).n_multiply_adds for kind in (tuple, list)
-    ]
-    assert sizes[0] == sizes[1]
-
-
-def test_predict_does_not_depend_on_the_chunk(workers):
-    network = random_network()
-    images, _ = random_batch(7)
-    whole = cifar.predict(network, images, workers)
-    np.testing.assert_allclose(cifar.predict(network, images, workers, chunk=3), whole, atol=1e-12)
-
-
-def test_sizes_of_the_default_networks():
-    config = cifar.Config()
-    teacher, student = (
-        cifar.ConvNet(config.training(kind).channels, np.random.default_rng(0))
-        for kind in ("teacher", "student")
-    )
-    assert (
-        teacher.n_multiply_adds
-        == sum(
-            side**2 * 9 * a * b
-            for side, a, b in zip(
-                (32, 16, 16, 8, 8, 4), (3, 32, 64, 64, 128, 128), (32, 64, 64, 128, 128, 256), strict=True
-            )
+    students = {
+        kind: by_hand(
+            data, workers, channels=config.student_channels, weight_seed=config.seed + 1,
+            order_seed=config.seed + 31, n_epochs=config.n_epochs_student,
+            indices=np.array([i for i, label in enumerate(labels) if label not in config.omitted_class]),
+            batch_size=config.batch_size_student, jitter=config.jitter_student,
+            rate=config.learning_rate_student, optimiser=config.optimiser_student, loss=loss, **common,
         )
-        + 2560
+        for kind, loss in (("student", from_teacher), ("baseline", from_labels))
+    }  # fmt: skip
+    return {"teacher": teacher.parameters, **students}
+
+
+ALL = {"teacher", "student", "baseline"}
+REACHES = [  # a setting, another value of it, and the trainings that it changes
+    ("seed", 5, ALL),
+    ("n_epochs_teacher", 1, {"teacher", "student"}),
+    ("n_epochs_student", 1, {"student", "baseline"}),
+    ("teacher_channels", ("6", "M", "4"), {"teacher", "student"}),
+    ("student_channels", ("3", "4", "M"), {"student", "baseline"}),
+    ("batch_size", 50, {"teacher", "student"}),
+    ("batch_size_student", 40, {"student", "baseline"}),
+    ("learning_rate", 0.05, {"teacher", "student"}),
+    ("learning_rate_student", 0.1, {"student", "baseline"}),
+    ("optimiser", "muon", {"teacher", "student"}),
+    ("optimiser_student", "muon", {"student", "baseline"}),
+    ("lr_schedule", "constant", ALL),
+    ("weight_decay", 0.0, ALL),
+    ("jitter", 0, {"teacher", "student"}),
+    ("jitter_student", 0, {"student", "baseline"}),
+    ("temperature", 2.0, {"student"}),
+    ("omitted_class", (0, 7), {"student", "baseline"}),
+]
+
+
+def test_the_small_run_by_hand(small, data, workers):
+    for kind, parameters in all_by_hand(data, small.config, workers).items():
+        np.testing.assert_array_equal(small.runs[kind].network.parameters, parameters)
+
+
+@pytest.mark.parametrize(("name", "value", "reached"), REACHES, ids=[name for name, *_ in REACHES])
+def test_each_setting_reaches_the_trainings_that_it_is_for(
+    name, value, reached, small, data, tmp_path, workers
+):
+    """Those it changes become what a training by hand gives; the others stay, bit for bit; so do the keys."""
+    other = trained(data, tmp_path, **{name: value})
+    expected = all_by_hand(data, other.config, workers)
+    for kind, one in other.runs.items():
+        np.testing.assert_array_equal(one.network.parameters, expected[kind])
+    configs = (small.config, other.config)
+    for kind, one in small.runs.items():
+        theirs = other.runs[kind].network.parameters
+        assert (one.network.parameters.tobytes() != theirs.tobytes()) == (kind in reached)
+        keys = {key_of(determinants(kind, config, data)) for config in configs}
+        assert len(keys) == 1 + (kind in reached)
+
+
+def test_every_setting_has_a_test_of_its_effect():
+    tested = {name for name, *_ in REACHES}
+    elsewhere = {  # by the tests of data, correction, output and command line
+        "hold_out", "dataset", "data_dir", "mirror", "cache_dir", "probe_size", "outdir", "retrain", "quiet"
+    }  # fmt: skip
+    assert tested | elsewhere == set(Config().plain())
+    assert not tested & elsewhere
+
+
+def test_the_data_decide_the_key_too(data):
+    config = Config(**SMALL)
+    whole = small_data()
+    for kind in ALL:
+        assert determinants(kind, config, data) != determinants(kind, config, whole)
+
+
+def test_the_student_hears_no_label_and_the_baseline_no_teacher(small, data, tmp_path, workers):
+    """Other labels, the same teacher: the same student, bit for bit, and another baseline."""
+    swapped = np.where(data.train_labels == 3, 3, (data.train_labels + 5) % 10).astype(np.uint8)
+    swapped[swapped == 3] = np.where(data.train_labels[swapped == 3] == 3, 3, 4)
+    other = Data(data.name, data.train_images, swapped, data.test_images, data.test_labels, {})
+    with open_session(tmp_path, True, QUIET) as session:
+        student = train_student(small.config, other, small.teacher.network, session)
+    assert student.network.parameters.tobytes() == small.student.network.parameters.tobytes()
+    assert (swapped != data.train_labels).any()
+
+
+def test_the_teacher_is_the_same_after_it_has_taught(small, data, workers):
+    """Frozen: neither its parameters nor its running statistics moved since its last epoch."""
+    found = predict(small.teacher.network, data.test_images, workers)
+    np.testing.assert_array_equal(found, small.teacher.test_logits[-1])
+
+
+def test_training_reduces_the_loss(data, tmp_path):
+    longer = {"n_epochs_teacher": 15, "n_epochs_student": 15, "weight_decay": 0.0, "jitter_student": 0}
+    found = trained(data, tmp_path, **longer, optimiser="muon", learning_rate=0.4, jitter=0)
+    for one in found.runs.values():
+        assert one.losses[-1] < 0.95 * one.losses[0]
+
+
+# ---- The correction, and what is returned ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("omitted", [(3,), (0, 7), ()])
+def test_the_networks_that_are_returned_give_the_reported_logits(omitted, data, tmp_path, workers):
+    found = trained(data, tmp_path, omitted_class=omitted)
+    before = predict(found.student.network, data.test_images, workers)
+    np.testing.assert_array_equal(before, found.student_logits)
+    after = predict(found.corrected_network, data.test_images, workers)
+    np.testing.assert_allclose(after, found.corrected_logits, atol=1e-5)
+    moved = np.zeros(10)
+    moved[list(omitted)] = found.correction.offsets
+    assert found.correction.reached
+    assert all(abs(offset) > 0.01 for offset in found.correction.offsets)
+    np.testing.assert_allclose(found.corrected_logits - before, np.tile(moved, (50, 1)), atol=1e-5)
+    np.testing.assert_array_equal(predict(found.student.network, data.test_images, workers), before)
+    again = trained(data, tmp_path, omitted_class=omitted)
+    assert again.student.reused
+    np.testing.assert_array_equal(again.student_logits, before)
+
+
+@pytest.mark.parametrize("probe_size", [20, 60, 1000])
+def test_the_correction_is_made_on_the_first_images_of_the_training_set(
+    probe_size, small, data, tmp_path, workers
+):
+    """The corrected network's mean probability there is the class's frequency in all training labels."""
+    found = trained(data, small.config.cache_dir, probe_size=probe_size)
+    logits = predict(found.corrected_network, data.train_images[:probe_size], workers)
+    assert len(logits) == len(found.probe_logits) == min(probe_size, 130)
+    target = (data.train_labels == 3).mean()
+    assert core.softmax(logits)[:, 3].mean() == pytest.approx(target, abs=1e-4)
+    assert found.correction.probe_size == min(probe_size, 130)
+
+
+def test_results_say_what_the_logits_say(small, data):
+    found = json.loads(json.dumps(small.results()))
+    for kind in ("teacher", "baseline"):
+        logits = small.runs[kind].test_logits[-1]
+        right = logits.argmax(axis=1) == data.test_labels
+        assert found[kind]["test_accuracy"] == right.mean()
+        assert found[kind]["omitted_accuracy"] == right[data.test_labels == 3].mean()
+    for name, network in (("before", small.student.network), ("after", small.corrected_network)):
+        logits = predict_all(network, data)
+        assert (
+            found["student"][f"{name}_correction"]["test_errors"]
+            == (logits.argmax(axis=1) != data.test_labels).sum()
+        )
+    assert set(found["networks"]) == set(found["history"]) == set(found["reused"]) == ALL
+    assert found["networks"]["student"] == found["networks"]["baseline"]
+    for kind, size in (("teacher", 9 * (15 + 20) + 2 * 9 + 50), ("student", 9 * (9 + 12) + 2 * 7 + 50)):
+        assert found["networks"][kind]["parameters"] == size
+        assert 0 < found["networks"][kind]["milliseconds_per_image"] < 1000
+    assert found["networks"]["teacher"]["multiply_adds"] == 9 * (32**2 * 15 + 16**2 * 20) + 40
+    assert found["data"]["n_transfer"] == (data.train_labels != 3).sum()
+    assert list(found["wall_clock_seconds"]) == ["data", "teacher", "student", "baseline", "total"]
+    assert [entry["epoch"] for entry in found["history"]["baseline"]] == [1, 2]
+
+
+def predict_all(network: ConvNet, data: Data) -> np.ndarray:
+    with core.Workers(1) as workers:
+        return predict(network, data.test_images, workers)
+
+
+# ---- Stored trainings --------------------------------------------------------------------------------------
+
+
+def reached_modules(start: str) -> set[str]:
+    """The project's modules that `start` imports, directly or not; what the core imports is its own."""
+    found, waiting = set(), [start]
+    while waiting:
+        name = waiting.pop()
+        path = ROOT / (name.replace(".", "/") + ".py")
+        if name in found or not path.exists():
+            continue
+        found.add(name)
+        if name == core.__name__:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def test_every_numerical_module_that_a_training_reaches_is_in_its_key():
+    numerical = {
+        name
+        for name in reached_modules("cifar10.experiment")
+        if "import numpy" in (ROOT / (name.replace(".", "/") + ".py")).read_text()
+    }
+    apart = {  # they bring data, which the key has by its sums, or measure and keep what was trained
+        "support.data", "support.experiment", "support.offsets", "support.report", "support.stored",
+        "synthetic.shapes",
+    }  # fmt: skip
+    hashed = {module.__name__ for module in TRAINED_BY}
+    assert numerical - apart <= hashed
+    assert {
+        "cifar10.layers",
+        "cifar10.network",
+        "cifar10.training",
+        core.__name__,
+        "support.tiles",
+    } <= numerical
+    assert not apart & hashed
+
+
+CHANGES = [  # module, what stands there, what is put in its place
+    ("cifar10/network.py", "LOGIT_SCALE = 0.125", "LOGIT_SCALE = 0.25"),
+    ("cifar10/layers.py", "EPSILON = 1e-5", "EPSILON = 1e-4"),
+    ("cifar10/layers.py", "STATISTICS_MOMENTUM = 0.1", "STATISTICS_MOMENTUM = 0.2"),
+    ("cifar10/network.py", "math.sqrt(2 / (9 * block.n_from))", "math.sqrt(1 / (9 * block.n_from))"),
+    ("cifar10/optimisers.py", "KERNEL_SHARE = 0.05", "KERNEL_SHARE = 0.06"),
+    ("cifar10/training.py", "4 / 255", "2 / 255"),
+    ("cifar10/data.py", "labels = records[:, 0].copy()", "labels = records[:, 1].copy()"),
+    ("cifar10/experiment.py", "distillation_loss(logits,", "distillation_loss(2 * logits,"),
+    ("distillation_mnist_omitted_3.py", "0.05 * n_steps", "0.06 * n_steps"),
+    ("support/tiles.py", "TILE_ROWS = 200", "TILE_ROWS = 100"),
+]
+
+
+def test_a_change_of_any_code_behind_a_training_changes_its_key(tmp_path):
+    """Of constants and of the code that initialises the weights, too; of a comment, nothing."""
+    for folder in ("cifar10", "support", "synthetic"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "distillation_mnist_omitted_3.py", tmp_path)
+    sources = {name: (tmp_path / name).read_text() for name, _, _ in CHANGES}
+    # one process: the sources are read anew for each change, while what runs stays as it is
+    script = f"""
+import json, sys
+sys.path.insert(0, {str(tmp_path)!r})
+import linecache
+from pathlib import Path
+from cifar10.experiment import determinants
+from cifar10.settings import Config
+from support.data import Data
+from support.stored import code_of, key_of
+import numpy as np
+empty = np.zeros(0)
+data = Data("CIFAR-10", empty, empty, empty, empty, {{}})
+def keys():
+    code_of.cache_clear()
+    linecache.clearcache()
+    return [key_of(determinants(kind, Config(), data)) for kind in ("teacher", "student", "baseline")]
+found = [keys()]
+for name, old, new in json.loads(sys.argv[1]):
+    path = Path({str(tmp_path)!r}, name)
+    source = path.read_text()
+    path.write_text(source.replace(old, new))
+    found.append(keys())
+    path.write_text(source)
+found.append(keys())
+print(json.dumps(found))
+"""
+    comment = ("cifar10/layers.py", "EPSILON = 1e-5", "EPSILON = 1e-5  # as others have it\n")
+    for name, old, _ in (*CHANGES, comment):
+        assert sources[name].count(old) >= 1
+    result = subprocess.run(
+        [sys.executable, "-c", script, json.dumps([*CHANGES, comment])],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
-    assert 3 * student.n_trained <= teacher.n_trained
-    assert 3 * student.n_multiply_adds <= teacher.n_multiply_adds
+    assert result.returncode == 0, result.stderr
+    first, *changed, of_comment, last = json.loads(result.stdout)
+    assert first == last == of_comment
+    for (name, _, new), keys in zip(CHANGES, changed, strict=True):
+        assert not set(keys) & set(first), f"{new} in {name} leaves a key as it was"
+    assert len({tuple(keys) for keys in (first, *changed)}) == 1 + len(CHANGES)
 
 
-# data
-
-
-def test_augmentation_mirrors_half_and_reaches_every_shift():
-    image = np.arange(3 * 32 * 32, dtype=np.uint32).reshape(1, 3, 32, 32)
-    images = np.repeat(image, 3000, axis=0)
-    seen = cifar.augment(images, 2, np.random.default_rng(0))
-    padded = np.pad(image[0], ((0, 0), (2, 2), (2, 2)), mode="reflect")
-    possible = {}
-    for down in range(5):
-        for right in range(5):
-            window = padded[:, down : down + 32, right : right + 32]
-            possible[window.tobytes()] = (down, right, False)
-            possible[window[..., ::-1].tobytes()] = (down, right, True)
-    counts: dict = {}
-    for one in seen:
-        kind = possible[one.tobytes()]
-        counts[kind] = counts.get(kind, 0) + 1
-    assert len(counts) == 50
-    assert min(counts.values()) > 25  # 60 expected of each
-    assert np.shares_memory(images, seen) is False
-
-
-def test_the_archive_and_the_folder_give_the_same(batches, folder, tmp_path):
-    plain = cifar.read_given(folder)
-    assert (len(plain.train_labels), len(plain.test_labels)) == (300, 100)
-    assert plain.train_images.shape == (300, 3, 32, 32)
-    path = tmp_path / cifar.ARCHIVE
-    path.write_bytes(archive_of({**in_folder(batches), "cifar-10-batches-bin/readme.html": b"hello"}))
-    for given in (path, tmp_path):
-        from_archive = cifar.read_given(given)
-        assert from_archive.sha256 == plain.sha256
-        np.testing.assert_array_equal(from_archive.train_images, plain.train_images)
-    assert plain.name == "CIFAR-10 variant"  # only the official archive is called CIFAR-10
-
-
-def test_only_the_expected_members_are_read(batches, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    evil = {"../x": b"evil", "/tmp/y": b"evil", "cifar-10-batches-bin/../../data_batch_1.bin": b"evil"}
-    assert cifar.unpack(archive_of({**evil, **in_folder(batches)})) == batches
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match=r"no cifar-10-batches-bin/data_batch_1\.bin"):
-        cifar.unpack(archive_of({**evil, **in_folder({k: v for k, v in batches.items() if "_1" not in k})}))
+# ---- Bad input ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("given", "said"),
     [
-        (lambda archive: archive[: len(archive) // 2], "truncated"),
-        (lambda archive: b"no archive", "no .tar.gz"),
-        (lambda archive: b"", "no .tar.gz"),
+        ({"optimiser": "adam"}, "--optimiser must be one of nesterov, muon, not adam"),
+        ({"optimiser_student": "Muon"}, "--optimiser-student must be one of nesterov, muon"),
+        ({"lr_schedule": "cosine"}, "--lr-schedule"),
+        ({"teacher_channels": (2**63,)}, "--teacher-channels must be numbers up to 10,000"),
+        ({"student_channels": ("9" * 5000,)}, "--student-channels"),
+        ({"teacher_channels": (10_001,)}, "--teacher-channels"),
+        ({"teacher_channels": (0,)}, "--teacher-channels"),
+        ({"teacher_channels": (True,)}, "--teacher-channels"),
+        ({"teacher_channels": (8.5,)}, "--teacher-channels"),
+        ({"teacher_channels": ()}, "--teacher-channels"),
+        ({"teacher_channels": 8}, "--teacher-channels"),
+        ({"teacher_channels": ("M", "8")}, "--teacher-channels"),
+        ({"student_channels": ("8", "M", "M")}, "--student-channels"),
+        ({"student_channels": ("8", "M") * 6}, "at most 5 M"),
+        ({"omitted_class": ("tiger",)}, "--omitted-class: no class 'tiger'"),
+        ({"omitted_class": (10,)}, "--omitted-class"),
+        ({"omitted_class": (3.0,)}, "--omitted-class"),
+        ({"omitted_class": (True,)}, "--omitted-class"),
+        ({"omitted_class": 3}, "--omitted-class"),
+        ({"omitted_class": tuple(range(10))}, "--omitted-class must be fewer"),
+        ({"batch_size": 1}, "--batch-size must be"),
+        ({"batch_size_student": 1}, "--batch-size-student"),
+        ({"temperature": 0.0}, "--temperature"),
+        ({"temperature": 1e5}, "--temperature"),
+        ({"weight_decay": 1.0}, "--weight-decay"),
+        ({"weight_decay": -0.1}, "--weight-decay"),
+        ({"learning_rate": 0.0}, "--learning-rate"),
+        ({"learning_rate_student": float("nan")}, "--learning-rate-student"),
+        ({"jitter": -1}, "--jitter"),
+        ({"jitter_student": 32}, "--jitter-student"),
+        ({"n_epochs_teacher": 0}, "--n-epochs-teacher"),
+        ({"n_epochs_student": 0}, "--n-epochs-student"),
+        ({"dataset": "mnist"}, "--dataset"),
+        ({"dataset": "rendered", "data_dir": Path()}, "--data-dir and --dataset rendered"),
+    ],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(given, said):
+    with pytest.raises(UserError, match=said) as caught:
+        Config(**given)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_limits_themselves_are_taken():
+    config = Config(
+        teacher_channels=("1", "M") * 5, student_channels=(10_000,), batch_size=2, batch_size_student=2,
+        weight_decay=0.0, jitter=0, jitter_student=31, temperature=10_000.0, omitted_class=range_of(9),
+        n_epochs_teacher=1, n_epochs_student=1,
+    )  # fmt: skip
+    assert config.student_channels == ("10000",)
+
+
+def range_of(n: int) -> tuple[int, ...]:
+    return tuple(range(n))
+
+
+def test_channels_and_classes_in_python_as_one_would_write_them():
+    config = Config(
+        teacher_channels=(32, "M", 64), student_channels=[16, "M"], omitted_class=("truck", "cat", 0)
+    )
+    assert config.teacher_channels == ("32", "M", "64")
+    assert config.student_channels == ("16", "M")
+    assert config.omitted_class == (0, 3, 9)
+    assert config == Config(
+        teacher_channels=("32", "M", "64"), student_channels=("16", "M"), omitted_class=(9, 3, 0, 0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--teacher-channels", 2**63), "--teacher-channels"),
+        (("--student-channels", "many"), "--student-channels"),
+        (("--omitted-class", "tiger"), "no class 'tiger'; there are airplane"),
+        (("--omitted-class", "-1"), "--omitted-class"),
+        (("--optimiser", "adam"), "invalid choice: 'adam'"),
+        (("--batch-size", "1"), "--batch-size"),
+        (("--data-dir", "nowhere"), "nowhere"),
+        (("--data-dir", ""), "--data-dir"),
     ],
 )
-def test_a_damaged_archive_is_said(damage, said, batches, tmp_path):
-    path = tmp_path / cifar.ARCHIVE
-    path.write_bytes(damage(archive_of(in_folder(batches))))
-    with pytest.raises(UserError, match=said):
-        cifar.read_given(path)
+def test_bad_flags_get_one_line(flags, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((UserError, SystemExit)) as caught:
+        command_line.main(["--outdir", "out", "--cache-dir", "cache", *map(str, flags)])
+    lines = (capsys.readouterr().err or str(caught.value)).splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert "__main__" not in lines[0]
+    assert getattr(caught.value, "code", 2) == 2
+    assert not any(tmp_path.iterdir())
 
 
-def test_a_missing_or_malformed_batch_is_said(folder, batches, tmp_path):
-    for name, content in batches.items():
-        (tmp_path / name).write_bytes(content)
-    (tmp_path / "data_batch_2.bin").write_bytes(batches["data_batch_2.bin"][:-1])
-    with pytest.raises(UserError, match=r"data_batch_2.bin is no whole number"):
-        cifar.read_given(tmp_path)
-    (tmp_path / "data_batch_2.bin").write_bytes(b"\x0b" + batches["data_batch_2.bin"][1:])
-    with pytest.raises(UserError, match="label 11"):
-        cifar.read_given(tmp_path)
-    (tmp_path / "data_batch_2.bin").unlink()
-    with pytest.raises(UserError, match=r"no data_batch_2\.bin"):
-        cifar.read_given(tmp_path)
-    with pytest.raises(UserError, match="neither"):
-        cifar.read_given(tmp_path / "nowhere")
+def test_a_single_image_to_learn_from_is_refused(data, tmp_path):
+    labels = np.array([3] * 129 + [1], np.uint8)
+    one = Data(data.name, data.train_images, labels, data.test_images, data.test_labels, {})
+    with pytest.raises(UserError, match="a single image"):
+        trained(one, tmp_path)
 
 
-def test_a_download_with_a_wrong_sum_never_enters_the_cache(batches, tmp_path, monkeypatch, capsys):
-    archive = archive_of(in_folder(batches))
-    served = tmp_path / "served"
-    served.mkdir()
-    (served / cifar.ARCHIVE).write_bytes(archive)
-    config = cifar.Config(cache_dir=tmp_path / "cache", mirror=(served.as_uri(),), dataset="cifar10")
-    with pytest.raises(UserError, match="no mirror gave"):
-        cifar.load_data(config, Console())
-    assert "wrong SHA-256" in capsys.readouterr().err
-    assert not (tmp_path / "cache" / cifar.ARCHIVE).exists()
-    monkeypatch.setattr(cifar, "ARCHIVE_SHA256", hashlib.sha256(archive).hexdigest())
-    assert cifar.load_data(config, Console()).name == "CIFAR-10"
-    (served / cifar.ARCHIVE).unlink()
-    assert len(cifar.load_data(config, Console()).test_labels) == 100  # from the cache
-    (tmp_path / "cache" / cifar.ARCHIVE).write_bytes(archive[:-9])
-    with pytest.raises(UserError, match="no mirror gave"):  # what lies there is not trusted
-        cifar.load_data(config, Console())
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        ("teacher", {"learning_rate": 1e20}),
+        ("teacher", {"learning_rate": 1e38, "optimiser": "muon"}),
+        ("student", {"learning_rate_student": 1e20}),
+        ("student", {"learning_rate_student": 1e38, "optimiser_student": "muon"}),
+    ],
+)
+def test_a_training_that_diverges_ends_in_one_line(kind, changed, data, tmp_path, capsys):
+    """And in no warning, which would be an error here."""
+    with pytest.raises(UserError, match=f"the {kind}'s training diverged; try a smaller --learning-rate"):
+        trained(data, tmp_path, **changed)
+    assert capsys.readouterr().err == ""
 
 
-# training, from the command line
+# ---- The command line --------------------------------------------------------------------------------------
 
 
-def call(*flags: object, cwd: Path, script: str = "distillation_cifar10.py") -> subprocess.CompletedProcess:
+def call(*flags: object, cwd: Path, module: str = "cifar10") -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, ROOT / script, *map(str, flags)],
+        [sys.executable, "-m", module, *map(str, flags)],
         cwd=cwd,
-        env={**os.environ, "XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "80"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "80"},
         capture_output=True,
         text=True,
         timeout=240,
     )
 
 
-def test_a_small_run_its_results_and_an_identical_second_one(folder, tmp_path):
-    flags = (*TINY, "--data-dir", folder)
+def test_a_small_run_its_results_its_pictures_and_an_identical_second_one(tmp_path):
+    """As a user calls it; the defaults of --cache-dir, the names of the files, --retrain, --quiet."""
+    folder = write_batches(tmp_path / "data")
+    flags = [*SMALL_FLAGS, "--data-dir", folder]
     first = call(*flags, "--outdir", "a", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
     assert max(map(len, first.stdout.splitlines())) <= 80
     found = json.loads((tmp_path / "a" / "results.json").read_text())
-    assert found["data"]["name"] == "CIFAR-10 variant"
-    assert set(found["networks"]) == {"teacher", "student", "baseline"} == set(found["history"])
-    assert found["networks"]["student"]["parameters"] < found["networks"]["teacher"]["parameters"]
-    assert found["student"]["before_correction"] == found["student"]["after_correction"]
-    again = call(*flags, "--outdir", "b", "--retrain", cwd=tmp_path)
-    stored = call(*flags, "--outdir", "c", cwd=tmp_path)
-    assert stored.stdout.count("reused") == 3
-    assert "reused" not in again.stdout
-    for name in "bc":
-        other = json.loads((tmp_path / name / "results.json").read_text())
-        for key in ("teacher", "student", "baseline", "bias_correction"):
-            assert other[key] == found[key]
-
-
-def test_an_omitted_class_by_name_and_its_pictures(folder, tmp_path):
-    flags = (*TINY, "--data-dir", folder, "--omitted-class", "cat", "--outdir", "out")
-    result = call(*flags, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    pictures = call(*flags, cwd=tmp_path, script="visualize_distillation_cifar10.py")
-    assert pictures.returncode == 0, pictures.stderr
-    assert pictures.stdout.count("reused") == 3
-    for name in ("curves", "soft_targets", "compression", "unseen_class"):
-        assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["config"]["omitted_class"] == [3]
+    assert found["config"]["data_dir"] == str(folder)
     assert found["data"]["n_transfer"] == 270
-    assert len(found["bias_correction"]["offsets"]) == 1
-    assert found["bias_correction"]["mean_probabilities_after"][0] == pytest.approx(0.1, abs=1e-4)
+    stored = sorted((tmp_path / "cache" / "hinton-cifar10" / "runs").iterdir())
+    assert [path.name.partition("-")[0] for path in stored] == ["baseline", "student", "teacher"]
+    drawn = call(*flags, "--outdir", "a", cwd=tmp_path, module="cifar10.pictures")
+    assert drawn.returncode == 0, drawn.stderr
+    assert drawn.stdout.count("reused") == 3
+    pngs = {path.stem for path in (tmp_path / "a").glob("*.png")}
+    assert pngs == {"curves", "soft_targets", "compression", "unseen_class"}
+    again = call(*flags, "--outdir", "b", "--retrain", "--quiet", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "student after it" in again.stdout
+    assert "epoch" not in again.stdout
+    other = json.loads((tmp_path / "b" / "results.json").read_text())
+    assert not any(other["reused"].values())
+    for key in ("data", "teacher", "student", "baseline", "bias_correction"):
+        assert other[key] == found[key]
+    assert [e["loss"] for e in other["history"]["student"]] == [
+        e["loss"] for e in found["history"]["student"]
+    ]
 
 
-def test_without_data_it_runs_on_drawn_shapes_and_says_so_twice(tmp_path):
-    flags = ("--teacher-channels", 4, "M", 4, "--student-channels", 2, "M", 2, "--learning-rate", 0.05)
-    flags += ("--n-epochs-teacher", 1, "--n-epochs-student", 1, "--mirror", "http://127.0.0.1:9/")
-    result = call(*flags, "--outdir", "out", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    assert result.stderr.count("NOT CIFAR-10") == 2
-    found = json.loads((tmp_path / "out" / "results.json").read_text())
+def test_a_class_may_be_named_and_classes_kept(data, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(command_line, "run", lambda config, console: asked.append(config) or stop())
+
+    def stop() -> None:
+        raise UserError("enough")
+
+    for flags in (["cat"], ["3"], ["3", "cat"]):
+        with pytest.raises(UserError, match="enough"):
+            command_line.main(["--omitted-class", *flags])
+    with pytest.raises(UserError, match="enough"):
+        command_line.main(["--keep-class", "truck", "0", "bird"])
+    assert [config.omitted_class for config in asked] == [(3,), (3,), (3,), (1, 3, 4, 5, 6, 7, 8)]
+
+
+def test_help_shows_every_default(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "usage: python3 -m cifar10 [flags]" in shown
+    assert "seed of every random choice (default: 0)" in shown
+    assert "not on the test set (default: 0)" in shown
+    assert "(default: 32 M 64 64 M 128 128 M 256)" in shown
+    assert "(default: 0.0005)" in shown
+
+
+def test_drawn_shapes_end_in_a_notice_and_a_folder_of_their_own(tmp_path, monkeypatch, capsys):
+    drawn = tuple(part[:60] for part in vars_of(small_data())[:4])
+    monkeypatch.setattr("synthetic.shapes.render_dataset", lambda: drawn)
+    monkeypatch.setattr("cifar10.experiment.VIZ", tmp_path / "viz")
+    flags = [*SMALL_FLAGS, "--n-epochs-teacher", "1", "--n-epochs-student", "1", "--dataset", "rendered"]
+    command_line.main([*flags, "--cache-dir", str(tmp_path / "cache")])
+    assert capsys.readouterr().err.count("NOT CIFAR-10") == 2  # at the start and at the end
+    found = json.loads((tmp_path / "viz" / "rendered" / "cifar10" / "results.json").read_text())
     assert found["data"]["name"] == "rendered shapes"
+    real = run(Config(**SMALL, data_dir=write_batches(tmp_path / "data"), cache_dir=tmp_path / "cache"))
+    assert real.outdir == tmp_path / "viz" / "cifar10"
 
 
-def test_the_student_hears_no_label(folder, tmp_path, workers, monkeypatch):
-    """Other labels, the same teacher: the same student, bit for bit."""
-    data = cifar.read_given(folder)
-    shuffled = cifar.Data(
-        data.name, data.train_images, data.train_labels[::-1].copy(), data.test_images, data.test_labels, {}
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_trained(tmp_path):
+    config = Config(
+        **SMALL, data_dir=write_batches(tmp_path / "data"), outdir=tmp_path / "file", cache_dir=tmp_path
     )
-    config = cifar.Config(
-        n_epochs_student=1, student_channels=CHANNELS, batch_size_student=50, learning_rate_student=0.05,
-        cache_dir=tmp_path, retrain=True,
-    )  # fmt: skip
-    teacher = cifar.ConvNet(CHANNELS, np.random.default_rng(5))
-    teacher.linear[:] = np.random.default_rng(6).standard_normal(teacher.linear.shape)
-    console = Console(quiet=True)
-    students = [cifar.train_student(config, one, teacher, workers, console) for one in (data, shuffled)]
-    assert students[0].network.parameters.tobytes() == students[1].network.parameters.tobytes()
-    baselines = [cifar.train_baseline(config, one, workers, console) for one in (data, shuffled)]
-    assert baselines[0].network.parameters.tobytes() != baselines[1].network.parameters.tobytes()
+    config.outdir.write_text("in the way")
+    with pytest.raises(UserError, match="cannot write"):
+        run(config)
+    assert not (tmp_path / "runs").exists()
 
 
-def test_training_reduces_the_loss(folder, tmp_path):
-    more = ("--n-epochs-teacher", 30, "--learning-rate", 0.3, "--outdir", "out")
-    result = call(*TINY, "--data-dir", folder, *more, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    history = json.loads((tmp_path / "out" / "results.json").read_text())["history"]["teacher"]
-    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
+@pytest.mark.parametrize("omitted", [(3,), (0, 7), ()])
+def test_the_final_table_fits_80_columns(omitted, data, tmp_path):
+    whole = Data("CIFAR-10 variant, last 500 held out", *vars_of(data))
+    found = trained(whole, tmp_path, omitted_class=omitted).results()
+    for sizes in found["networks"].values():
+        sizes |= {"parameters": 12_345_678, "multiply_adds": 1_234_567_890}
+    found["wall_clock_seconds"] = {**dict.fromkeys(found["wall_clock_seconds"], 1234.5), "data": 9.8}
+    lines = summary(found, "unseen").splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.partition("  ")[0] for line in lines if "1,234,567,890" in line]
+    after = [f"student after it ({found['bias_correction']['offsets'][0]:+.3f})"] if len(omitted) == 1 else []
+    after = ["student before the correction", *(after or ["student after it"])]
+    rows_of_student = after if omitted else ["student, soft targets alone"]
+    assert rows == ["teacher", *rows_of_student, "the same student, hard labels"]
+    named = summary(found, "unseen", CLASSES)
+    assert ("class cat on the probe" in named) == (omitted == (3,))
+    assert ("class airplane offset" in named) == (omitted == (0, 7))
+    assert max(map(len, summary(found, "unseen", ["automobile"] * 10).splitlines())) <= 80
 
 
-@pytest.mark.parametrize(
-    ("flags", "named"),
-    [
-        (("--teacher-channels", "M", "8"), "--teacher-channels"),
-        (("--student-channels", "8", "M", "M"), "--student-channels"),
-        (("--student-channels", "many"), "--student-channels"),
-        (("--omitted-class", "tiger"), "--omitted-class"),
-        (("--batch-size", 1), "--batch-size"),
-        (("--batch-size-student", 1), "--batch-size-student"),
-        (("--temperature", 0), "--temperature"),
-        (("--jitter-student", 32), "--jitter-student"),
-        (("--data-dir", "nowhere"), "nowhere"),
-        (("--dataset", "rendered", "--data-dir", "."), "--data-dir"),
-    ],
-)
-def test_bad_input_gets_one_line_and_status_2(flags, named, tmp_path):
-    result = call("--outdir", "out", *flags, cwd=tmp_path)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert re.search(named, result.stderr)
-    assert not (tmp_path / "out").exists()
+def vars_of(data: Data) -> tuple:
+    return data.train_images, data.train_labels, data.test_images, data.test_labels, data.sha256
 
 
-def test_drawn_shapes_are_balanced_different_and_the_same_every_time():
-    first, again = (rendered_shapes.render_dataset(200, 50) for _ in range(2))
-    for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert (np.bincount(first[1]) == 20).all()
-    assert len(np.unique(first[0].reshape(200, -1), axis=0)) == 200
+# ---- Pictures ----------------------------------------------------------------------------------------------
+
+
+def test_curves_show_the_history(small):
+    losses, soft, accuracies = pictures.curves(small).axes
+    drawn = [line.get_ydata().tolist() for line in (*losses.lines, *soft.lines, *accuracies.lines)]
+    history = {kind: small.history(kind) for kind in ("teacher", "student", "baseline")}
+    expected = [[e["loss"] for e in history[kind]] for kind in ("teacher", "baseline", "student")]
+    expected += [[e["test_accuracy"] for e in entries] for entries in history.values()]
+    assert drawn == expected
+
+
+def test_legends_hide_neither_points_nor_titles(small):
+    for picture in (pictures.curves, pictures.compression):
+        figure = picture(small)
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == [
+            label for _, label, _, _ in pictures.SERIES
+        ]
+        others = [figure._suptitle, figure._supxlabel, *figure.axes]
+        assert not any(legend.get_window_extent().overlaps(one.get_window_extent()) for one in others)
+        for axes in figure.axes:
+            low, high = axes.get_ylim()
+            assert all(low < y < high for line in axes.lines for y in line.get_ydata())
+
+
+def test_soft_targets_are_those_of_the_teacher(small, data):
+    figure = pictures.soft_targets(small)
+    chosen = pictures.telling_images(small)
+    assert [data.test_labels[index] for index in chosen] == [3, 5, 9, 8, 4, 0]
+    logits = small.teacher.test_logits[-1][chosen]
+    heights = [[bar.get_height() for bar in axes.patches] for axes in figure.axes if axes.patches]
+    rows = (np.eye(10)[data.test_labels[chosen]], core.softmax(logits), core.softmax(logits, 5.0))
+    np.testing.assert_allclose(heights, np.concatenate(rows), rtol=1e-6)
+
+
+def test_compression_sets_accuracy_against_size(small):
+    found = small.results()
+    accuracies = [found["teacher"], found["student"]["before_correction"], found["baseline"]]
+    for axes, (key, unit) in zip(
+        pictures.compression(small).axes, (("parameters", 1e-3), ("multiply_adds", 1e-6)), strict=False
+    ):
+        for line, kind, metrics in zip(
+            axes.lines, ("teacher", "student", "baseline"), accuracies, strict=True
+        ):
+            assert np.ravel(line.get_data()).tolist() == pytest.approx(
+                [unit * found["networks"][kind][key], metrics["test_accuracy"]]
+            )
+
+
+def test_the_unseen_class_is_drawn_before_and_after_the_correction(small, data):
+    figure = pictures.unseen_class(small)
+    mine = data.test_labels == 3
+    networks = (
+        small.teacher.network,
+        small.runs["baseline"].network,
+        small.student.network,
+        small.corrected_network,
+    )
+    for axes, network in zip(figure.axes, networks, strict=True):
+        predicted = predict_all(network, data)[mine].argmax(axis=1)
+        shares = [(predicted == c).mean() for c in range(10)]
+        assert [bar.get_width() for bar in axes.patches] == pytest.approx(shares)
+    assert f"{mine.sum()} test images of class cat" in figure.get_suptitle()
+    without = SimpleNamespace(config=Config())
+    assert pictures.unseen_class in pictures.pictures_of(small)
+    assert pictures.unseen_class not in pictures.pictures_of(without)

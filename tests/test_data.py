@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from support import download
+from support.console import Console, UserError
+from support.download import DownloadError, fetch, uncompress
+
 import dataclasses
 import gzip
 import hashlib
@@ -17,10 +21,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
-from suite_io import Console, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = "train-images-idx3-ubyte"
+
+
+def fetch_first(mirrors: list[str]) -> tuple[bytes, bytes]:
+    """The first MNIST file, compressed and not, from the first of these mirrors that has it."""
+    return fetch([f"{url.rstrip('/')}/{FIRST}.gz" for url in mirrors], core.mnist_file(FIRST), Console())
 
 
 @given(st.integers(0, 5), st.integers(0, 4), st.integers(0, 4), st.integers(0, 2**32))
@@ -36,6 +44,11 @@ def test_idx_by_hand():
 
 
 GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
+
+
+def test_a_wrong_number_of_values_is_said_in_figures():
+    with pytest.raises(UserError, match=r"^x holds 5 values, its header announces 6; fetch it again$"):
+        core.parse_idx(GOOD[:-1], "x", 3)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +67,7 @@ GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
     ],
 )
 def test_malformed_idx_is_refused(content):
-    with pytest.raises(UserError, match=r"^x "):
+    with pytest.raises(UserError, match=r"^x (is not an IDX file .*; check where|holds .*; fetch it again$)"):
         core.parse_idx(content, "x", 3)
 
 
@@ -64,15 +77,17 @@ def test_idx_refuses_any_other_bytes(content):
         core.parse_idx(content, "x", 3)
 
 
-def test_uncompress_refuses_what_is_no_whole_gzip_file(monkeypatch):
+def test_uncompress_refuses_what_is_no_whole_gzip_file():
     whole = gzip.compress(bytes(5000))
-    assert core.uncompress(whole) == bytes(5000)
+    assert uncompress(whole, 5000) == bytes(5000)
     for damaged in (b"", b"plain", whole[: len(whole) // 2], whole[:-5], whole[:-4] + b"\0\0\0\1"):
         with pytest.raises(ValueError, match=r"gzip|truncated"):
-            core.uncompress(damaged)
-    monkeypatch.setattr(core, "MAX_FILE_BYTES", 4000)  # a small file that unpacks to a large one
-    with pytest.raises(ValueError, match="large"):
-        core.uncompress(whole)
+            uncompress(damaged, 5000)
+    with pytest.raises(ValueError, match="large"):  # a small file that unpacks to a large one
+        uncompress(whole, 4999)
+    for trailing in (b"\0", b"more", whole):
+        with pytest.raises(ValueError, match="trailing"):
+            uncompress(whole + trailing, 20_000)
 
 
 def test_the_right_file_enters_the_cache_and_is_used_from_there(
@@ -81,9 +96,12 @@ def test_the_right_file_enters_the_cache_and_is_used_from_there(
     console = Console(quiet=True)
     assert core.read_cache(tmp_path, [mirror.url()], console) == small_files
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"{n}.gz" for n in small_files)
-    assert len(mirror.requests) == 4
+    assert mirror.requests == [f"/{name}.gz" for name in small_files]
     assert core.read_cache(tmp_path, [mirror.url()], console) == small_files
     assert len(mirror.requests) == 4
+    for number, address in enumerate((mirror.url("right"), mirror.url("right/"))):
+        core.read_cache(tmp_path / str(number), [address], console)
+        assert mirror.requests[-1] == f"/right/{list(small_files)[-1]}.gz"
 
 
 @pytest.mark.parametrize(
@@ -92,42 +110,46 @@ def test_the_right_file_enters_the_cache_and_is_used_from_there(
         ("403", "403: Forbidden"),
         ("503", "503: Service Unavailable"),
         ("html", "gzip"),
-        ("wrong", "SHA-256"),
-        ("flipped", "SHA-256"),
+        ("wrong", "^wrong SHA-256$"),
+        ("flipped", "^wrong SHA-256$"),
         ("cut", "truncated|IncompleteRead"),
         ("short", "truncated"),
         ("silent", "no answer"),
         ("stall", "timed out"),
+        ("drip", "slower than"),
+        ("escape", r"503: \?\[2J\?\[31m"),
     ],
 )
 def test_a_bad_mirror_is_named_with_its_reason_and_the_next_one_is_tried(
     behaviour, reason, mirror, small_is_mnist, small_files, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(core, "CONNECT_SECONDS", 1.5)
-    monkeypatch.setattr(core, "STALL_SECONDS", 2.0)
-    _, plain = core.download(FIRST, [mirror.url(behaviour), mirror.url()], Console())
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.7)
+    monkeypatch.setattr(download, "STALL_SECONDS", 1.0)
+    _, plain = fetch_first([mirror.url(behaviour), mirror.url()])
     assert plain == small_files[FIRST]
     warning = capsys.readouterr().err
     assert warning.count("\n") == 1
     assert mirror.url(behaviour) in warning
-    assert re.search(reason, warning.partition(f"{FIRST}.gz: ")[2]), warning
-    with pytest.raises(core.DownloadError):
-        core.download(FIRST, [mirror.url(behaviour)], Console())
-    with pytest.raises(core.DownloadError):
+    assert re.search(reason, warning.partition(f"{FIRST}.gz: ")[2].rstrip()), warning
+    with pytest.raises(DownloadError):
+        fetch_first([mirror.url(behaviour)])
+    with pytest.raises(DownloadError):
         core.read_cache(tmp_path, [mirror.url(behaviour)], Console())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unreachable_mirror_is_named(tmp_path, capsys):
-    with pytest.raises(core.DownloadError):
-        core.download(FIRST, ["http://127.0.0.1:9/", "nonsense://x/", "no address"], Console())
+    with pytest.raises(DownloadError):
+        fetch_first(["http://127.0.0.1:9/", "nonsense://x/", "no address"])
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert "refused" in lines[0]
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"<html>503</html>", gzip.compress(b"other"), gzip.compress(b"x" * 999)[:20]]
+    "damage",
+    [b"", b"<html>503</html>", gzip.compress(b"other"), gzip.compress(b"x" * 999)[:20]],
+    ids=["empty", "page", "other", "cut"],
 )
 def test_a_poisoned_cache_is_fetched_again(damage, mirror, small_is_mnist, small_files, tmp_path, capsys):
     core.read_cache(tmp_path, [mirror.url()], Console())
@@ -164,7 +186,7 @@ def test_auto_falls_back_to_rendered_digits_and_mnist_never_does(mirror, small_i
     config = core.Config(mirror=(mirror.url("403"),), cache_dir=tmp_path)
     data = core.load_data(config, Console(quiet=True))
     assert data.name == "rendered digits"
-    assert data.subfolder == "rendered"
+    assert core.outdir_for(config, data) == ROOT / "viz" / "rendered"
     assert "NOT MNIST" in capsys.readouterr().err
     with pytest.raises(UserError, match="no mirror"):
         core.load_data(dataclasses.replace(config, dataset="mnist"), Console())
@@ -173,7 +195,7 @@ def test_auto_falls_back_to_rendered_digits_and_mnist_never_does(mirror, small_i
 def test_a_folder_of_other_idx_files_is_not_called_mnist(small_folder, small_files):
     data = core.load_data(core.Config(data_dir=small_folder), Console())
     assert data.name == "custom IDX files"
-    assert data.subfolder == "custom"
+    assert core.outdir_for(core.Config(), data) == ROOT / "viz" / "custom"
     assert data.sha256 == {n: hashlib.sha256(c).hexdigest() for n, c in small_files.items()}
     assert data.train_images.shape == (600, 28, 28)
     assert data.train_images.dtype == data.train_labels.dtype == np.uint8
@@ -183,7 +205,9 @@ def test_a_folder_of_other_idx_files_is_not_called_mnist(small_folder, small_fil
 
 def test_the_right_files_in_a_folder_are_called_mnist(small_folder, small_is_mnist):
     data = core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), Console())
-    assert (data.name, data.subfolder) == ("MNIST", "")
+    assert data.name == "MNIST"
+    assert core.outdir_for(core.Config(), data) == ROOT / "viz"
+    assert core.outdir_for(core.Config(outdir=Path("here")), data) == Path("here")
 
 
 def test_files_that_do_not_belong_together_are_refused(small_files):
@@ -193,9 +217,15 @@ def test_files_that_do_not_belong_together_are_refused(small_files):
     labels = np.zeros(600, np.uint8)
     for contents, message in (
         (changed("train-labels-idx1-ubyte", labels[:-1]), "600 training images but 599 labels"),
-        (changed("t10k-images-idx3-ubyte", np.zeros((300, 28, 27), np.uint8)), "28 x 28"),
+        (
+            changed("t10k-images-idx3-ubyte", np.zeros((300, 28, 27), np.uint8)),
+            "^the test images measure 28 x 27 pixels; this experiment needs 28 x 28$",
+        ),
+        (changed("train-images-idx3-ubyte", np.zeros((600, 27, 28), np.uint8)), "^the training .* 27 x 28"),
+        (changed("t10k-labels-idx1-ubyte", labels[:0]), "^300 test images but 0 labels; "),
+        (changed("t10k-labels-idx1-ubyte", labels[:300] + 10), "^the test labels reach 10; "),
         (changed("train-labels-idx1-ubyte", labels + 26), "labels reach 26"),
-        ({**small_files, "train-labels-idx1-ubyte": small_files[FIRST]}, "1 dimension"),
+        ({**small_files, "train-labels-idx1-ubyte": small_files[FIRST]}, "^train-labels.* 1 dimension"),
     ):
         with pytest.raises(UserError, match=message):
             core.data_from_idx(contents)
@@ -210,7 +240,7 @@ def test_a_class_without_images_cannot_be_omitted(small_folder, small_files, tmp
         with pytest.raises(UserError, match="--omitted-class 3: the training set has no image"):
             core.run(core.Config(data_dir=tmp_path, cache_dir=tmp_path, omitted_class=omitted))
     with pytest.raises(UserError, match="no other class"):
-        core.check_omitted(core.data_from_idx(core.read_folder(tmp_path)), (0, 1, 2, 4, 5, 6, 7, 8, 9))
+        core.load_data(core.Config(data_dir=tmp_path, omitted_class=(0, 1, 2, 4, 5, 6, 7, 8, 9)), Console())
 
 
 def test_held_out_images_are_measured_on_and_never_trained_on(small_folder, small_data):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from support import tiles
+
 import dataclasses
+import time
 
 import numpy as np
 import plain_numpy
@@ -31,7 +34,8 @@ def train_on_labels(
     def loss(logits, batch, inputs):
         return core.cross_entropy(logits, data.train_labels[batch])
 
-    core.train(network, data.train_images, np.arange(len(data.train_labels)), loss, training, workers)
+    lesson = core.Lesson(data.train_images, np.arange(len(data.train_labels)), loss)
+    core.train(network, lesson, training, workers)
 
 
 def filled(network: core.MLP, x: np.ndarray) -> list[np.ndarray]:
@@ -139,7 +143,7 @@ def test_adam_in_parts_against_the_textbook_loop():
 def test_training_as_the_plain_version_over_many_steps(small_data, workers):
     """60 steps of the fast path, tiles and threads and all, against the plain one, in float64."""
     config = core.Config(n_epochs_teacher=3, batch_size=32, jitter=0, teacher_hidden=(230, 210))
-    training = config.teacher_training
+    training = config.training("teacher")
     network = core.MLP(training.sizes, np.random.default_rng(0), np.float64)
     plain = plain_copy(network)
     images, labels = small_data.train_images, small_data.train_labels
@@ -149,7 +153,7 @@ def test_training_as_the_plain_version_over_many_steps(small_data, workers):
         seen.append(batch.copy())
         return core.cross_entropy(logits, labels[batch])
 
-    core.train(network, images, np.arange(len(labels)), loss, training, workers)
+    core.train(network, core.Lesson(images, np.arange(len(labels)), loss), training, workers)
     for batch in seen:
         plain.step_hard(images[batch].reshape(len(batch), -1) / 255, labels[batch], training.learning_rate)
     assert len(seen) == 3 * 19
@@ -158,7 +162,9 @@ def test_training_as_the_plain_version_over_many_steps(small_data, workers):
 
 
 def test_float32_training_stays_close_to_float64(small_data, workers):
-    training = dataclasses.replace(core.Config(batch_size=64, n_epochs_teacher=1).teacher_training, jitter=0)
+    training = dataclasses.replace(
+        core.Config(batch_size=64, n_epochs_teacher=1).training("teacher"), jitter=0
+    )
     trained = []
     for dtype in (np.float32, np.float64):
         network = core.MLP(training.sizes, np.random.default_rng(0), np.float64)
@@ -173,7 +179,7 @@ def test_float32_training_stays_close_to_float64(small_data, workers):
 
 def test_the_number_of_threads_does_not_change_a_bit(small_data):
     """Tiles are the same whoever works on them."""
-    training = core.Config(n_epochs_teacher=2, teacher_hidden=(500, 410), batch_size=50).teacher_training
+    training = core.Config(n_epochs_teacher=2, teacher_hidden=(500, 410), batch_size=50).training("teacher")
     found = []
     for n_threads in (1, 2, 5):
         with core.Workers(n_threads) as pool:
@@ -245,6 +251,77 @@ def test_dropout_mask_has_the_mean_and_the_share():
     assert mask.mean() == pytest.approx(1, abs=0.003)
 
 
+class Counting:
+    """Draws every 16-bit number once."""
+
+    def integers(self, low: int, high: int, shape: tuple[int, int], dtype: type) -> np.ndarray:
+        assert (low, high, shape, dtype) == (0, 65536, (256, 256), np.uint16)
+        return np.arange(65536, dtype=dtype).reshape(shape)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.75, 0.99])
+def test_dropout_drops_its_share_to_one_part_in_65536(share):
+    mask = core.dropout_mask((256, 256), share, Counting())
+    assert mask.dtype == np.float32
+    assert (mask == 0).sum() == round(65536 * share)
+    assert mask.max() == np.float32(1 / (1 - share))
+
+
+def test_with_offsets_is_another_network_of_the_same_precision():
+    network = core.MLP((3, 5, 4), np.random.default_rng(0), np.float64)
+    before = network.parameters.copy()
+    offset = 1 / 3  # no single-precision number
+    corrected = network.with_offsets([1, 3], [offset, -2.0])
+    assert corrected.parameters.dtype == np.float64
+    assert not np.shares_memory(corrected.parameters, network.parameters)
+    np.testing.assert_array_equal(network.parameters, before)
+    difference = corrected.parameters - before
+    expected = core.MLP((3, 5, 4), None, np.float64)
+    expected.layers[1][1, -1], expected.layers[1][3, -1] = offset, -2.0
+    np.testing.assert_allclose(difference, expected.parameters, atol=1e-15)
+    single = core.MLP((3, 4), np.random.default_rng(0)).with_offsets([1], [offset])
+    assert single.parameters.dtype == np.float32
+
+
+class Listening(core.Watcher):
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, float]] = []
+        self.epochs: list[tuple[int, float, float]] = []
+
+    def step_done(self, epoch: int, share: float) -> None:
+        self.steps.append((epoch, share))
+
+    def epoch_done(self, epoch: int, mean_loss: float, seconds: float) -> None:
+        self.epochs.append((epoch, mean_loss, seconds))
+
+
+def test_a_watcher_hears_of_every_step_and_epoch_and_the_loss_is_the_mean_over_images(small_data, workers):
+    """A loss of 1 on the first image of a batch and 0 on others: the mean over images tells sizes apart."""
+    batches: list[int] = []
+
+    def loss(logits, batch, inputs):
+        batches.append(len(batch))
+        assert inputs.shape == (785, len(batch))
+        assert (inputs[-1] == 1).all()
+        return 1 / len(batch), np.zeros_like(logits)
+
+    training = core.Config(batch_size=40, n_epochs_teacher=2, teacher_hidden=(3,)).training("teacher")
+    watcher, indices = Listening(), np.arange(100)
+    started = time.perf_counter()
+    core.train(
+        core.MLP((784, 3, 10), np.random.default_rng(0)),
+        core.Lesson(small_data.train_images, indices, loss),
+        training, workers, watcher,
+    )  # fmt: skip
+    assert batches == [40, 40, 20] * 2
+    assert watcher.steps == [(e, pytest.approx(share)) for e in (1, 2) for share in (0.4, 0.8, 1.0)]
+    assert [(e, mean) for e, mean, _ in watcher.epochs] == [
+        (1, pytest.approx(0.03)),
+        (2, pytest.approx(0.03)),
+    ]
+    assert 0 < sum(seconds for _, _, seconds in watcher.epochs) < time.perf_counter() - started
+
+
 @given(st.integers(0, 2**32), st.floats(0.1, 5))
 @settings(max_examples=30, deadline=None)
 def test_limit_norms_against_unit_by_unit(seed, max_norm):
@@ -264,7 +341,7 @@ def test_limit_norms_against_unit_by_unit(seed, max_norm):
 
 def test_training_keeps_the_max_norm(small_data, workers):
     training = dataclasses.replace(
-        core.Config(teacher_hidden=(230, 30), n_epochs_teacher=2).teacher_training, max_norm=1.45
+        core.Config(teacher_hidden=(230, 30), n_epochs_teacher=2).training("teacher"), max_norm=1.45
     )
     network = core.MLP(training.sizes, np.random.default_rng(0))
     train_on_labels(network, small_data, training, workers)
@@ -276,7 +353,7 @@ def test_training_keeps_the_max_norm(small_data, workers):
 def test_described_sizes_and_initialisation():
     """The parameter counts of 784-1200-1200-10 and 784-800-800-10, He's variance, biases at zero."""
     config = core.Config()
-    for training, count in ((config.teacher_training, 2_395_210), (config.student_training, 1_276_810)):
+    for training, count in ((config.training("teacher"), 2_395_210), (config.training("student"), 1_276_810)):
         network = core.MLP(training.sizes, np.random.default_rng(training.weight_seed))
         assert network.parameters.size == count
         assert network.parameters.dtype == np.float32
@@ -288,8 +365,8 @@ def test_described_sizes_and_initialisation():
 
 def test_seeds_are_the_described_ones():
     config = core.Config(seed=5)
-    assert (config.teacher_training.weight_seed, config.teacher_training.order_seed) == (5, 22)
-    assert (config.student_training.weight_seed, config.student_training.order_seed) == (6, 36)
+    assert (config.training("teacher").weight_seed, config.training("teacher").order_seed) == (5, 22)
+    assert (config.training("student").weight_seed, config.training("student").order_seed) == (6, 36)
 
 
 def test_schedules():
@@ -351,10 +428,10 @@ def test_steps_against_pytorch(workers):
 
 def test_a_blas_that_cannot_be_asked_is_left_alone(small_data, monkeypatch):
     """Accelerate and MKL: one plain loop over the same tiles, the same network up to rounding."""
-    training = core.Config(n_epochs_teacher=1, teacher_hidden=(500, 410), batch_size=50).teacher_training
+    training = core.Config(n_epochs_teacher=1, teacher_hidden=(500, 410), batch_size=50).training("teacher")
     found = []
-    for controls in (core.BLAS_CONTROLS, ()):
-        monkeypatch.setattr(core, "BLAS_CONTROLS", controls)
+    for controls in (tiles.BLAS_CONTROLS, ()):
+        monkeypatch.setattr(tiles, "BLAS_CONTROLS", controls)
         with core.Workers() as pool:
             network = core.MLP(training.sizes, np.random.default_rng(0))
             train_on_labels(network, small_data, training, pool)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from support import files, report
+from support.console import UserError, run_script
+from support.settings import argument_parser, flag_name, given_settings
+
+import ctypes
+import dataclasses
 import json
 import os
-import pty
 import re
-import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +23,21 @@ import pytest
 from PIL import Image
 
 import distillation_mnist_omitted_3 as core
-from suite_io import Console, UserError
+import make_distillation_mnist_omitted_3_gif as gif
+import visualize_distillation_mnist_omitted_3 as visualize
+
+try:
+    import pty
+    import resource
+except ImportError:  # Windows
+    pty = resource = None
+needs_posix = pytest.mark.skipif(
+    resource is None, reason="needs POSIX: signals, pseudo-terminals, limits on file sizes"
+)
+needs_openblas = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(np._core._multiarray_umath.__file__), "scipy_openblas_get_num_threads64_"),
+    reason="needs NumPy with OpenBLAS, whose threads can be asked for",
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 MAIN, PICTURES, GIF = (
@@ -26,6 +45,7 @@ MAIN, PICTURES, GIF = (
     "visualize_distillation_mnist_omitted_3.py",
     "make_distillation_mnist_omitted_3_gif.py",
 )
+MAINS = {MAIN: core.main, PICTURES: visualize.main, GIF: gif.main}
 SMALL = (
     "--n-epochs-teacher=3",
     "--n-epochs-student=4",
@@ -45,12 +65,17 @@ PNGS = (
 )
 
 
+def surroundings(folder: Path) -> dict[str, str]:
+    """An environment with a cache of its own."""
+    return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "80"}
+
+
 def call(script: str, *flags: object, cwd: Path, **more) -> subprocess.CompletedProcess:
     """Run a script in `cwd` with a cache of its own and no way to any mirror but those in `flags`."""
     return subprocess.run(
         [sys.executable, ROOT / script, *map(str, flags)],
         cwd=cwd,
-        env={**os.environ, "XDG_CACHE_HOME": str(cwd / "cache"), "COLUMNS": "80"},
+        env=surroundings(cwd),
         capture_output=True,
         text=True,
         timeout=120,
@@ -72,7 +97,7 @@ def test_help_shows_every_flag_and_fits_80_columns(script, tmp_path):
     assert result.returncode == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
     for name in core.Config.__dataclass_fields__:
-        assert core.flag_name(name) in result.stdout
+        assert flag_name(name) in result.stdout
     text = " ".join(result.stdout.split())
     assert "(default: 1200 1200)" in text
     assert "(default: 20.0)" in text
@@ -177,9 +202,24 @@ def test_pictures_and_animation_reuse_the_stored_run(rendered):
         assert image.info["loop"] == 0
         assert image.width >= 800
     assert not list(folder.rglob(".*tmp*"))
-    without_out = call(GIF, *flags, "--snapshot-every", 4, cwd=folder)
-    assert without_out.returncode == 0
-    assert (folder / "out" / "distillation_mnist_omitted_3.gif").exists()
+
+
+def test_other_data_s_animation_goes_beside_their_results(small_folder, tmp_path, monkeypatch):
+    """And MNIST's beside the scripts, where the README shows it, unless a folder is named."""
+    frame = Image.new("P", (8, 8))
+    monkeypatch.setattr(gif, "animation", lambda *_: ([frame, frame], [20, 20]))
+    gif.main(within(tmp_path, monkeypatch, quick(small_folder)))
+    with Image.open(tmp_path / "out" / gif.GIF_NAME) as image:
+        assert image.size == (8, 8)
+    monkeypatch.setattr(gif, "__file__", str(tmp_path / "script.py"))
+    shown = core.run(
+        core.Config(data_dir=small_folder, outdir=tmp_path, cache_dir=tmp_path, n_epochs_teacher=1)
+    )
+    mnist = dataclasses.replace(shown, data=dataclasses.replace(shown.data, name="MNIST"))
+    monkeypatch.setattr(core, "run", lambda *_: mnist)
+    gif.main(within(tmp_path, monkeypatch, ("--data-dir", small_folder)))
+    with Image.open(tmp_path / gif.GIF_NAME) as image:
+        assert image.size == (8, 8)
 
 
 def stable(path: Path) -> dict:
@@ -189,6 +229,42 @@ def stable(path: Path) -> dict:
     for entry in found["history"]["teacher"] + found["history"]["student"]:
         del entry["seconds"]
     return found
+
+
+def quoted(small_folder: Path) -> str:
+    """The quick run as a shell would be told."""
+    return shlex.join([sys.executable, str(ROOT / MAIN), *map(str, quick(small_folder))])
+
+
+def quick_settings(folder: Path) -> dict[str, object]:
+    """The settings of the quick run, with the cache that its process has in `folder`."""
+    layers = {
+        "teacher_hidden": (40,),
+        "student_hidden": (20,),
+        "cache_dir": folder / "cache" / "hinton-mnist",
+    }
+    return {"n_epochs_teacher": 2, "n_epochs_student": 2, **layers}
+
+
+def shell(command: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command, shell=True, cwd=cwd, env=surroundings(cwd), capture_output=True, text=True, timeout=60
+    )
+
+
+def started(small_folder: Path, cwd: Path, *more: object) -> subprocess.Popen:
+    """A quick run with `more` flags, in the background."""
+    return subprocess.Popen(
+        [sys.executable, ROOT / MAIN, *map(str, quick(small_folder, *more))],
+        cwd=cwd, env=surroundings(cwd), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for_line(process: subprocess.Popen, start: str) -> None:
+    for line in process.stdout:
+        if line.startswith(start):
+            return
+    pytest.fail(f"no line {start!r}: {process.stderr.read()}")
 
 
 def quick(small_folder: Path, *more: object) -> tuple:
@@ -210,8 +286,12 @@ def test_the_same_command_gives_the_same_bits_and_another_seed_others(small_fold
     assert len(runs) == 4  # two seeds, teacher and student each
 
 
-def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp_path):
-    call(MAIN, *quick(small_folder), cwd=tmp_path)
+def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp_path, monkeypatch, capsys):
+    def shown(*more: object) -> str:
+        core.main(within(tmp_path, monkeypatch, quick(small_folder, *more)))
+        return capsys.readouterr().out
+
+    shown()
     for more in (
         ("--temperature", 5),
         ("--omitted-class", 8),
@@ -220,9 +300,9 @@ def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp
         ("--hard-weight", 0.5),
         ("--transfer-fraction", 0.5),
     ):
-        result = call(MAIN, *quick(small_folder, *more), cwd=tmp_path)
-        assert re.search("^teacher: stored", result.stdout, re.M)
-        assert not re.search("^student: stored", result.stdout, re.M)
+        out = shown(*more)
+        assert re.search("^teacher: stored", out, re.M)
+        assert not re.search("^student: stored", out, re.M)
     for more in (
         ("--jitter", 1),
         ("--batch-size", 64),
@@ -231,10 +311,8 @@ def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp
         ("--hold-out", 50),
         ("--max-norm", 1.5),
     ):
-        result = call(MAIN, *quick(small_folder, *more), cwd=tmp_path)
-        assert "reused" not in result.stdout, more
-    probe = call(MAIN, *quick(small_folder, "--probe-size", 100), cwd=tmp_path)
-    assert probe.stdout.count("reused") == 2
+        assert "reused" not in shown(*more), more
+    assert shown("--probe-size", 100).count("reused") == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"no archive", None])
@@ -251,50 +329,66 @@ def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path):
     assert call(MAIN, *quick(small_folder), cwd=tmp_path).stdout.count("reused") == 2
 
 
-def test_jitter_and_dropout_and_batches_of_their_own(small_folder, tmp_path):
-    more = ("--jitter-student", 2, "--dropout-input", 0.1, "--dropout", 0.2, "--batch-size-student", 50)
-    result = call(MAIN, *quick(small_folder, *more, "--learning-rate-student", 0.002), cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-
-
 @pytest.mark.parametrize(
     ("flags", "omitted"),
     [(("--omitted-class", 5, 3), [3, 5]), (("--keep-class", 7, 8), [0, 1, 2, 3, 4, 5, 6, 9])],
+    ids=["two", "eight"],
 )
-def test_several_omitted_classes_in_results_pictures_and_animation(flags, omitted, small_folder, tmp_path):
-    for script in (MAIN, PICTURES, GIF):
-        result = call(script, *quick(small_folder, *flags), cwd=tmp_path)
-        assert result.returncode == 0, result.stderr
-        assert "Warning" not in result.stderr
-        assert max(map(len, result.stdout.splitlines())) <= 80
+def test_several_omitted_classes_in_results_pictures_and_animation(
+    flags, omitted, small_folder, small_data, tmp_path, monkeypatch, capsys
+):
+    for main in MAINS.values():
+        main(within(tmp_path, monkeypatch, quick(small_folder, *flags, "--n-epochs-student", 1)))
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert max(map(len, shown.out.splitlines())) <= 80
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["config"]["omitted_class"] == omitted
     correction = found["bias_correction"]
     assert len(correction["offsets"]) == len(omitted)
     assert correction["mean_probabilities_after"] == pytest.approx(correction["target_frequencies"], abs=1e-6)
-    labels = core.data_from_idx(core.read_folder(small_folder)).train_labels
+    labels = small_data.train_labels
     assert found["data"]["n_transfer"] == (~np.isin(labels, omitted)).sum()
-    assert all((tmp_path / "out" / f"{name}.png").exists() for name in PNGS)
-    assert (tmp_path / "out" / "distillation_mnist_omitted_3.gif").exists()
+    for name in PNGS:
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert len(image.convert("RGB").getcolors(2**20)) > 50  # something is drawn
+    with Image.open(tmp_path / "out" / "distillation_mnist_omitted_3.gif") as image:
+        assert image.n_frames == 2
 
 
-def test_with_every_class_kept_there_is_nothing_to_correct(small_folder, tmp_path):
+def test_with_every_class_kept_there_is_nothing_to_correct(small_folder, tmp_path, monkeypatch, capsys):
     flags = quick(small_folder, "--keep-class", *range(10), "--hard-weight", 1)
-    result = call(MAIN, *flags, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    core.main(within(tmp_path, monkeypatch, flags))
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["student"]["before_correction"] == found["student"]["after_correction"]
     assert found["student"]["after_correction"]["omitted_accuracy"] is None
     assert found["bias_correction"]["best_on_test_set"] is None
-    for script in (PICTURES, GIF):
-        result = call(script, *flags, cwd=tmp_path)
-        assert result.returncode == 2
-        assert "leave at least one class out" in result.stderr
+    for name in (PICTURES, GIF):
+        capsys.readouterr()
+        status, lines, out = ended(MAINS[name], flags, tmp_path, monkeypatch, capsys)
+        assert (status, out) == (2, "")
+        assert lines == [
+            "error: these pictures show what the student never saw; leave at least one class out"
+        ]
 
 
-def test_fashion_like_data_goes_into_a_folder_of_its_own(small_folder, tmp_path, monkeypatch):
-    data = core.load_data(core.Config(data_dir=small_folder), Console())
-    assert core.default_outdir(data) == ROOT / "viz" / "custom"
+def within(folder: Path, monkeypatch, flags: tuple) -> list[str]:
+    """The flags as words, for a script that is called in `folder` with a cache of its own."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    return [str(flag) for flag in flags]
+
+
+def ended(main, flags: tuple, folder: Path, monkeypatch, capsys) -> tuple[int, list[str], str]:
+    """Status, lines on standard error and standard output of a script that ends in this process."""
+    words, handler = within(folder, monkeypatch, flags), signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            run_script(lambda _: main(words))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    shown = capsys.readouterr()
+    return end.value.code, shown.err.splitlines(), shown.out
 
 
 BAD = [
@@ -321,6 +415,18 @@ BAD = [
     (("--learning-rate-student", "0"), "--learning-rate-student"),
     (("--jitter", "28"), "--jitter"),
     (("--dropout", "1"), "--dropout"),
+    (("--dropout", "0.999999"), "--dropout"),
+    (("--dropout-input", "-0.1"), "--dropout-input"),
+    (("--temperature", "1e-300"), "--temperature"),
+    (("--temperature", "10001"), "--temperature"),
+    (("--temperature", "1e155"), "--temperature"),
+    (("--teacher-hidden", "9223372036854775808"), "--teacher-hidden"),
+    (("--student-hidden", "100001"), "--student-hidden"),
+    (("--n-epochs-teacher", "1" * 5000), "--n-epochs-teacher"),
+    (("--seed", "99999999999999999999"), "--seed"),
+    (("--outdir", ""), "--outdir"),
+    (("--cache-dir", " "), "--cache-dir"),
+    (("--data-dir", ""), "--data-dir"),
     (("--probe-size", "0"), "--probe-size"),
     (("--seed", "-1"), "--seed"),
     (("--lr-schedule", "cosine"), "--lr-schedule"),
@@ -334,77 +440,232 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "named"), BAD, ids=[" ".join(flags) for flags, _ in BAD])
-def test_bad_input_gets_one_line_and_status_2(flags, named, tmp_path):
-    result = call(MAIN, "--outdir", "out", *flags, cwd=tmp_path)
-    assert result.returncode == 2
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("warning: http")]
+@pytest.mark.parametrize(("flags", "named"), BAD, ids=[" ".join(flags)[:60] for flags, _ in BAD])
+def test_bad_input_gets_one_line_and_status_2(flags, named, tmp_path, monkeypatch, capsys):
+    status, lines, out = ended(core.main, ("--outdir", "out", *flags), tmp_path, monkeypatch, capsys)
+    lines = [line for line in lines if not line.startswith("warning: http")]
+    assert status == 2
     assert len(lines) == 1
     assert "error" in lines[0]
     assert named in lines[0]
-    assert result.stdout == ""
+    assert out == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_ends_the_process_so(tmp_path):
+    result = call(MAIN, "--outdir", "out", "--temperature", "0", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "error: --temperature must be a finite number, at least 0.01, at most 10,000, not 0.0\n"
+    )
+    result = call(MAIN, "--temprature", "3", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"{MAIN}: error: unrecognized arguments: --temprature 3 (--help lists the flags)\n"
+    )
 
 
 @pytest.mark.parametrize(
     "flags",
-    [("--snapshot-every", "0"), ("--fps", "0"), ("--fps", "nan"), ("--out", "."), ("--out", "file/x.gif")],
+    [
+        *(("--snapshot-every", "0"), ("--fps", "0"), ("--fps", "nan"), ("--fps", "0.001"), ("--fps", "1e9")),
+        *(("--out", "."), ("--out", "file/x.gif"), ("--out", ""), ("--out", "/dev/null")),
+    ],
 )
-def test_bad_flags_of_the_animation(flags, tmp_path):
+def test_bad_flags_of_the_animation(flags, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("kept")
-    result = call(GIF, *flags, cwd=tmp_path)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert flags[0] in result.stderr or "cannot write file" in result.stderr
+    status, lines, out = ended(gif.main, flags, tmp_path, monkeypatch, capsys)
+    assert status == 2
+    assert len(lines) == 1
+    assert out == ""
+    assert flags[0] in lines[0] or flags[1].partition("/x")[0] in lines[0]
 
 
+@needs_posix
 @pytest.mark.parametrize("script", [MAIN, PICTURES, GIF])
-def test_an_output_folder_that_cannot_be_is_noticed_before_any_training(script, small_folder, tmp_path):
+def test_an_output_folder_that_cannot_be_is_noticed_before_any_training(
+    script, small_folder, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "file").write_text("kept")
     for outdir in ("file", "file/below", "/proc/nowhere"):
-        result = call(script, *quick(small_folder, "--outdir", outdir), cwd=tmp_path)
-        assert result.returncode == 2
-        assert len(result.stderr.splitlines()) == 1
-        assert "cannot write" in result.stderr
-        assert "teacher" not in result.stdout
+        flags = quick(small_folder, "--outdir", outdir)
+        status, lines, out = ended(MAINS[script], flags, tmp_path, monkeypatch, capsys)
+        assert status == 2
+        assert len(lines) == 1
+        assert lines[0].startswith(f"error: cannot write {outdir}")
+        assert "teacher" not in out
     assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_full_disk_is_said_in_one_line_and_leaves_the_old_file(small_folder, tmp_path):
-    """A limit on file sizes stands in for the disk: results.json fits no more, nor do the stored runs."""
+def limited_files(n_bytes: int):
+    """For `preexec_fn`: no file may grow beyond this, which stands in for a full disk."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
+
+    return limit
+
+
+@needs_posix
+def test_a_full_disk_is_noticed_before_any_training_and_leaves_the_old_file(small_folder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "results.json").write_text("old")
-
-    def little_room() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-
-    result = call(MAIN, *quick(small_folder), cwd=tmp_path, preexec_fn=little_room)
+    result = call(MAIN, *quick(small_folder), cwd=tmp_path, preexec_fn=limited_files(2000))
     assert result.returncode == 2
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error")]
-    assert len(errors) == 1
-    assert "results.json" in errors[0]
-    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: cannot write out: File too large")
+    assert "teacher" not in result.stdout
     assert (tmp_path / "out" / "results.json").read_text() == "old"
     assert not [p for p in tmp_path.rglob(".*") if p.is_file()]
 
 
-def test_ctrl_c_ends_with_one_line_status_130_and_no_half_written_file(small_folder, tmp_path):
-    flags = quick(small_folder, "--n-epochs-student", 100_000)
-    process = subprocess.Popen(
-        [sys.executable, ROOT / MAIN, *map(str, flags)],
-        cwd=tmp_path,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+@needs_posix
+def test_trainings_that_cannot_be_stored_are_used_all_the_same(small_folder, tmp_path):
+    """The disk fills up during the run: no training fits, results.json just does."""
+    limit = limited_files(70_000)  # more than the trial at the start, less than a training
+    result = call(MAIN, *quick(small_folder), cwd=tmp_path, preexec_fn=limit)
+    assert result.returncode == 0
+    assert [line[-30:] for line in result.stderr.splitlines()] == [" (this training is not stored)"] * 2
+    assert "student before the correction" in result.stdout
+    expected = call(MAIN, *quick(small_folder, "--outdir", "free"), cwd=tmp_path)
+    assert expected.returncode == 0
+    assert stable(tmp_path / "out" / "results.json") == stable(tmp_path / "free" / "results.json")
+
+
+def test_a_cache_that_cannot_be_written_is_said_at_the_start_and_done_without(small_folder, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    result = call(MAIN, *quick(small_folder, "--cache-dir", "file/cache"), cwd=tmp_path)
+    assert result.returncode == 0
+    first, *later = result.stderr.splitlines()
+    assert first.endswith("(finished trainings will not be stored)")
+    assert len(later) == 2
+    assert (tmp_path / "out" / "results.json").exists()
+
+
+def test_the_table_is_printed_whatever_happens_to_the_file(small_folder, tmp_path, monkeypatch, capsys):
+    def full(path: Path, content: object) -> None:
+        raise UserError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(report, "write_json", full)
+    with pytest.raises(UserError, match="No space left"):
+        core.main([*map(str, quick(small_folder, "--outdir", tmp_path, "--cache-dir", tmp_path))])
+    assert "student before the correction" in capsys.readouterr().out
+
+
+@needs_posix
+@pytest.mark.parametrize("script", [MAIN, PICTURES, GIF])
+def test_what_is_no_plain_file_is_never_replaced(script, small_folder, tmp_path):
+    (tmp_path / "out" / "results.json").mkdir(parents=True)
+    result = call(script, *quick(small_folder), cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == "error: out/results.json is a folder; name a file, or another folder\n"
+    assert "teacher" not in result.stdout
+    pipe = tmp_path / "pipe.gif"
+    os.mkfifo(pipe)
+    result = call(GIF, *quick(small_folder, "--outdir", "other", "--out", pipe), cwd=tmp_path)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert pipe.is_fifo()
+
+
+@needs_posix
+def test_sigterm_ends_as_ctrl_c_does_with_status_143(small_folder, tmp_path):
+    with started(small_folder, tmp_path, "--n-epochs-student", 100_000) as process:
+        wait_for_line(process, "student")
+        time.sleep(0.1)
+        process.terminate()
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert errors == "terminated; finished trainings are stored, no file is half-written\n"
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert [p.name.partition("-")[0] for p in files] == ["teacher"]
+
+
+@needs_posix
+def test_what_a_killed_process_left_is_swept_at_the_next_start(small_folder, tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    runs = tmp_path / "cache" / "hinton-mnist" / "runs"
+    for folder in (runs, tmp_path / "out"):
+        folder.mkdir(parents=True)
+        for pid in (gone.pid, os.getpid()):
+            (folder / f".{pid}-{files.HOST}-abc123.tmp.json").write_text("half")
+        (folder / f".{gone.pid}-elsewhere-abc123.tmp.png").write_text("half")
+        (folder / ".hidden.tmp").write_text("the user's own")
+    result = call(MAIN, *quick(small_folder), cwd=tmp_path)
+    assert result.returncode == 0
+    for folder in (runs, tmp_path / "out"):
+        left = sorted(p.name for p in folder.glob(".*"))
+        assert left == sorted(
+            [f".{gone.pid}-elsewhere-abc123.tmp.png", f".{os.getpid()}-{files.HOST}-abc123.tmp.json",
+             ".hidden.tmp"]
+        )  # fmt: skip
+    yesterday = time.time() - 90_000
+    os.utime(runs / f".{gone.pid}-elsewhere-abc123.tmp.png", (yesterday, yesterday))
+    files.sweep(runs)
+    assert not (runs / f".{gone.pid}-elsewhere-abc123.tmp.png").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("flags", [(), ("--help",), ("--quiet",)])
+def test_a_full_standard_output_is_one_line_and_status_2(flags, small_folder, tmp_path):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, ROOT / MAIN, *map(str, quick(small_folder, *flags))],
+            cwd=tmp_path, env=surroundings(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stderr.startswith("error: cannot write to standard output: No space left on device")
+
+
+@needs_posix
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_do_no_harm(closing, small_folder, tmp_path):
+    result = shell(f"{quoted(small_folder)} {closing}", tmp_path)
+    assert result.returncode == 0
+    assert "Traceback" not in result.stderr
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["data"]["n_train"] == 600
+
+
+def test_an_encoding_without_the_characters_gets_stand_ins(small_folder, tmp_path):
+    call(MAIN, *quick(small_folder), cwd=tmp_path)
+    odd = tmp_path / "o\u00e9\u2713"
+    ascii_only = surroundings(tmp_path) | {"PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(
+        [sys.executable, ROOT / MAIN, *map(str, quick(small_folder, "--outdir", odd))],
+        cwd=tmp_path, env=ascii_only, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "wrote " in result.stdout
+    assert "o??" in result.stdout
+    assert (odd / "results.json").exists()
+
+
+@needs_posix
+@pytest.mark.parametrize("script", [MAIN, PICTURES, GIF])
+def test_ctrl_c_while_importing_is_no_traceback(script, tmp_path):
+    """NumPy is replaced by a module that interrupts its own import and takes every exception for its own."""
+    interrupt = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "numpy.py").write_text(
+        interrupt + "except BaseException as e:\n    raise ImportError from e\n"
     )
-    for line in process.stdout:
-        if line.startswith("student"):
-            break
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    result = subprocess.run(
+        [sys.executable, ROOT / script], cwd=tmp_path, capture_output=True, text=True,
+        env=surroundings(tmp_path) | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (130, "interrupted\n")
+
+
+@needs_posix
+def test_ctrl_c_ends_with_one_line_status_130_and_no_half_written_file(small_folder, tmp_path):
+    with started(small_folder, tmp_path, "--n-epochs-student", 100_000) as process:
+        wait_for_line(process, "student")
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert len(errors.splitlines()) == 1
     assert not (tmp_path / "out" / "results.json").exists()
@@ -414,19 +675,13 @@ def test_ctrl_c_ends_with_one_line_status_130_and_no_half_written_file(small_fol
     assert re.search("^teacher: stored", again.stdout, re.M)
 
 
+@needs_posix
 def test_a_reader_that_goes_away_is_no_traceback(small_folder, tmp_path):
-    command = f"{sys.executable} {ROOT / MAIN} {' '.join(map(str, quick(small_folder)))} | head -1"
-    result = subprocess.run(
-        command,
-        shell=True,
-        cwd=tmp_path,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "Traceback" not in result.stderr
-    assert "Exception" not in result.stderr
+    for _ in ("trained", "stored"):
+        result = shell(f"{quoted(small_folder)} | head -1", tmp_path)
+        assert result.stdout.startswith("data: ")
+        assert result.stderr == ""
+        core.run(core.Config(data_dir=small_folder, outdir=tmp_path, **quick_settings(tmp_path)))
 
 
 def test_a_training_that_diverges_is_said_in_one_line(small_folder, tmp_path):
@@ -436,7 +691,7 @@ def test_a_training_that_diverges_is_said_in_one_line(small_folder, tmp_path):
         "error: the teacher's training diverged; try a smaller --learning-rate"
     ]
     assert not (tmp_path / "out" / "results.json").exists()
-    assert not list(tmp_path.rglob("*.npz"))
+    assert not list(tmp_path.rglob("*.run"))
 
 
 def test_quiet_prints_the_table_only(small_folder, tmp_path):
@@ -447,6 +702,7 @@ def test_quiet_prints_the_table_only(small_folder, tmp_path):
     assert "student before" in result.stdout
 
 
+@needs_openblas
 def test_importing_changes_nothing_in_the_process(tmp_path):
     program = (
         "import os, threading, numpy as np\n"
@@ -464,12 +720,17 @@ def test_importing_changes_nothing_in_the_process(tmp_path):
 
 def test_a_recipe_sets_flags_and_explicit_flags_win(monkeypatch):
     monkeypatch.setitem(core.RECIPES, "fast", {"batch_size": 512, "lr_schedule": "linear"})
-    parse = core.argument_parser("").parse_args
-    assert core.config_from(parse([])) == core.Config()
-    config = core.config_from(parse(["--recipe", "fast", "--batch-size", "64"]))
+    parser = argument_parser("", core.Config)
+
+    def parse(*flags: str) -> core.Config:
+        return core.config_from(given_settings(parser.parse_args(flags), core.Config))
+
+    assert parse() == core.Config()
+    config = parse("--recipe", "fast", "--batch-size", "64")
     assert (config.batch_size, config.lr_schedule, config.recipe) == (64, "linear", "fast")
 
 
+@needs_posix
 def test_a_terminal_gets_a_live_progress_line_of_at_most_80_columns(small_folder, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -505,3 +766,23 @@ def test_no_home_directory_is_said_in_one_line(small_folder, tmp_path, monkeypat
     assert core.Config(cache_dir=tmp_path).cache_folder == tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert core.Config().cache_folder == Path("/somewhere/hinton-mnist")
+
+
+@pytest.mark.parametrize("flag", ["--outdir", "--cache-dir", "--data-dir"])
+def test_a_name_that_is_too_long_is_said_in_one_line(flag, small_folder, tmp_path, monkeypatch, capsys):
+    flags = (*quick(small_folder), flag, "x" * 300)
+    if flag == "--cache-dir":  # trainings are not stored then, and said so
+        core.main(within(tmp_path, monkeypatch, flags))
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0].startswith("warning: cannot write xxx")
+        assert all("File name too long" in line for line in lines)
+        return
+    status, lines, _ = ended(core.main, flags, tmp_path, monkeypatch, capsys)
+    assert status == 2
+    assert len(lines) == 1
+    assert "File name too long" in lines[0]
+
+
+def test_an_animation_of_too_long_a_name_is_refused_before_any_training(tmp_path, monkeypatch, capsys):
+    status, lines, out = ended(gif.main, ("--out", "x" * 300), tmp_path, monkeypatch, capsys)
+    assert (status, len(lines), out) == (2, 1, "")

@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 
-import rendered_digits
+from synthetic import digits
 
 
 def test_shape_bytes_and_time():
     started = time.perf_counter()
-    arrays = rendered_digits.render_dataset()
+    arrays = digits.render_dataset()
     assert time.perf_counter() - started < 10
     images, labels, test_images, test_labels = arrays
     assert images.shape == (20_000, 28, 28)
@@ -27,14 +27,14 @@ def test_shape_bytes_and_time():
 
 
 def test_the_same_seed_the_same_bytes_another_seed_others():
-    first, again, other = (rendered_digits.render_dataset(300, 50, seed) for seed in (1, 1, 2))
+    first, again, other = (digits.render_dataset(300, 50, seed) for seed in (1, 1, 2))
     assert all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True))
     assert first[0].tobytes() != other[0].tobytes()
 
 
 def test_a_nearest_neighbour_reads_them_but_not_all():
     """Legible (a nearest neighbour is right on most), and hard enough to leave doubt."""
-    images, labels, test_images, test_labels = rendered_digits.render_dataset(6_000, 1_000)
+    images, labels, test_images, test_labels = digits.render_dataset(6_000, 1_000)
     x, y = (a.reshape(len(a), -1).astype(np.float32) / 255 for a in (images, test_images))
     distance = (x**2).sum(axis=1)[None] - 2 * y @ x.T
     accuracy = (labels[distance.argmin(axis=1)] == test_labels).mean()
@@ -42,7 +42,7 @@ def test_a_nearest_neighbour_reads_them_but_not_all():
 
 
 def test_splines_pass_through_their_control_points():
-    matrix = rendered_digits.spline_matrix(5, 41)
+    matrix = digits.spline_matrix(5, 41)
     np.testing.assert_allclose(matrix.sum(axis=1), 1)
     np.testing.assert_allclose(matrix[::10], np.eye(5), atol=1e-12)
 
@@ -51,9 +51,9 @@ def test_a_straight_stroke_has_the_profile_of_the_pen():
     """Ink is a Gaussian across the stroke, whatever the spacing of the spots along it."""
     control = np.array([[[4.0, 14.0], [23.0, 14.0]]])
     for n_segments in (40, 90):
-        spline = rendered_digits.spline_matrix(2, n_segments + 1)
+        spline = digits.spline_matrix(2, n_segments + 1)
         middle, direction = (spline[1:] + spline[:-1]) / 2, np.diff(spline, axis=0)
-        image = rendered_digits.render(control, middle, direction, np.random.default_rng(3))[0].astype(float)
+        image = digits.render(control, middle, direction, np.random.default_rng(3))[0].astype(float)
         column = image[:, 10:18].mean(axis=1)
         assert column[14] == column.max() > 150
         np.testing.assert_allclose(column[14 - 3 : 14], column[15:18][::-1], atol=12)

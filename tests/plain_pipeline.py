@@ -1,0 +1,193 @@
+"""The whole experiment once more, as plainly as it can be said: the oracle of every wire in the core.
+
+Float64, batch-first, one loop per image for the jitter, fresh arrays everywhere. It shares nothing with the
+core but the order in which random numbers are drawn, which is part of what "the same seed" means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from plain_numpy import shifted, softmax
+
+Layers = list[tuple[np.ndarray, np.ndarray]]  # weights (out, in), biases (out,)
+
+
+def start(sizes: list[int], seed: int) -> Layers:
+    rng = np.random.default_rng(seed)
+    return [
+        (rng.standard_normal((b, a), np.float32).astype(float) * np.sqrt(2 / a), np.zeros(b))
+        for a, b in pairwise(sizes)
+    ]
+
+
+def forward(layers: Layers, x: np.ndarray, masks: list[np.ndarray] | None = None) -> list[np.ndarray]:
+    """Inputs, hidden activations and logits, each (batch, size)."""
+    activations = [x]
+    for index, (w, b) in enumerate(layers):
+        z = activations[-1] @ w.T + b
+        if index < len(layers) - 1:
+            z = np.where(z > 0, z, 0)
+            if masks is not None:
+                z = z * masks[index]
+        activations.append(z)
+    return activations
+
+
+def gradients(
+    layers: Layers, activations: list[np.ndarray], delta: np.ndarray, masks: list[np.ndarray] | None
+) -> Layers:
+    found: Layers = []
+    for index in range(len(layers) - 1, -1, -1):
+        found.insert(0, (delta.T @ activations[index], delta.sum(axis=0)))
+        delta = (delta @ layers[index][0]) * (activations[index] > 0)
+        if masks is not None and index:
+            delta = delta * masks[index - 1]
+    return found
+
+
+class Adam:
+    """Kingma & Ba (2015), algorithm 1, line by line."""
+
+    def __init__(self) -> None:
+        self.t, self.m, self.v = 0, 0.0, 0.0
+
+    def step(self, theta: np.ndarray, g: np.ndarray, rate: float) -> np.ndarray:
+        self.t += 1
+        self.m = 0.9 * self.m + (1 - 0.9) * g
+        self.v = 0.999 * self.v + (1 - 0.999) * g**2
+        m_hat, v_hat = self.m / (1 - 0.9**self.t), self.v / (1 - 0.999**self.t)
+        return theta - rate * m_hat / (np.sqrt(v_hat) + 1e-8)
+
+
+def kept(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
+    """Dropout, drawn as (units, batch): 0 or 1 / (1 - share)."""
+    return np.where(rng.integers(0, 65536, shape, dtype=np.uint16) >= share * 65536, 1 / (1 - share), 0).T
+
+
+@dataclass
+class Course:
+    """What a network learns and how."""
+
+    images: np.ndarray
+    indices: np.ndarray
+    loss: Any  # (logits, batch, inputs) -> value, gradient
+    n_epochs: int
+    batch_size: int
+    rate: float
+    linear: bool
+    jitter: int
+    order_seed: int
+    dropout_input: float = 0.0
+    dropout: float = 0.0
+    max_norm: float | None = None
+
+
+def learn(layers: Layers, course: Course) -> tuple[Layers, list[float]]:
+    """The network after the course, and its mean loss per epoch."""
+    rng, losses, step = np.random.default_rng(course.order_seed), [], 0
+    optimisers = [(Adam(), Adam()) for _ in layers]
+    size = min(course.batch_size, len(course.indices))
+    n_steps = course.n_epochs * -(-len(course.indices) // size)
+    warm_up = max(1, round(n_steps / 20))
+    for _ in range(course.n_epochs):
+        order, total = rng.permutation(course.indices), 0.0
+        for first in range(0, len(order), size):
+            batch = order[first : first + size]
+            images = course.images[batch]
+            if course.jitter:
+                corner = rng.integers(0, 2 * course.jitter + 1, (2, len(batch)))
+                images = shifted(images, *(course.jitter - corner))
+            x, masks = images.reshape(len(batch), -1) / 255, None
+            if course.dropout_input or course.dropout:
+                x = x * kept((x.shape[1], len(x)), course.dropout_input, rng)
+                masks = [kept((len(b), len(x)), course.dropout, rng) for _, b in layers[:-1]]
+            activations = forward(layers, x, masks)
+            value, delta = course.loss(activations[-1], batch, x)
+            slopes = gradients(layers, activations, delta, masks)
+            total += value * len(batch)
+            rate = course.rate
+            if course.linear:
+                rising = (step + 1) / warm_up
+                rate *= rising if step < warm_up else (n_steps - step) / (n_steps - warm_up)
+            layers = [
+                tuple(one.step(theta, g, rate) for one, theta, g in zip(*layer, strict=True))
+                for layer in zip(optimisers, layers, slopes, strict=True)
+            ]
+            step += 1
+            if course.max_norm is not None:
+                layers = [*(limited(layer, course.max_norm) for layer in layers[:-1]), layers[-1]]
+        losses.append(total / len(order))
+    return layers, losses
+
+
+def limited(layer: tuple[np.ndarray, np.ndarray], max_norm: float) -> tuple[np.ndarray, np.ndarray]:
+    weights, biases = layer
+    rows = [w * min(1.0, max_norm / np.sqrt((w**2).sum())) for w in weights]
+    return np.array(rows), biases
+
+
+def hard(labels: np.ndarray) -> Any:
+    def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+        q = softmax(logits)
+        onehot = np.eye(10)[labels[batch]]
+        return float(-np.log((q * onehot).sum(axis=1)).mean()), (q - onehot) / len(batch)
+
+    return loss
+
+
+def experiment(c: Any, data: Any) -> dict[str, Any]:
+    """What the settings `c` give on `data`: test logits of both networks, losses, the offsets."""
+    images, labels, test = data.train_images, data.train_labels, data.test_images
+    if c.hold_out:
+        test = images[len(images) - c.hold_out :]
+        images, labels = images[: len(images) - c.hold_out], labels[: len(labels) - c.hold_out]
+    teacher, teacher_losses = learn(
+        start([784, *c.teacher_hidden, 10], c.seed),
+        Course(
+            images, np.arange(len(labels)), hard(labels), c.n_epochs_teacher, c.batch_size, c.learning_rate,
+            c.lr_schedule == "linear", c.jitter, c.seed + 17, c.dropout_input, c.dropout, c.max_norm,
+        ),
+    )  # fmt: skip
+
+    def soft(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+        t, w = c.temperature, c.hard_weight
+        p, q = softmax(forward(teacher, inputs)[-1], t), softmax(logits, t)
+        value, gradient = t**2 * float((p * np.log(p / q)).sum(axis=1).mean()), t * (q - p) / len(batch)
+        hard_value, hard_gradient = hard(labels)(logits, batch, inputs)
+        return (1 - w) * value + w * hard_value, (1 - w) * gradient + w * hard_gradient
+
+    indices = np.array([i for i, label in enumerate(labels) if label not in c.omitted_class])
+    if c.transfer_fraction < 1:
+        n = max(1, round(c.transfer_fraction * len(indices)))
+        few = np.random.default_rng(c.seed + 47).permutation(indices)[:n]
+        indices = np.array([few[i % n] for i in range(len(indices))])
+    student, student_losses = learn(
+        start([784, *c.student_hidden, 10], c.seed + 1),
+        Course(
+            images, indices, soft, c.n_epochs_student, c.batch_size_student or c.batch_size,
+            c.learning_rate_student or c.learning_rate, c.lr_schedule == "linear", c.jitter_student,
+            c.seed + 31,
+        ),
+    )  # fmt: skip
+    pixels = test.reshape(len(test), -1) / 255
+    probe = forward(student, images[: c.probe_size].reshape(-1, 784) / 255)[-1]
+    return {
+        "teacher": forward(teacher, pixels)[-1],
+        "student": forward(student, pixels)[-1],
+        "losses": np.array([*teacher_losses, *student_losses]),
+        "offsets": offsets(probe, c.omitted_class, [(labels == k).mean() for k in c.omitted_class]),
+    }
+
+
+def offsets(probe: np.ndarray, classes: tuple[int, ...], targets: list[float]) -> np.ndarray:
+    """Where every class's mean probability is its target: its odds scaled by what is missing, until it is."""
+    b = np.zeros(10)
+    for _ in range(4000):
+        mean = softmax(probe + b).mean(axis=0)
+        for k, target in zip(classes, targets, strict=True):
+            b[k] += np.log(target / mean[k])
+    return b[list(classes)]

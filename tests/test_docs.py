@@ -1,0 +1,754 @@
+"""README and docs say what the committed runs, the settings and the files say.
+
+    python3 -m tests.test_docs        # writes the generated parts of the pages anew
+
+A generated part stands between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+from support.report import Results, markdown, summary
+from support.settings import BOUNDS, argument_parser, flag_name, given_settings
+
+import contextlib
+import importlib
+import io
+import json
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import cache, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cifar10.settings as cifar
+import distillation_mnist_omitted_3 as core
+from studies import results
+from studies.measured import Run, all_but
+from studies.questions import STUDIES
+from studies.summarise import (
+    cifar10_table,
+    load,
+    mean_sd,
+    means_table,
+    rows_for,
+    seeds_table,
+    unseen_class_table,
+    value,
+)
+from studies.tables import tables
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
+SEEDS = {name: ROOT / "viz" / "seeds" / name for name in ("described", "linear", "fast", "best")}
+STUDY = ROOT / "viz" / "study"
+PART = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.S)
+
+
+@cache
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+# ---- What was committed ------------------------------------------------------------------------------------
+
+
+@cache
+def seed_runs(name: str) -> list[Results]:
+    return load(SEEDS[name])
+
+
+@cache
+def cifar10_runs(name: str) -> list[Results]:
+    return load(ROOT / "viz" / "cifar10" / name)
+
+
+def pictured() -> Results:
+    """The run that the pictures show; `make run` overwrites viz/results.json, but not this copy."""
+    return seed_runs("described")[0]
+
+
+@cache
+def study_runs() -> list[Run]:
+    return results.read(STUDY / "results.json")[1]
+
+
+def point(study: str, **grid: Any) -> list[Run]:
+    """The runs of one point of a study."""
+    runs = [
+        run
+        for run in study_runs()
+        if run.study == study and all(run.settings.get(k) == v for k, v in grid.items())
+    ]
+    assert [run.config.seed for run in runs] == [0, 1, 2], (study, grid)
+    return runs
+
+
+# ---- The generated parts -----------------------------------------------------------------------------------
+
+
+def printed() -> str:
+    """The final table of the pictured run, as `make run` prints it."""
+    found = dict(pictured())
+    phases = ("data", "teacher", "student", "bias_correction", "total")  # the file sorts its keys
+    found["wall_clock_seconds"] = {name: found["wall_clock_seconds"][name] for name in phases}
+    return f"```\n{summary(found, '3s')}\n```"
+
+
+def headline() -> str:
+    """Six rows: the paper, a published run, three recipes of ours, and a student without a teacher."""
+    columns = (
+        ("teacher", "teacher, all"),
+        ("student", "student before the correction, all"),
+        ("its 3s", "student before the correction, 3s"),
+        ("corrected", "student after it, all"),
+        ("its 3s", "student after it, 3s"),
+        ("seconds", "seconds, all phases"),
+    )
+    known = {name: (paper, published) for name, paper, published, _ in rows_for((3,))}
+    paper = [known[row][0].partition(" (")[0] for _, row in columns]
+    for place, row, n in ((3, "errors with it, all", 10_000), (4, "errors with it, 3s", 1010)):
+        paper[place] = f"{100 - 100 * int(known[row][0]) / n:.2f} %"
+    rows = [["paper", *paper], ["published, 1 seed", *(known[row][1] for _, row in columns)]]
+    before, after = "student.before_correction.", "student.after_correction."
+    paths = [before + "test_accuracy", before + "omitted_accuracy"]
+    paths += [after + "test_accuracy", after + "omitted_accuracy"]
+
+    def percent(values: list[float]) -> str:
+        return f"{mean_sd([100 * v for v in values], 2)} %"
+
+    for name in ("described", "fast", "best"):
+        runs = seed_runs(name)
+        cells = [percent([value(run, path) for run in runs]) for path in ("teacher.test_accuracy", *paths)]
+        seconds = mean_sd([value(run, "wall_clock_seconds.total") for run in runs], 0)
+        rows.append([f"{name}, {len(runs)} seeds", *cells, seconds])
+    control = point("hard-mix", hard_weight=1.0)
+    cells = [percent([run.value(path) for run in control]) for path in paths]
+    rows.append([f"control, {len(control)} seeds", "", *cells, ""])
+    return markdown(["", *(name for name, _ in columns)], rows)
+
+
+def recipes() -> str:
+    """The presets as flags."""
+    rows = []
+    for name, preset in core.RECIPES.items():
+        flags = [f"`{flag_name(k)} {shown_default(v)}`" for k, v in preset.items()]
+        rows.append([f"`{name}`", " ".join(flags) or "the defaults"])
+    return markdown(["recipe", "flags"], rows, n_left=2)
+
+
+def shown_default(default: Any) -> str:
+    if isinstance(default, tuple):
+        return " ".join(map(str, default))
+    if isinstance(default, float):
+        return f"{default:g}"
+    return {"None": "", "False": "off"}.get(str(default), str(default))
+
+
+def allowed(declared: Any) -> str:
+    if choices := declared["flag"].get("choices"):
+        return ", ".join(map(str, choices))
+    return ", ".join(BOUNDS[b][1].format(f"{limit:,}") for b, limit in declared["bounds"].items())
+
+
+def flag_table(settings: type, wanted: Callable[[Any], bool] = lambda item: True) -> str:
+    """Flag, default, bounds and meaning of every wanted field, as declared beside it."""
+    rows = []
+    for item in filter(wanted, fields(settings)):
+        meaning = item.metadata["help"].replace("%%", "%")
+        flag, default = f"`{flag_name(item.name)}`", shown_default(item.default)
+        rows.append([flag, default, allowed(item.metadata), meaning])
+    return markdown(["flag", "default", "allowed", "meaning"], rows, n_left=4)
+
+
+def is_not_the_suites(item: Any) -> bool:
+    """Whether a CIFAR-10 flag is another than the MNIST experiment's."""
+    ours = core.Config.__dataclass_fields__.get(item.name)
+    return ours is None or (item.default, item.metadata) != (ours.default, ours.metadata)
+
+
+GENERATED: dict[tuple[str, str], Callable[[], str]] = {
+    ("README.md", "printed"): printed,
+    ("README.md", "headline"): headline,
+    ("docs/results.md", "means"): lambda: means_table({name: seed_runs(name) for name in SEEDS}),
+    ("docs/results.md", "seeds"): lambda: seeds_table({name: seed_runs(name) for name in SEEDS}),
+    ("docs/results.md", "recipes"): recipes,
+    **{("docs/studies.md", name): lambda name=name: tables(study_runs())[name] for name in STUDIES},
+    ("docs/cifar10.md", "cifar10"): lambda: cifar10_table(cifar10_runs("seeds")),
+    ("docs/cifar10.md", "unseen-cat"): lambda: unseen_class_table(cifar10_runs("unseen_cat")),
+    ("docs/cifar10.md", "cifar10-flags"): lambda: flag_table(cifar.Config, is_not_the_suites),
+    ("docs/reference.md", "flags"): lambda: flag_table(core.Config),
+}  # fmt: skip
+
+
+def renewed(page: str) -> str:
+    """The page with every generated part as it should be."""
+    return PART.sub(lambda m: f"{m[1]}\n{GENERATED[page, m[2]]()}\n\n{m[3]}", text(page))
+
+
+def test_the_generated_parts_are_there():
+    found = [(page, m[2]) for page in PAGES for m in PART.finditer(text(page))]
+    assert sorted(found) == sorted(GENERATED)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(p == page for page, _ in GENERATED)])
+def test_generated_parts_are_those_of_the_committed_runs(page):
+    assert text(page) == renewed(page), "python3 -m tests.test_docs writes them anew"
+
+
+def test_the_studies_tables_are_those_in_their_results_json():
+    found = json.loads((STUDY / "results.json").read_text())["tables"]
+    for name in STUDIES:
+        assert found[name] in text("docs/studies.md"), name
+
+
+# ---- The committed runs are what the pages call them -------------------------------------------------------
+
+
+def test_headline_runs_are_of_mnist_and_their_recipe():
+    for name in SEEDS:
+        recipe = name if name in core.RECIPES else "described"
+        wanted = {**core.RECIPES[recipe], **({"lr_schedule": "linear"} if name == "linear" else {})}
+        for seed, run in enumerate(seed_runs(name)):
+            config = core.Config(**wanted, recipe=recipe, seed=seed)
+            assert run["data"]["sha256"] == core.MNIST_SHA256
+            assert training_settings(run["config"]) == training_settings(config.plain())
+
+
+def test_cifar10_runs_are_those_of_their_commands():
+    commands = [flags for name, flags in commands_of("docs/cifar10.md") if name == "cifar10"]
+    for folder, seeds in (("seeds", [0, 1, 2]), ("unseen_cat", [0])):
+        runs = cifar10_runs(folder)
+        assert [run["config"]["seed"] for run in runs] == seeds
+        flags = next(flags for flags in commands if f"viz/cifar10/{folder}/0" in flags)
+        given = given_settings(argument_parser("", cifar.Config).parse_args(flags), cifar.Config)
+        wanted = json.loads(json.dumps(cifar.Config(**given).plain()))
+        for run in runs:
+            assert run["data"]["n_train"] == 50_000
+            assert training_settings(run["config"]) == training_settings(wanted)
+
+
+def training_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """All but the seed's number and where things lie."""
+    free = {"dataset", "data_dir", "cache_dir", "outdir", "quiet", "retrain", "mirror"}
+    free |= {"seed"} if "optimiser" in config else set()
+    return {k: v for k, v in json.loads(json.dumps(config)).items() if k not in free}
+
+
+# ---- Figures in prose --------------------------------------------------------------------------------------
+
+BEFORE, AFTER = "student.before_correction.", "student.after_correction."
+UNSEEN_BEFORE, UNSEEN_AFTER = BEFORE + "omitted_accuracy", AFTER + "omitted_accuracy"
+SEEN_BEFORE, SEEN_AFTER = BEFORE + "other_accuracy", AFTER + "other_accuracy"
+ALL_BEFORE, ALL_AFTER = BEFORE + "test_accuracy", AFTER + "test_accuracy"
+ERRORS_BEFORE, ERRORS_AFTER = BEFORE + "test_errors", AFTER + "test_errors"
+UNSEEN_ERRORS_BEFORE, UNSEEN_ERRORS_AFTER = BEFORE + "omitted_errors", AFTER + "omitted_errors"
+
+Quote = tuple[Any, ...]  # a fragment of a page, and the figure that stands for each # in it
+
+
+def values(runs: Sequence[Any], path: str) -> list[float]:
+    return [run.value(path) if isinstance(run, Run) else value(run, path) for run in runs]
+
+
+def mean(runs: Sequence[Any], path: str) -> float:
+    return statistics.mean(values(runs, path))
+
+
+def count(runs: Sequence[Any], path: str) -> str:
+    return f"{mean(runs, path):,.0f}"
+
+
+def percent(runs: Sequence[Any], path: str, digits: int = 0) -> str:
+    return f"{100 * mean(runs, path):.{digits}f}"
+
+
+def percent_sd(runs: Sequence[Any], path: str) -> str:
+    return mean_sd([100 * v for v in values(runs, path)], 2)
+
+
+def error_rate(runs: Sequence[Any], path: str) -> str:
+    return f"{mean(runs, path) / 100:.1f}"  # of 10,000
+
+
+def lags(runs: Sequence[Results]) -> list[float]:
+    """Points of each student behind its teacher."""
+    return [100 * (value(run, "teacher.test_accuracy") - value(run, ALL_BEFORE)) for run in runs]
+
+
+def headline_runs() -> list[Results]:
+    return [run for name in SEEDS for run in seed_runs(name)]
+
+
+def rises() -> int:
+    """In how many of the headline runs the correction raises the errors in all."""
+    return sum(value(run, ERRORS_AFTER) > value(run, ERRORS_BEFORE) for run in headline_runs())
+
+
+def quotes_of_readme() -> list[Quote]:
+    without_3 = point("paper", omitted_class=(3,))
+    twenty = point("student-size", student_hidden=(20, 20))
+    tenth = point("transfer-size", transfer_fraction=0.1, hard_weight=0.0)
+    weights = [run["hard_weight"] for run in STUDIES["hard-mix"].grid]
+    seen = [100 * mean(point("hard-mix", hard_weight=w), SEEN_BEFORE) for w in weights]
+    cats = cifar10_runs("unseen_cat")
+    return [
+        ("we count # errors without 3s where the paper has 206", count(without_3, ERRORS_BEFORE)),
+        ("in # of our # runs", rises(), len(headline_runs())),
+        ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
+        ("claim 1 (# errors of the regularised teacher, not 67)", count(without_3, "teacher.test_errors")),
+        (
+            "nor claim 3 (# to # of the student of all digits, not 74)",
+            *sorted(
+                count(point("paper", omitted_class=(), hard_weight=w), ERRORS_BEFORE) for w in (0.0, 0.1)
+            ),
+        ),
+        (
+            "the worst digit is 5, with # %",
+            percent(point("omitted-class", omitted_class=(5,)), UNSEEN_AFTER, 1),
+        ),
+        (
+            "20 units recognise # % of the 3s before the correction, # % after it",
+            percent(twenty, UNSEEN_BEFORE),
+            percent(twenty, UNSEEN_AFTER),
+        ),
+        ("They help the digits seen by # points at most", f"{max(seen) - seen[0]:.1f}"),
+        (
+            "for # % of the 3s before the correction and # % after it",
+            percent(tenth, UNSEEN_BEFORE),
+            percent(tenth, UNSEEN_AFTER),
+        ),
+        (
+            "stays # points behind it, and recognises # % of the cats without having trained on one, # %",
+            mean_sd(lags(cifar10_runs("seeds")), 2),
+            percent(cats, UNSEEN_BEFORE),
+            percent(cats, UNSEEN_AFTER),
+        ),
+    ]
+
+
+def quotes_of_results() -> list[Quote]:
+    described, linear, best = (seed_runs(name) for name in ("described", "linear", "best"))
+    without_3 = point("paper", omitted_class=(3,))
+    every = headline_runs()
+    assert all(value(run, UNSEEN_ERRORS_BEFORE) > value(run, UNSEEN_ERRORS_AFTER) for run in every)
+    pictured_errors = value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)
+    by_class = [value(pictured(), part + "per_class_accuracy") for part in (BEFORE, AFTER)]
+    price = [f"{100 * (by_class[0][c] - by_class[1][c]):.1f}" for c in (5, 9)]
+    teacher = [entry["test_accuracy"] for entry in pictured()["history"]["teacher"]]
+    jump = max(abs(after - before) for before, after in pairwise(teacher))
+    scatter = sorted(values(described, UNSEEN_ERRORS_BEFORE))
+    return [
+        (
+            "makes # errors without 3s in its transfer set, the paper's 206; on the 3s, # against 133",
+            count(without_3, ERRORS_BEFORE),
+            count(without_3, UNSEEN_ERRORS_BEFORE),
+        ),
+        (
+            "makes # errors before the correction, # of them on 3s, and # after it, # on 3s",
+            count(best, ERRORS_BEFORE),
+            count(best, UNSEEN_ERRORS_BEFORE),
+            count(best, ERRORS_AFTER),
+            count(best, UNSEEN_ERRORS_AFTER),
+        ),
+        ("before any correction: # % against 86.83 %", percent(described, UNSEEN_BEFORE, 2)),
+        ("In all # runs of the table it recovers 3s. In # of them the errors", len(every), rises()),
+        ("(described, seed 0: from # to #)", *pictured_errors),
+        (
+            "the described student goes from # to # errors, the linear one from # to #",
+            count(described, ERRORS_BEFORE),
+            count(described, ERRORS_AFTER),
+            count(linear, ERRORS_BEFORE),
+            count(linear, ERRORS_AFTER),
+        ),
+        (
+            "linear decay makes # teacher errors instead of # and # student errors instead of #",
+            count(linear, "teacher.test_errors"),
+            count(described, "teacher.test_errors"),
+            count(linear, ERRORS_BEFORE),
+            count(described, ERRORS_BEFORE),
+        ),
+        ("before the correction range from # to #", scatter[0], scatter[-1]),
+        ("frequency in all 60,000, # %", percent(described, "bias_correction.target_frequencies.0", 2)),
+        ("# such answers", f"{pictured()['data']['n_transfer']:,}"),
+        ("here # points of the 5s, # of the 9s", *price),
+        ("higher than the gain: # errors instead of #", *reversed(pictured_errors)),
+        ("jump by up to # of a point", f"{100 * jump:.1f}"),
+        (
+            "ends higher, at # % instead of # %",
+            percent(linear, "teacher.test_accuracy", 2),
+            percent(described, "teacher.test_accuracy", 2),
+        ),
+    ]
+
+
+def quotes_of_studies() -> list[Quote]:
+    return [
+        ("the trainings of # students", len({run.config for run in study_runs()})),
+        *quotes_of_claims(),
+        *quotes_of_temperature_and_classes(),
+        *quotes_of_size_labels_and_data(),
+    ]
+
+
+def quotes_of_claims() -> list[Quote]:
+    soft, hard, mixed = (point("paper", omitted_class=(), hard_weight=w) for w in (0.0, 1.0, 0.1))
+    without_3, only_7_8 = point("paper", omitted_class=(3,)), point("paper", omitted_class=all_but(7, 8))
+    assert 0.30 < 1 - mean(mixed, ERRORS_BEFORE) / mean(hard, ERRORS_BEFORE) < 0.36  # "a third less"
+    return [
+        (
+            "Claim 6: # instead of 206, and # instead of 133",
+            count(without_3, ERRORS_BEFORE),
+            count(without_3, UNSEEN_ERRORS_BEFORE),
+        ),
+        ("makes # % errors after its eight other biases", error_rate(only_7_8, ERRORS_AFTER)),
+        ("The regularised large net makes # errors, not 67", count(soft, "teacher.test_errors")),
+        ("makes # to #, not 74", count(soft, ERRORS_BEFORE), count(mixed, ERRORS_BEFORE)),
+        ("# errors where the paper has 4,730", count(only_7_8, ERRORS_BEFORE)),
+    ]
+
+
+def quotes_of_temperature_and_classes() -> list[Quote]:
+    large = partial(point, "temperature", student_hidden=(800, 800), omitted_class=(3,))
+    small = partial(point, "temperature", student_hidden=(30, 30))
+    hot = sorted(mean(large(temperature=t), UNSEEN_BEFORE) for t in (8.0, 12.0, 20.0, 50.0))
+    without = {c: point("omitted-class", omitted_class=(c,)) for c in range(10)}
+    ranked = sorted(without, key=lambda c: mean(without[c], UNSEEN_BEFORE))
+    assert (ranked[0], ranked[-1]) == (5, 1)  # "1 best, 5 worst"
+    behind_teacher = [
+        statistics.mean(run.value("teacher.per_class_accuracy")[c] for run in runs) - mean(runs, UNSEEN_AFTER)
+        for c, runs in without.items()
+    ]
+    assert max(behind_teacher) < 0.011  # "within 1.1 points"
+    several = partial(point, "several-omitted")
+    grid = [settings["omitted_class"] for settings in STUDIES["several-omitted"].grid]
+    five = [several(omitted_class=omitted) for omitted in grid if len(omitted) == 5]
+    unseen_of_five, all_of_five = (sorted(five, key=lambda r: mean(r, p)) for p in (UNSEEN_AFTER, ALL_AFTER))
+    from_7_8, from_0_1 = several(omitted_class=all_but(7, 8)), several(omitted_class=all_but(0, 1))
+    return [
+        (
+            "rise from # % at T = 1 to # % at T = 2.5 and # to # % from T = 8 on",
+            percent(large(temperature=1.0), UNSEEN_BEFORE),
+            percent(large(temperature=2.5), UNSEEN_BEFORE),
+            f"{100 * hot[0]:.0f}",
+            f"{100 * hot[-1]:.0f}",
+        ),
+        (
+            "With # % of the unseen 3s after the correction at T = 3, and # errors with all classes",
+            percent(small(omitted_class=(3,), temperature=3.0), UNSEEN_AFTER),
+            count(small(omitted_class=(), temperature=2.5), ERRORS_BEFORE),
+        ),
+        (
+            "1 best (# % before the correction, # % after), 5 worst (# and # %), 3 in between (# and # %)",
+            *(percent(without[c], path, 1) for c in (1, 5, 3) for path in (UNSEEN_BEFORE, UNSEEN_AFTER)),
+        ),
+        (
+            "# to # % of the images of classes never seen are right, and # to # % of all",
+            percent(unseen_of_five[0], UNSEEN_AFTER, 1),
+            percent(unseen_of_five[-1], UNSEEN_AFTER, 1),
+            percent(all_of_five[0], ALL_AFTER, 1),
+            percent(all_of_five[-1], ALL_AFTER, 1),
+        ),
+        (
+            "the other eight digits are recovered to # %, from 0s and 1s only to # %",
+            percent(from_7_8, UNSEEN_AFTER, 1),
+            percent(from_0_1, UNSEEN_AFTER, 1),
+        ),
+        (
+            "The # % of errors from 7s and 8s are less than half of the # % of the first study",
+            error_rate(from_7_8, ERRORS_AFTER),
+            error_rate(point("paper", omitted_class=all_but(7, 8)), ERRORS_AFTER),
+        ),
+    ]
+
+
+def quotes_of_size_labels_and_data() -> list[Quote]:
+    size = {n: point("student-size", student_hidden=(n, n)) for n in (1200, 200, 50, 20, 10)}
+    mix = {w: point("hard-mix", hard_weight=w) for w in (0.0, 0.1, 0.75, 0.9, 1.0)}
+    offsets = {w: sorted(run.value("bias_correction.offsets")[0] for run in mix[w]) for w in (0.0, 1.0)}
+    tenth, hundredth, half = (
+        point("transfer-size", transfer_fraction=f, hard_weight=w)
+        for f, w in ((0.1, 0.0), (0.01, 0.0), (0.5, 1.0))
+    )
+    return [
+        (
+            "(# and # % of the unseen 3s after the correction); at 50 units",
+            percent(size[1200], UNSEEN_AFTER, 1),
+            percent(size[200], UNSEEN_AFTER, 1),
+        ),
+        (
+            "at 50 units # % are recognised before and # % after it, at 20 units # and # %",
+            *(percent(size[n], path) for n in (50, 20) for path in (UNSEEN_BEFORE, UNSEEN_AFTER)),
+        ),
+        (
+            "any, # %, before the correction, though the nine other digits are still recognised to # %",
+            percent(size[10], UNSEEN_BEFORE),
+            percent(size[10], SEEN_BEFORE),
+        ),
+        (
+            "# % against # % with hard labels alone and at best # % with three quarters",
+            *(percent_sd(mix[w], SEEN_BEFORE) for w in (0.0, 1.0, 0.75)),
+        ),
+        ("(# % before the correction at a weight of 0.1)", percent(mix[0.1], UNSEEN_BEFORE, 1)),
+        ("then much (# % at 0.9)", percent(mix[0.9], UNSEEN_BEFORE, 1)),
+        ("that student recognises # % of the 3s", percent(mix[1.0], UNSEEN_BEFORE)),
+        (
+            "# to # instead of about #; with it, it finds # % of the 3s, at the price of # points",
+            f"{offsets[1.0][0]:.0f}",
+            f"{offsets[1.0][-1]:.0f}",
+            f"{statistics.mean(offsets[0.0]):.0f}",
+            percent(mix[1.0], UNSEEN_AFTER, 1),
+            f"{100 * (mean(mix[1.0], SEEN_BEFORE) - mean(mix[1.0], SEEN_AFTER)):.0f}",
+        ),
+        (
+            "recognise # % of the unseen 3s before the correction and # % after it, and one per cent, # "
+            "images, for # and # %",
+            percent(tenth, UNSEEN_BEFORE),
+            percent(tenth, UNSEEN_AFTER),
+            round(0.01 * hundredth[0].n_transfer),
+            percent(hundredth, UNSEEN_BEFORE),
+            percent(hundredth, UNSEEN_AFTER),
+        ),
+        (
+            "a tenth of the images with soft targets (# %) does what half of them do with hard labels (# %)",
+            percent(tenth, SEEN_BEFORE, 2),
+            percent(half, SEEN_BEFORE, 2),
+        ),
+    ]
+
+
+def quotes_of_cifar10() -> list[Quote]:
+    runs, cats, cat, dog = cifar10_runs("seeds"), cifar10_runs("unseen_cat"), 3, 5
+    losses = [[entry["loss"] for entry in run["history"]["student"]] for run in runs]
+    assert all(b < a for one in losses for a, b in pairwise(one))  # "falls in every epoch of every run"
+    sizes = runs[0]["networks"]
+    shares = {
+        f"{100 * sizes['student'][k] / sizes['teacher'][k]:.0f}" for k in ("parameters", "multiply_adds")
+    }
+    assert len(shares) == 1
+    gains = [100 * (value(run, ALL_BEFORE) - value(run, "baseline.test_accuracy")) for run in runs]
+    halfway = {
+        kind: 100 * statistics.mean(run["history"][kind][4]["test_accuracy"] for run in runs)
+        for kind in ("student", "baseline")
+    }
+    called = value(cats[0], "baseline.confusion_matrix")[cat]
+    best = value(cats[0], "bias_correction.best_on_test_set")
+    seconds = values(runs, "wall_clock_seconds.teacher")
+    return [
+        ("With # % of the teacher's parameters and of its multiplications", *shares),
+        ("the student stays # points behind the teacher after 10 epochs", mean_sd(lags(runs), 2)),
+        ("(#, # and # for seeds 0, 1 and 2)", *(f"{lag:.2f}" for lag in lags(runs))),
+        ("(soft targets: #, # and # points)", *(f"{gain:+.2f}" for gain in gains)),
+        (
+            "the students on soft targets are at # %, those on hard labels at # %",
+            *(f"{accuracy:.1f}" for accuracy in halfway.values()),
+        ),
+        (
+            "from # to # on average",
+            *(f"{statistics.mean(one[i] for one in losses):.{d}f}" for i, d in ((0, 1), (-1, 2))),
+        ),
+        ("in the table's runs it is at # %", percent(runs[1:2], "teacher.test_accuracy", 2)),
+        ("to it # % of the cats are dogs", f"{100 * called[dog] / sum(called):.0f}"),
+        (
+            "recognises # % of the cats without having trained on one, and # % after one number was added "
+            "to one bias (#)",
+            percent(cats, UNSEEN_BEFORE),
+            percent(cats, UNSEEN_AFTER),
+            f"{value(cats[0], 'bias_correction.offsets.0'):+.2f}",
+        ),
+        (
+            "knows # %. The nine other classes pay # points for it",
+            percent(cats, "teacher.omitted_accuracy"),
+            f"{100 * (mean(cats, SEEN_BEFORE) - mean(cats, SEEN_AFTER)):.1f}",
+        ),
+        (
+            "would have been #, with # % of the cats",
+            f"{best['offset']:+.2f}",
+            f"{100 - 100 * best['omitted_errors'] / sum(called):.1f}",
+        ),
+        (
+            "a teacher took # minutes alone (# s, seed 0) and up to # with another",
+            f"{seconds[0] / 60:.0f}",
+            f"{seconds[0]:,.0f}",
+            f"{max(seconds) / 60:.0f}",
+        ),
+    ]
+
+
+QUOTES = {
+    "README.md": quotes_of_readme,
+    "docs/results.md": quotes_of_results,
+    "docs/studies.md": quotes_of_studies,
+    "docs/cifar10.md": quotes_of_cifar10,
+}
+
+
+@pytest.mark.parametrize("page", QUOTES)
+def test_figures_in_prose_are_those_of_the_committed_runs(page):
+    prose, missing = " ".join(text(page).split()), []
+    for fragment, *figures in QUOTES[page]():
+        parts = fragment.split("#")
+        assert len(parts) == len(figures) + 1, fragment
+        sentence = parts[0] + "".join(f"{n}{part}" for n, part in zip(figures, parts[1:], strict=True))
+        if sentence not in prose:
+            missing.append(sentence)
+    assert missing == []
+
+
+# ---- Links, commands, code ---------------------------------------------------------------------------------
+
+
+def without_code(page: str) -> str:
+    return re.sub(r"^```.*?^```|`[^`\n]*`", "", text(page), flags=re.S | re.M)
+
+
+def anchors(page: str) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text(page), flags=re.S | re.M), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: str) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", without_code(page))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for link in links(page):
+        if re.match(r"https?://", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        assert target.is_file(), link
+        if anchor:
+            assert anchor in anchors(str(target.relative_to(ROOT))), link
+
+
+def test_every_page_and_every_picture_is_linked():
+    linked = {
+        str(((ROOT / page).parent / link.partition("#")[0]).resolve().relative_to(ROOT))
+        for page in PAGES
+        for link in links(page)
+        if not link.startswith(("http", "#"))
+    }
+    assert set(PAGES) - {"README.md"} <= linked
+    own = {ROOT / "viz" / name for name in ("rendered", "custom")}  # of whoever ran it, not committed
+    files = [path for path in (ROOT / "viz").rglob("*.png") if not own & set(path.parents)]
+    pictures = {str(path.relative_to(ROOT)) for path in files}
+    assert len(pictures) > 10
+    assert pictures <= linked
+
+
+def test_the_readme_is_a_page_that_one_reads_to_the_end():
+    assert len(text("README.md").splitlines()) <= 200
+
+
+def code_of_page(page: str) -> list[str]:
+    """The lines of its code blocks but Python's, and what stands between backticks in its text."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text(page), re.S | re.M)
+    rest = re.sub(r"^```.*?^```", "", text(page), flags=re.S | re.M)
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", rest)]
+    return [line for kind, block in blocks if kind != "python" for line in block.splitlines()] + spans
+
+
+def commands_of(page: str) -> list[tuple[str, list[str]]]:
+    """(module, arguments) of every `python3 ...` on a page."""
+    found = []
+    for line in code_of_page(page):
+        if match := re.search(r"python3 (-m )?(\S+)([^#\n]*)", line):
+            name = match[2]
+            if not match[1]:
+                is_there = (ROOT / name).is_file()
+                name = name.removesuffix(".py").replace("/", ".") if is_there else f"no file {name}"
+            found.append((name, match[3].split()))
+    return found
+
+
+def main_of(name: str) -> Callable[[list[str]], None]:
+    """The `main` of a module that `python3 -m` or a path names."""
+    folder = ROOT / name.replace(".", "/")
+    module = name.removeprefix("benchmarks.")
+    return importlib.import_module(f"{module}.__main__" if folder.is_dir() else module).main
+
+
+@cache
+def help_of(name: str) -> str:
+    """What `--help` prints."""
+    return said(name, ["--help"])[1]
+
+
+def said(name: str, arguments: list[str]) -> tuple[Any, str]:
+    """Exit status and output of a command that only asks for help."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as ended:
+        main_of(name)(arguments)
+    return ended.value.code, out.getvalue()
+
+
+ALL_COMMANDS = sorted({(name, " ".join(flags)) for page in PAGES for name, flags in commands_of(page)})
+
+
+@pytest.mark.parametrize(("name", "arguments"), ALL_COMMANDS)
+def test_every_command_names_a_script_and_flags_that_it_knows(name, arguments):
+    known = set(re.findall(r"(--[a-z-]+)", help_of(name)))
+    if name == "benchmarks.compare":  # hands the flags of the data on
+        known |= set(re.findall(r"(--[a-z-]+)", help_of("distillation_mnist_omitted_3")))
+    flags = arguments.split()
+    assert {flag for flag in flags if flag.startswith("--")} <= known
+    assert said(name, [*flags, "--help"])[0] == 0  # values are read before help is shown
+
+
+def test_there_are_commands_of_every_kind():
+    names = {name for name, _ in ALL_COMMANDS}
+    scripts = {path.stem for path in ROOT.glob("*.py")}
+    assert names >= scripts | {
+        "cifar10", "cifar10.pictures", "studies", "studies.summarise", "benchmarks.compare",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_flag_in_the_text_exists(page):
+    known = {"--nworkers", "--nthreads", "--help"}  # of Dask's workers
+    for name in {name for name, _ in ALL_COMMANDS}:
+        known |= set(re.findall(r"(--[a-z-]+)", help_of(name)))
+    found = {flag for code in code_of_page(page) for flag in re.findall(r"(?<!\S)--[a-z][a-z-]*", code)}
+    assert found - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_exists(page):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    asked = {t for code in code_of_page(page) for t in re.findall(r"^make ([\w-]+)", code)}
+    assert asked <= targets
+
+
+def test_every_folder_and_every_script_is_named_in_the_readme():
+    named = set(re.findall(r"^\| `(\w+)/` \|", text("README.md"), re.M))
+    ours = {path.parent.name for kind in ("*/*.py", "*/*.md", "viz/*.png") for path in ROOT.glob(kind)}
+    assert named == {name for name in ours if not name.startswith(".")} - {"mutants"}
+    for path in ROOT.glob("*.py"):
+        assert f"`{path.name}`" in text("README.md")
+
+
+def test_the_ten_lines_of_python_run(small_folder, tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r"^```python\n(.*?)^```", text("README.md"), re.S | re.M)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    small = core.Config(
+        data_dir=small_folder, cache_dir=tmp_path / "cache", outdir=tmp_path / "out", jitter=0,
+        teacher_hidden=(60,), student_hidden=(20,), n_epochs_teacher=12, n_epochs_student=1, batch_size=20,
+    )  # fmt: skip
+    monkeypatch.setattr(core, "Config", lambda: small)
+    exec(compile(code, "README.md", "exec"), {})
+    answers = dict(map(float, line.split()) for line in capsys.readouterr().out.splitlines())
+    assert list(answers) == list(range(10))
+    assert max(answers, key=answers.__getitem__) == 3
+    assert 0.1 < answers[3] < 1
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        (ROOT / page).write_text(renewed(page), encoding="utf-8")

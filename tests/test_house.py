@@ -1,0 +1,97 @@
+"""The house: what stands where, which way the arrows point, and that a reader can take it in."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+import distillation_mnist_omitted_3 as core
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = "distillation_mnist_omitted_3"
+PICTURES, GIF = "visualize_distillation_mnist_omitted_3", "make_distillation_mnist_omitted_3_gif"
+# what each part may import of the project, beside itself
+MAY_IMPORT: dict[str, set[str]] = {
+    "support": set(),
+    "synthetic": set(),
+    CORE: {"support", "synthetic"},
+    PICTURES: {"support", CORE},
+    GIF: {"support", CORE, PICTURES},
+    "cifar10": {"support", "synthetic", CORE},
+    "studies": {"support", "synthetic", CORE},
+    "benchmarks": {"support", CORE, "cifar10"},
+}
+FILES = sorted(
+    path
+    for part in MAY_IMPORT
+    for path in ([ROOT / f"{part}.py"] if (ROOT / f"{part}.py").exists() else (ROOT / part).rglob("*.py"))
+)
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The first names of all modules that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_arrows_point_down(path):
+    part = part_of(path)
+    assert imported(path) & set(MAY_IMPORT) <= MAY_IMPORT[part] | {part}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_and_functions_can_be_taken_in(path):
+    source = path.read_text()
+    n_lines = source.count("\n")
+    assert n_lines <= (850 if part_of(path) == CORE else 400)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            arguments = node.args
+            names = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+            assert len([n for n in names if n not in ("self", "cls")]) <= 6, node.name
+
+
+def test_the_core_follows_the_paper():
+    lines = (ROOT / f"{CORE}.py").read_text().splitlines()
+    bars = [line.split("----")[1] for line in lines if line.startswith("# ----")]
+    parts = [bar.split(":")[0].split(",")[0].strip() for bar in bars]
+    assert parts == [
+        "Settings", "Equation 1 and the losses", "The network", "Adam", "The training loop",
+        "Teacher", "Bias correction", "Evaluation", "Data", "From data to results.json", "Command line",
+    ]  # fmt: skip
+    assert inspect.getsourcelines(core.log_softmax)[1] <= 200  # equation 1
+
+
+def test_the_top_level_holds_the_suite_and_nothing_else():
+    found = {path.name for path in ROOT.iterdir() if path.suffix in (".py", ".gif", ".md", ".txt")}
+    scripts = {f"{name}.py" for name in (CORE, PICTURES, GIF)}
+    required = {f"requirements{what}.txt" for what in ("", "-bench", "-cluster", "-dev")}
+    assert found == scripts | required | {"README.md", "distillation_mnist_omitted_3.gif"}
+
+
+def test_at_run_time_nothing_but_numpy_matplotlib_and_pillow():
+    wanted = {line.partition(">")[0] for line in (ROOT / "requirements.txt").read_text().split()}
+    assert wanted == {"numpy", "matplotlib", "Pillow"}
+    optional = {"distributed", "torch"}  # of a cluster and of the benchmark
+    beside = {"plain_numpy", "convolution"}  # in benchmarks/
+    allowed = set(sys.stdlib_module_names) | {"numpy", "matplotlib", "PIL", *beside} | optional
+    for path in FILES:
+        assert imported(path) <= allowed | set(MAY_IMPORT), name_of(path)

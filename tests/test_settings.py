@@ -1,0 +1,149 @@
+"""Settings: bounds and types from the command line and from Python, and what --help says of them."""
+
+from __future__ import annotations
+
+from support import settings
+from support.console import UserError
+from support.settings import argument_parser, flag_name, given_settings
+
+import dataclasses
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+import distillation_mnist_omitted_3 as core
+from cifar10.settings import Config as CifarConfig
+
+BOTH = pytest.mark.parametrize("config", [core.Config, CifarConfig], ids=["mnist", "cifar10"])
+
+
+def numeric_fields(config: type) -> list[dataclasses.Field]:
+    return [f for f in dataclasses.fields(config) if f.metadata["bounds"]]
+
+
+def in_form(field: dataclasses.Field, value: object) -> object:
+    return (value,) if isinstance(field.default, tuple) else value
+
+
+@BOTH
+def test_every_bound_holds_on_the_very_edge_and_not_beyond(config):
+    assert numeric_fields(config)
+    for field in numeric_fields(config):
+        is_float = field.metadata["flag"].get("type") is float
+        step = 1e-9 if is_float else 1
+        for bound, limit in field.metadata["bounds"].items():
+            inside = {"above": limit + step, "below": limit - step}.get(bound, limit)
+            outside = {"at_least": limit - step, "at_most": limit + step * max(1, limit)}.get(bound, limit)
+            config(**{field.name: in_form(field, inside)})
+            with pytest.raises(UserError, match=f"^{flag_name(field.name)} must be .*not {outside}$"):
+                config(**{field.name: in_form(field, outside)})
+
+
+@BOTH
+def test_values_of_another_type_are_refused_from_python_too(config):
+    for field in numeric_fields(config):
+        wrong: list[object] = ["1", [1], math.nan, math.inf, None, (1, "x")]
+        if field.metadata["flag"].get("type") is not float:
+            wrong += [1.5, True]
+        for value in wrong:
+            if value is None and (field.default is None or isinstance(field.default, tuple)):
+                continue
+            with pytest.raises(UserError, match=flag_name(field.name)):
+                config(**{field.name: value})
+    for field in dataclasses.fields(config):
+        if field.metadata["flag"].get("choices"):
+            with pytest.raises(UserError, match=f"{flag_name(field.name)} must be one of .*not adam"):
+                config(**{field.name: "adam"})
+
+
+def test_the_message_says_what_is_wanted():
+    with pytest.raises(
+        UserError, match=r"^--dropout must be a finite number, at least 0, at most 0.99, not 1$"
+    ):
+        core.Config(dropout=1)
+    with pytest.raises(UserError, match=r"^--student-hidden must be whole numbers, .*, not 800 -5$"):
+        core.Config(student_hidden=(800, -5))
+    with pytest.raises(UserError, match=r"^--temperature .* at least 0.01, at most 10,000, not nan$"):
+        core.Config(temperature=math.nan)
+
+
+def test_omitted_classes_are_sorted_and_counted_once():
+    assert core.Config(omitted_class=(8, 3, 8)).omitted_class == (3, 8)
+    assert core.Config(omitted_class=()).omitted_class == ()
+    assert len(core.Config(omitted_class=tuple(range(9))).omitted_class) == 9
+    with pytest.raises(UserError, match="fewer than all"):
+        core.Config(omitted_class=tuple(range(10)))
+
+
+@BOTH
+def test_help_shows_every_default_zeros_too(config, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        argument_parser("What it does.", config).parse_args(["--help"])
+    assert ended.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "What it does." in shown
+    for field in dataclasses.fields(config):
+        text = re.search(rf"{flag_name(field.name)}\b(?! \w*,)(.*?)(?= --[a-z]|$)", shown)[1]
+        default = field.default
+        if default is None or default is False or default == ():
+            assert "(default: " not in text or "~" in text or "viz" in text
+        else:
+            expected = " ".join(map(str, default)) if isinstance(default, tuple) else default
+            assert f"(default: {expected})" in text, field.name
+
+
+def test_flags_reach_the_settings_and_nothing_else_does():
+    parser = argument_parser("", core.Config)
+
+    def given(*flags: str) -> dict[str, object]:
+        return given_settings(parser.parse_args(flags), core.Config)
+
+    assert given() == {}
+    assert given("--seed", "0", "--omitted-class", "5", "3") == {"seed": 0, "omitted_class": (5, 3)}
+    assert given("--keep-class", "7", "8") == {"omitted_class": (0, 1, 2, 3, 4, 5, 6, 9)}
+    assert given("--mirror", "a", "--mirror", "b") == {"mirror": ("a", "b")}
+    assert given("--quiet", "--outdir", "x") == {"quiet": True, "outdir": Path("x")}
+
+
+def test_settings_in_plain_form_hold_every_field():
+    plain = core.Config(outdir=Path("x"), omitted_class=(1, 2)).plain()
+    assert set(plain) == {f.name for f in dataclasses.fields(core.Config)}
+    assert (plain["outdir"], plain["omitted_class"], plain["data_dir"]) == ("x", (1, 2), None)
+
+
+@pytest.mark.parametrize("home", ["", "relative"])
+def test_a_home_that_is_no_absolute_path_is_none(home, monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", home)
+    with pytest.raises(UserError, match="--cache-dir"):
+        _ = core.Config().cache_folder
+    assert core.Config(cache_dir=tmp_path).cache_folder == tmp_path
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    with pytest.raises(UserError, match="--cache-dir"):
+        _ = core.Config().cache_folder
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert core.Config().cache_folder == Path("/somewhere/hinton-mnist")
+    assert CifarConfig().cache_folder == Path("/somewhere/hinton-cifar10")
+
+
+def test_whole_numbers_are_of_at_most_18_digits():
+    assert settings.whole_number("-12") == -12
+    for text in ("1.5", "1e3", "", "x"):
+        with pytest.raises(ValueError, match="invalid literal"):
+            settings.whole_number(text)
+    with pytest.raises(settings.argparse.ArgumentTypeError):
+        settings.whole_number("1" * 19)
+
+
+@BOTH
+def test_every_bound_can_be_reached_from_the_command_line(config, capsys):
+    parser = argument_parser("", config)
+    for field in numeric_fields(config):
+        for bound in ("at_least", "at_most"):
+            if (limit := field.metadata["bounds"].get(bound)) is not None:
+                arguments = parser.parse_args([flag_name(field.name), str(limit)])
+                given = given_settings(arguments, config)
+                assert getattr(config(**given), field.name) in (limit, (limit,))

@@ -1,0 +1,520 @@
+"""The studies: what they ask, what they say of the paper's claims, and what their pictures show."""
+
+from __future__ import annotations
+
+from support.charts import DPI, STYLE
+from support.console import UserError
+from support.settings import argument_parser, given_settings
+
+import copy
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.container import ErrorbarContainer
+from matplotlib.text import Text
+from small_studies import ROOT, make, tiny_configs
+
+import distillation_mnist_omitted_3 as core
+from studies import claims, intervals, results
+from studies.figures import DRAW
+from studies.measured import Run
+from studies.questions import EPOCHS_BY_UNITS, SEVERAL, STUDIES, TEMPERATURES, WEIGHTS, plan
+from studies.records import flags_of
+from studies.tables import tables
+
+RESULTS = ROOT / "viz" / "study" / "results.json"
+
+
+# what is run
+
+
+def test_the_grids_are_the_asked_ones():
+    grids = {name: s.grid for name, s in STUDIES.items()}
+    assert len(grids) == 7
+    temperature = {(p["temperature"], p["student_hidden"], p["omitted_class"]) for p in grids["temperature"]}
+    asked = [1, 2, 2.5, 3, 4, 6, 8, 12, 20, 50]
+    assert temperature == {(t, (n, n), o) for t in asked for n in (800, 300, 30) for o in ((), (3,))}
+    assert [p["omitted_class"] for p in grids["omitted-class"]] == [(c,) for c in range(10)]
+    assert {len(p["omitted_class"]) for p in grids["several-omitted"]} >= {2, 3, 5, 8}
+    sizes = [p["student_hidden"][0] for p in grids["student-size"]]
+    assert (min(sizes), max(sizes)) == (5, 1200)
+    assert {0.0, 1.0} <= {p["hard_weight"] for p in grids["hard-mix"]}
+    assert {0.5, 0.2, 0.1, 0.05, 0.01} <= {p["transfer_fraction"] for p in grids["transfer-size"]}
+    for grid in grids.values():
+        assert all(grid.count(point) == 1 for point in grid)
+
+
+def test_recipe_then_preset_then_flags_then_grid():
+    planned = plan(["hard-mix", "paper"], {"temperature": 5.0, "hard_weight": 0.7, "seed": 4}, 2)
+    configs = planned["hard-mix", 1]
+    assert [config.seed for config in configs] == [4, 5]
+    assert {config.hard_weight for config in configs} == {WEIGHTS[1]}  # the grid wins
+    assert {config.temperature for config in configs} == {5.0}  # a flag
+    assert {config.probe_size for config in configs} == {60_000}  # the preset
+    assert {config.n_epochs_teacher for config in configs} == {4}  # the recipe, "fast"
+    assert planned["paper", 0][0].n_epochs_teacher == 60
+    assert plan(["hard-mix"], {"n_epochs_teacher": 2}, 1)["hard-mix", 0][0].n_epochs_teacher == 2
+    assert plan(["hard-mix"], {"recipe": "best"}, 1)["hard-mix", 0][0].n_epochs_teacher == 60
+
+
+def test_flags_of_a_run_make_that_run_again():
+    parser = argument_parser("", core.Config)
+    configs = [config for group in plan(list(STUDIES), {}, 2).values() for config in group]
+    for config in configs:
+        given = given_settings(parser.parse_args(flags_of(config).split()), core.Config)
+        assert core.config_from(given) == config
+
+
+@pytest.mark.parametrize("name", ["student-size", "hard-mix", "transfer-size"])
+def test_a_question_about_a_class_left_out_needs_one(name):
+    with pytest.raises(UserError, match=f"--study {name}.*leave out at least one"):
+        plan([name], {"omitted_class": ()}, 1)
+
+
+# intervals, and what they say of the claims
+
+
+def density(t: np.ndarray, df: int) -> np.ndarray:
+    """Of Student's T."""
+    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
+    return scale * (1 + t**2 / df) ** (-(df + 1) / 2)
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 10, 30, 101])
+def test_95_per_cent_of_students_t_lie_within_its_quantile(df):
+    ts, step = np.linspace(0, intervals.t_quantile(df), 200_001, retstep=True)
+    ys = density(ts, df)
+    within = 2 * step * (ys.sum() - (ys[0] + ys[-1]) / 2)
+    assert within == pytest.approx(0.95, abs=1e-9)
+
+
+def runs_with_errors(*errors: int) -> list[Run]:
+    record = {"data": {"name": "MNIST"}}
+    return [
+        Run("paper", {}, core.Config(seed=seed), {**record, "teacher": {"test_errors": e}})
+        for seed, e in enumerate(errors)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("errors", "shown", "words"),
+    [
+        ((60, 110, 110), "+26.3 (-45.4 to +98.0)", "as many within the interval"),
+        ((72, 73, 74), "+6.0 (+3.5 to +8.5)", "more errors"),
+        ((60, 61, 62), "-6.0 (-8.5 to -3.5)", "fewer errors"),
+        ((70, 70, 70), "+3.0 (+3.0 to +3.0)", "more errors"),
+        ((67, 67), "+0.0 (+0.0 to +0.0)", "as many within the interval"),
+        ((60,), "-7.0", "one seed, no interval"),
+    ],
+)
+def test_a_claim_is_judged_by_the_interval_of_the_difference(errors, shown, words):
+    claim = claims.CLAIMS[0]
+    assert claim.paper == 67
+    difference = claims.against_paper(runs_with_errors(*errors), claim)
+    assert (str(difference), claims.verdict(difference)) == (shown, words)
+
+
+def group(errors: dict[int, int], **settings) -> list[Run]:
+    """Runs of the study of temperatures: their test errors by seed."""
+    return [
+        Run(
+            "temperature", {}, core.Config(seed=seed, omitted_class=(), **settings),
+            {"student": {"before_correction": {"test_errors": e}}},
+        )
+        for seed, e in errors.items()
+    ]  # fmt: skip
+
+
+def test_our_own_settings_are_compared_seed_by_seed():
+    first, second = {0: 100, 1: 300, 2: 201, 5: 7}, {0: 110, 1: 311, 2: 210, 4: 0}
+    paired = claims.paired_difference(group(first), group(second), claims.TEST_ERRORS)
+    assert paired.mean == pytest.approx(-10)  # of the three seeds that both have
+    assert paired.half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert claims.paired_difference(group({0: 1}), group({1: 1}), claims.TEST_ERRORS) is None
+    assert claims.paired_difference([], [], claims.TEST_ERRORS) is None
+
+
+def by_number(runs: list[Run], number: str) -> list[list[str]]:
+    return [row for row in claims.claim_rows(runs) if row[0] == number]
+
+
+@pytest.mark.parametrize(
+    ("lower", "higher", "words"),
+    [
+        (300, 300, ["fewer errors", "fewer errors"]),
+        (251, 300, ["as many within the interval", "fewer errors"]),
+        (200, 251, ["more errors", "as many within the interval"]),
+    ],
+)
+def test_claim_5_says_how_the_middle_differs_from_each_side(lower, higher, words):
+    seeds = {0: 0, 1: 40, 2: -40}  # what seeds share does not count
+    shake = {0: 2, 1: -1, 2: 0}
+
+    def at(temperature: float, mean: int, own: dict[int, int]) -> list[Run]:
+        errors = {seed: mean + e + own[seed] for seed, e in seeds.items()}
+        return group(errors, student_hidden=(30, 30), temperature=temperature)
+
+    still = dict.fromkeys(seeds, 0)
+    runs = [*at(1, lower, shake), *at(2.5, 250, still), *at(4, 250, still), *at(20, higher, shake)]
+    rows = by_number(runs, "5")
+    assert [row[-1] for row in rows] == words
+    assert "T = 2.5, 4 against T = 1" in rows[0][1]
+    assert "T = 2.5, 4 against T = 20" in rows[1][1]
+
+
+@pytest.mark.parametrize(("higher", "words"), [(82, "as many within the interval"), (100, "more errors")])
+def test_claim_4_compares_what_lies_above_8_with_8(higher, words):
+    def at(temperature: float, *errors: int) -> list[Run]:
+        return group(dict(enumerate(errors)), student_hidden=(800, 800), temperature=temperature)
+
+    runs = [*at(8, 76, 80, 84), *at(12, higher, higher, higher), *at(50, higher, higher - 4, higher)]
+    (row,) = by_number(runs, "4")
+    assert row[-1] == words
+    assert "T = 12, 50 against T = 8" in row[1]
+
+
+# what is shown
+
+
+@pytest.fixture(scope="module")
+def committed() -> list[Run]:
+    return results.read(RESULTS)[1]
+
+
+@pytest.fixture(scope="module")
+def shaken(small_data, tmp_path_factory):
+    """Makes runs of given studies out of one: as many as are asked for, each with accuracies of its own."""
+    config = tiny_configs(tmp_path_factory.mktemp("cache"))[0]
+    record = make([config], small_data)[0][config]
+    counts = np.bincount(small_data.train_labels, minlength=10)
+
+    def runs(names: list[str], given: dict | None = None, n_seeds: int = 3) -> list[Run]:
+        rng, found = np.random.default_rng(0), []
+        for (name, place), configs in plan(names, given or {}, n_seeds).items():
+            for one in configs:
+                new = copy.deepcopy(record)
+                omitted = list(one.omitted_class)
+                new["bias_correction"] |= {
+                    "offsets": [0.0] * len(omitted),
+                    "target_frequencies": (counts[omitted] / counts.sum()).tolist(),
+                }
+                parts = [new["teacher"], *new["student"].values(), new["bias_correction"]["best_on_test_set"]]
+                for part in parts:
+                    for key in part:
+                        if key.endswith("errors"):
+                            part[key] = int(rng.integers(50, 300))
+                        elif key == "per_class_accuracy":
+                            part[key] = rng.uniform(0.5, 1, 10).tolist()
+                        elif key.endswith("_accuracy"):
+                            part[key] = float(rng.uniform(0.5, 1))
+                if not omitted:
+                    for part in parts[:-1]:
+                        part["omitted_accuracy"] = None
+                    new["bias_correction"]["best_on_test_set"] = None
+                found.append(Run(name, STUDIES[name].grid[place], one, new))
+        return found
+
+    return runs
+
+
+def drawn(name: str, runs: list[Run]):
+    with rc_context(STYLE):
+        figure = DRAW[name](STUDIES[name].question, [run for run in runs if run.study == name])
+    return figure
+
+
+def laid_out(name: str, runs: list[Run]):
+    """The same with everything where it will stand in the file."""
+    with rc_context(STYLE):
+        figure = drawn(name, runs)
+        figure.set_dpi(DPI)
+        FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def points(figure) -> list[tuple[int, float, float]]:
+    """Every mean with an error bar: the number of its axes, x and y."""
+    return [
+        (index, x, y)
+        for index, axes in enumerate(figure.axes)
+        for container in axes.containers
+        if isinstance(container, ErrorbarContainer)
+        for x, y in container.lines[0].get_xydata()
+        if not math.isnan(y)
+    ]
+
+
+def mean_of(runs: list[Run], part: str, key: str, **settings) -> float:
+    """The mean of a metric of the student, with no help from the code that draws."""
+    mine = [r for r in runs if all(getattr(r.config, k) == v for k, v in settings.items())]
+    assert len(mine) == len({r.config.seed for r in mine}) > 0
+    return float(np.mean([r.record["student"][f"{part}_correction"][key] for r in mine]))
+
+
+UNSEEN, SEEN = "omitted_accuracy", "other_accuracy"
+
+
+def expected_points(name: str, runs: list[Run]) -> list[tuple[int, float, float]]:
+    """The same from the grid and the records; several-omitted with the number of classes left out as x."""
+
+    def mean(*what: str, **settings) -> float:
+        return mean_of(runs, *what, **settings)
+
+    if name == "temperature":
+        top = [
+            (i, t, mean("before", "test_errors", temperature=t, student_hidden=(n, n), omitted_class=()))
+            for i, n in enumerate(EPOCHS_BY_UNITS)
+            for t in TEMPERATURES
+        ]
+        bottom = [
+            (i + 3, t, mean(*what, temperature=t, student_hidden=(n, n), omitted_class=(3,)))
+            for i, n in enumerate(EPOCHS_BY_UNITS)
+            for t in TEMPERATURES
+            for what in (("before", UNSEEN), ("after", UNSEEN), ("after", SEEN))
+        ]
+        return top + bottom
+    if name == "omitted-class":
+        return [
+            (0, c + shift, mean(part, UNSEEN, omitted_class=(c,)))
+            for c in range(10)
+            for part, shift in (("before", -0.12), ("after", 0.12))
+        ]
+    if name == "several-omitted":
+        return [
+            (0, place, mean(*what, omitted_class=choice))
+            for place, alternatives in enumerate(SEVERAL.values())
+            for choice in alternatives
+            for what in (("before", UNSEEN), ("after", UNSEEN), ("after", SEEN))
+        ]
+    found = []
+    for settings in STUDIES[name].grid:
+        if name == "student-size":
+            x = settings["student_hidden"][0]
+            whats = [(0, "after", SEEN), (0, "before", UNSEEN), (0, "after", UNSEEN)]
+        elif name == "hard-mix":
+            x = settings["hard_weight"]
+            whats = [(i, part, k) for i, k in enumerate((UNSEEN, SEEN)) for part in ("before", "after")]
+        else:
+            x, whats = 100 * settings["transfer_fraction"], [(1, "before", SEEN)]
+            if settings["hard_weight"] == 0:
+                whats += [(0, "before", UNSEEN), (0, "after", UNSEEN)]
+        found += [(i, x, mean(part, key, **settings)) for i, part, key in whats]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "n_seeds"), [("several-omitted", 1), *((name, 3) for name in STUDIES if name != "paper")]
+)
+def test_every_point_of_a_figure_is_the_mean_of_its_runs(name, n_seeds, shaken):
+    runs = shaken([name], n_seeds=n_seeds)
+    found = points(drawn(name, runs))
+    if name == "several-omitted":
+        found = [(index, round(x), y) for index, x, y in found]
+    assert len(found) == len(expected_points(name, runs))
+    assert np.array(sorted(found)) == pytest.approx(np.array(sorted(expected_points(name, runs))))
+
+
+def test_the_points_of_the_claims_are_our_errors_in_per_cent_of_the_papers(committed):
+    figure = drawn("paper", committed)
+    found = {round(y): x for _, x, y in points(figure)}
+    assert list(found) == list(range(len(claims.CLAIMS)))
+    assert found[0] == pytest.approx(100 * np.mean([72, 75, 71]) / 67)
+    assert found[10] == pytest.approx(100 * 2153 / 4730)
+    assert "4,730 → 2,153  fewer errors" in words_of(figure)
+    assert "67 → 73  more errors" in words_of(figure)
+    axes = figure.axes[0]
+    for container in axes.containers:  # nothing runs past the axis
+        for bar in container.lines[2]:
+            (left, _), (right, _) = bar.get_segments()[0]
+            assert axes.get_xlim()[0] <= left <= right <= axes.get_xlim()[1]
+
+
+def words_of(figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
+
+
+@pytest.mark.parametrize("name", ["student-size", "hard-mix", "transfer-size"])
+@pytest.mark.parametrize(
+    ("omitted", "named"),
+    [((5,), "5s"), ((3, 5), "classes 3, 5"), (tuple(range(8)), "the 8 classes left out")],
+)
+def test_a_picture_names_the_classes_that_were_left_out(name, omitted, named, shaken, small_data):
+    words = words_of(drawn(name, shaken([name], {"omitted_class": omitted}, 1)))
+    assert named in words
+    assert not re.search(r"\b3s\b", words)
+    if name == "transfer-size":
+        n_transfer = int((~np.isin(small_data.train_labels, omitted)).sum())
+        assert f"100 %: {n_transfer:,} images" in words
+
+
+def test_claims_about_other_images_are_not_compared_with_the_papers(shaken):
+    runs = shaken(["paper"])
+    assert all(run.value("data.name") != "MNIST" for run in runs)
+    rows = [row for row in claims.claim_rows(runs) if "against" not in row[1]]
+    assert len(rows) == len(claims.CLAIMS)
+    assert {(row[-2], row[-1]) for row in rows} == {("-", "not compared: other test images")}
+    words = words_of(drawn("paper", runs))
+    assert "ours of 300 images, the paper's of 10,000" in words
+    assert "more errors" not in words
+
+
+@pytest.mark.parametrize(("name", "source"), [("paper", "shaken"), *((s, "committed") for s in STUDIES)])
+def test_nothing_in_a_picture_hides_a_point_or_runs_out_of_it(name, source, committed, shaken):
+    figure = laid_out(name, committed if source == "committed" else shaken([name]))
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()] + figure.legends
+    assert legends
+    boxes = [legend.get_window_extent() for legend in legends]
+    for index, x, y in points(figure):
+        axes = figure.axes[index]
+        place = axes.transData.transform((x, y))
+        assert axes.bbox.padded(1).contains(*place), (x, y)
+        assert not any(box.padded(4).contains(*place) for box in boxes), (x, y)
+    everything = figure.get_tightbbox()
+    assert min(*everything.p0) >= -0.02  # inches
+    assert all(everything.p1 <= figure.get_size_inches() + 0.02)
+    labels = [label for axes in figure.axes for label in (axes.xaxis.label, axes.yaxis.label, axes.title)]
+    own = {text for legend in legends for text in legend.findobj(Text)}
+    for text in {*labels, *(t for t in figure.findobj(Text) if len(t.get_text()) > 6)} - own:
+        box = text.get_window_extent()
+        assert not any(box.overlaps(legend) for legend in boxes), text.get_text()
+
+
+def test_no_point_of_several_omitted_lies_on_another(committed):
+    figure = laid_out("several-omitted", committed)
+    places = np.array([figure.axes[index].transData.transform((x, y)) for index, x, y in points(figure)])
+    distances = np.hypot(*(places[:, None] - places[None]).T)
+    np.fill_diagonal(distances, np.inf)
+    assert distances.min() > 5 * figure.dpi / 72  # the size of a marker
+
+
+def test_tables_have_means_and_spread_counted_by_hand(shaken):
+    runs = shaken(list(STUDIES))
+    found = tables(runs)
+    assert list(found) == list(STUDIES)
+    mine = [
+        run.record["student"]["after_correction"]["omitted_accuracy"]
+        for run in runs
+        if run.study == "hard-mix" and run.config.hard_weight == 0.25
+    ]
+    assert len(mine) == 3
+    shown = f"{100 * np.mean(mine):.2f} ± {100 * np.std(mine, ddof=1):.2f}"
+    row = next(line for line in found["hard-mix"].splitlines() if "0.25" in line)
+    assert row.split(" | ")[4] == shown
+    assert found["temperature"].count("\n") == 61
+    numbers = re.findall(r"^\| (\d) \|", found["paper"], re.M)
+    assert list(dict.fromkeys(numbers)) == list("123456789")
+
+
+def test_the_committed_tables_follow_from_the_committed_runs(committed):
+    found = json.loads(RESULTS.read_text())
+    assert tables(committed) == found["tables"]
+    assert not found["failed"]
+    assert found["data"]["sha256"] == core.MNIST_SHA256
+    for name, s in STUDIES.items():
+        assert (RESULTS.parent / s.picture).read_bytes().startswith(b"\x89PNG")
+        for point in s.grid:
+            seeds = [run.config.seed for run in committed if run.study == name and run.settings == point]
+            assert sorted(seeds) == [0, 1, 2], (name, point)
+    rows = {line.split(" | ")[1]: line for line in found["tables"]["paper"].splitlines()}
+    words = rows["transfer set of 7s and 8s only"].split(" | ")[-1]
+    assert words == "fewer errors: a discrepancy in our favour, not a reproduction |"
+    assert sum("discrepancy" in row for row in rows.values()) == 1
+
+
+# results.json, read back
+
+
+@pytest.fixture(scope="module")
+def small_results(small_data, tmp_path_factory) -> dict:
+    """Four runs of the study hard-mix."""
+    planned = plan(["hard-mix"], {"teacher_hidden": (20,), "student_hidden": (10,)}, 2)
+    configs = [config for (_, place), group in planned.items() if place < 2 for config in group]
+    cache = tmp_path_factory.mktemp("cache")
+    here = {core.config_from({**vars(config), "cache_dir": cache}): config for config in configs}
+    found, _ = make(list(here), small_data)
+    runs = [
+        Run("hard-mix", {"hard_weight": config.hard_weight}, config, found[with_cache])
+        for with_cache, config in here.items()
+    ]
+    return results.content(runs, {})
+
+
+def test_results_are_read_back_as_they_were_written(small_results, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(small_results))
+    found, runs = results.read(path)
+    assert found == small_results
+    found_points = [(run.config.seed, run.config.hard_weight) for run in runs]
+    assert found_points == [(0, 0.0), (1, 0.0), (0, 0.1), (1, 0.1)]
+    for run, entry in zip(runs, small_results["runs"], strict=True):
+        assert run.value("before.test_errors") == entry["student"]["before_correction"]["test_errors"]
+
+
+def altered(**changes):
+    """The results with other values in their first run."""
+
+    def alter(found: dict) -> str:
+        found = copy.deepcopy(found)
+        for path, value in changes.items():
+            part = found["runs"][0]
+            *way, last = path.split("__")
+            for key in way:
+                part = part[key]
+            part[last] = value
+        return json.dumps(found)
+
+    return alter
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda found: "",
+        lambda found: "{",
+        lambda found: "{}",
+        lambda found: "[]",
+        lambda found: "[" * 100_000,
+        lambda found: json.dumps({**found, "runs": []}),
+        lambda found: json.dumps({**found, "runs": {}}),
+        lambda found: json.dumps({**found, "runs": [[]]}),
+        lambda found: json.dumps({**found, "data": None}),
+        lambda found: json.dumps({k: v for k, v in found.items() if k != "failed"}),
+        altered(study="everything"),
+        altered(grid={"hard_weight": 0.3}),
+        altered(grid={"hard_weight": 0.1}),
+        altered(flags="--temperature hot"),
+        altered(flags="--temperature -1"),
+        altered(flags="--help"),
+        altered(flags=7),
+        altered(seed=1),
+        altered(seed="\x1b[2J"),
+        altered(teacher__test_accuracy=float("nan")),
+        altered(teacher__test_errors=301),
+        lambda found: json.dumps({**found, "runs": [*found["runs"], found["runs"][0]]}),
+        altered(student__after_correction=None),
+        altered(bias_correction__offsets=[1.0, 2.0]),
+    ],
+)
+def test_results_that_are_none_are_refused_in_one_line(alter, small_results, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(alter(small_results))
+    with pytest.raises(UserError) as refusal:
+        results.read(path)
+    assert str(path) in str(refusal.value)
+    assert str(refusal.value).isprintable()
+
+
+def test_merging_keeps_what_was_not_asked_for_anew(small_results):
+    others = [{**one, "study": "temperature"} for one in small_results["runs"]]
+    asked, unasked = core.Config(seed=1), core.Config(seed=2)
+    failed = [{"config": json.loads(json.dumps(c.plain())), "reason": "?"} for c in (asked, unasked)]
+    before = {**small_results, "runs": others + small_results["runs"][:1], "failed": failed}
+    found = results.merged(small_results, before, [asked])
+    assert found["runs"] == others + small_results["runs"]
+    assert found["failed"] == failed[1:]
+    assert results.merged(small_results, None, [asked]) == small_results

@@ -1,0 +1,292 @@
+"""Many runs: nothing trained twice, nothing damaged believed, nothing lost when something dies."""
+
+from __future__ import annotations
+
+from support.console import Console, UserError
+from support.files import read_sealed, write_sealed
+from support.stored import code_of, open_session
+
+import copy
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from small_studies import make, measured, thread_pool, tiny_configs, trained_when, until
+
+import distillation_mnist_omitted_3 as core
+from studies import pools, records
+from studies.many import Task, work
+from studies.pools import Pool, PoolLostError, local_pool
+from studies.records import Shelf
+
+
+def test_many_runs_are_the_single_runs_bit_for_bit(small_data, small_folder, tmp_path):
+    before = dict(os.environ)
+    configs = tiny_configs(tmp_path / "many")
+    found, reasons = make(configs, small_data, lambda: local_pool(2))
+    assert dict(os.environ) == before
+    assert not reasons
+    assert set(found) == set(configs)
+    for config in configs:
+        alone = replace(config, cache_dir=tmp_path / "alone", data_dir=small_folder, outdir=tmp_path)
+        expected = json.loads(json.dumps(core.run(alone).results()))
+        for key in ("teacher", "student", "bias_correction", "data"):
+            assert found[config][key] == expected[key]
+
+
+def test_nothing_is_trained_twice(small_data, tmp_path):
+    configs = tiny_configs(tmp_path)
+    first, _ = make(configs[:2], small_data)
+    both, _ = make(configs, small_data)
+    assert {c: both[c] for c in configs[:2]} == first
+    teachers = [trained_when(both[config])[0] for config in configs]
+    assert teachers[0] == teachers[1] != teachers[2] == teachers[3]  # one of each seed
+    # the main script finds the same trainings
+    with open_session(tmp_path, False, Console(quiet=True)) as session:
+        alone = core.run_on_data(small_data, configs[0], session).results()
+    assert alone["reused"] == {"teacher": True, "student": True}
+    assert trained_when(alone) == trained_when(both[configs[0]])
+
+    shelf = Shelf(tmp_path, small_data, Console(quiet=True))
+    teacher = shelf.store.path("teacher", core.determinants("teacher", configs[0], small_data))
+    teacher.write_bytes(b"damaged")
+    shelf.record_path(configs[0]).unlink()
+    again, _ = make(configs, small_data)
+    assert trained_when(again[configs[0]])[0] != teachers[0]
+    assert [trained_when(again[config]) for config in configs[1:]] == [
+        trained_when(both[config]) for config in configs[1:]
+    ]
+
+
+def nested(record: dict) -> bytes:
+    return b"[" * 100_000 + b"]" * 100_000
+
+
+def changed(path: str, value: object):
+    """A record in which the value at this path is another; no value: the key is missing."""
+
+    def forge(record: dict) -> bytes:
+        part = record = copy.deepcopy(record)
+        *way, last = path.split(".")
+        for key in way:
+            part = part[key]
+        if value is None:
+            del part[last]
+        else:
+            part[last] = value
+        return json.dumps(record).encode()
+
+    return forge
+
+
+FORGED = {
+    "NaN": changed("teacher.test_accuracy", float("nan")),
+    "infinite offset": changed("bias_correction.offsets", [float("inf")]),
+    "an accuracy of 42": changed("student.after_correction.test_accuracy", 42),
+    "an accuracy per class of -1": changed("teacher.per_class_accuracy", [-1.0] + [1.0] * 9),
+    "more errors than images": changed("student.before_correction.test_errors", 301),
+    "half an error": changed("student.before_correction.omitted_errors", 0.5),
+    "true for an error": changed("student.before_correction.omitted_errors", True),
+    "errors in words": changed("teacher.test_errors", "few"),
+    "no student": changed("student", None),
+    "no metric": changed("student.after_correction.other_accuracy", None),
+    "no offset": changed("bias_correction.offsets", []),
+    "errors that contradict the accuracy": changed("teacher.test_errors", 0),
+    "negative seconds": changed("wall_clock_seconds.student", -1.0),
+    "other data": changed("data.sha256", {}),
+    "a list": lambda record: b"[]",
+    "an empty object": lambda record: b"{}",
+    "no JSON": lambda record: b"{",
+    "deep nesting": nested,
+}
+
+
+def test_no_damaged_record_is_believed(small_data, tmp_path, capsys):
+    config = tiny_configs(tmp_path)[0]
+    original = make([config], small_data)[0][config]
+    shelf = Shelf(tmp_path, small_data, Console(quiet=True))
+    path = shelf.record_path(config)
+    sealed = path.read_bytes()
+    assert json.loads(read_sealed(path, len(sealed))) == original
+
+    def flip() -> None:
+        path.write_bytes(sealed[:-20] + bytes([sealed[-20] ^ 1]) + sealed[-19:])
+
+    def huge() -> None:
+        with open(path, "wb") as file:
+            file.truncate(2**40)
+
+    damages = {"a flipped bit": flip, "huge": huge, "empty": lambda: path.write_bytes(b"")}
+    for name, forge in FORGED.items():
+        damages[name] = lambda forge=forge: write_sealed(path, forge(original))
+    if hasattr(os, "mkfifo"):
+        damages["a pipe"] = lambda: os.mkfifo(path)
+    for name, damage in damages.items():
+        path.unlink()
+        damage()
+        if name == "a pipe":
+            assert shelf.record(config) is None  # without waiting for who writes into it
+            path.unlink()
+            capsys.readouterr()
+            continue
+        found = make([config], small_data)[0][config]
+        assert measured(found) == measured(original), name
+        assert trained_when(found) == trained_when(original), name  # measured anew, not trained
+        complaint = capsys.readouterr().err.splitlines()
+        assert len(complaint) == 1, name
+        assert "damaged" in complaint[0], name
+        assert "measuring the run again" in complaint[0], name
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_failed_run_is_named_and_fails_alone(small_data, tmp_path, capsys):
+    configs = tiny_configs(tmp_path)
+    bad_student = replace(configs[0], learning_rate_student=1e30, n_epochs_student=3)
+    bad_teacher = replace(configs[1], learning_rate=1e30, n_epochs_teacher=3, learning_rate_student=1e-3)
+    found, reasons = make([bad_student, bad_teacher, *configs], small_data)
+    assert set(found) == set(configs)
+    assert set(reasons) == {bad_student, bad_teacher}
+    assert all("diverged" in reason for reason in reasons.values())
+    complaints = capsys.readouterr().err.splitlines()
+    assert len(complaints) == 2
+    assert any("--learning-rate-student 1e+30" in line for line in complaints)
+    assert any("teacher of" in line and "--learning-rate 1e+30" in line for line in complaints)
+
+
+class Dying(Executor):
+    """Does what it is asked, but from the `deadly`-th call on all is lost."""
+
+    def __init__(self, deadly: int, error: Exception | None = None) -> None:
+        self.deadly, self.error, self.n_calls = deadly, error or BrokenProcessPool("a process died"), 0
+
+    def submit(self, function, /, *arguments):
+        self.n_calls += 1
+        future: Future = Future()
+        if self.n_calls >= self.deadly:
+            future.set_exception(self.error)
+        else:
+            future.set_result(function(*arguments))
+        return future
+
+
+def test_a_pool_that_dies_is_followed_by_another(small_data, tmp_path, capsys):
+    configs = tiny_configs(tmp_path)
+    opened = []
+
+    @contextmanager
+    def dying_pool():
+        opened.append(Dying(deadly=3))
+        yield Pool(opened[-1])
+
+    found, reasons = make(configs, small_data, dying_pool)
+    assert set(found) == set(configs)
+    assert not reasons
+    assert len(opened) >= 3
+    assert "a worker process died" in capsys.readouterr().err
+
+    @contextmanager
+    def dead_pool():
+        yield Pool(Dying(deadly=1))
+
+    others = tiny_configs(tmp_path, batch_size=50)
+    found, reasons = make(others, small_data, dead_pool)
+    assert not found
+    assert set(reasons) == set(others)
+
+
+def test_a_lost_cluster_is_said_in_one_line_and_what_finished_is_kept(small_data, tmp_path, capsys):
+    configs = tiny_configs(tmp_path)
+
+    @contextmanager
+    def lost_pool():
+        try:
+            yield Pool(Dying(deadly=4))
+        except BrokenProcessPool:
+            raise PoolLostError("the scheduler is gone") from None
+
+    found, reasons = make(configs, small_data, lost_pool)
+    assert len(found) == 1
+    assert set(reasons) == set(configs) - set(found)
+    complaint = capsys.readouterr().err.splitlines()
+    assert len(complaint) == 1
+    assert "the scheduler is gone" in complaint[0]
+    assert "3 runs" in complaint[0]
+    again, reasons = make(configs, small_data)
+    assert not reasons
+    assert all(again[config] == record for config, record in found.items())
+
+
+def test_an_interrupt_does_not_wait_for_what_is_running():
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), local_pool(1) as pool:  # noqa: PT012
+        future = pool.executor.submit(time.sleep, 60)
+        until(future.running)
+        raise KeyboardInterrupt
+    until(lambda: not multiprocessing.active_children())
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("when", ["from the start", "in the middle"])
+def test_without_room_in_the_cache_the_study_goes_on_from_memory(when, small_data, tmp_path, capsys):
+    folder = tmp_path / "runs"
+    if when == "from the start":
+        folder.write_text("no folder")
+
+    @contextmanager
+    def filling_pool():
+        with thread_pool() as pool:
+            if when == "in the middle":
+                shutil.rmtree(folder)
+                folder.write_text("no folder")
+            yield pool
+
+    configs = tiny_configs(tmp_path)
+    found, reasons = make(configs, small_data, filling_pool, quiet=False)
+    assert not reasons
+    assert set(found) == set(configs)
+    printed = capsys.readouterr()
+    assert printed.out.count("teacher of seed") == 2  # each was used, and not thrown away
+    teachers = [trained_when(found[config])[0] for config in configs]
+    assert teachers[0] == teachers[1]
+    assert teachers[2] == teachers[3]
+    assert len(printed.err.splitlines()) == 1, printed.err
+    assert "cannot write" in printed.err
+
+
+# what a cluster's worker is sent
+
+
+def test_a_worker_needs_nothing_but_the_zip(tmp_path):
+    archive = pools.packed(tmp_path)
+    with zipfile.ZipFile(archive) as packed:  # the same version gives the same bytes, at any time
+        assert {info.date_time for info in packed.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    look = """
+import sys
+import studies.many, studies.pools
+from support.stored import code_of
+from studies.records import DECISIVE
+assert all(sys.argv[1] in module.__file__ for module in DECISIVE), "not from the zip"
+assert "matplotlib" not in sys.modules
+print(*map(code_of, DECISIVE))
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    words = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(archive)!r})\n{look}", archive.name]
+    result = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [code_of(module) for module in records.DECISIVE]
+
+
+def test_a_worker_with_another_version_of_the_project_does_nothing(small_data, tmp_path):
+    task = Task(tiny_configs(tmp_path)[0], teacher_only=True, source=records.source() + "# changed")
+    with pytest.raises(UserError, match="another version"):
+        work(task, small_data, {}, {})

@@ -1,0 +1,263 @@
+"""Means and spread of finished runs: of what belongs together, and named so that it can be told apart."""
+
+from __future__ import annotations
+
+from support.console import UserError
+
+import copy
+import json
+import os
+import statistics
+from pathlib import Path
+
+import pytest
+from small_studies import ROOT
+
+from studies import summarise
+from studies.summarise import load, main, mean_sd, means_table, seeds_table
+
+SEEDS = ROOT / "viz" / "seeds"
+CIFAR10 = ROOT / "viz" / "cifar10"
+
+
+@pytest.fixture(scope="module")
+def run() -> dict:
+    """A finished run of recipe "fast", seed 0."""
+    return json.loads((SEEDS / "fast" / "0" / "results.json").read_text())
+
+
+def other_class(run: dict, *omitted: int) -> dict:
+    """The run as if it had left out these classes."""
+    run = copy.deepcopy(run)
+    run["config"]["omitted_class"] = list(omitted)
+    correction = run["bias_correction"]
+    for name, values in correction.items():
+        if isinstance(values, list):
+            correction[name] = (values * 10)[: len(omitted)]
+    if not omitted:
+        correction["best_on_test_set"] = None
+        for part in (run["teacher"], *run["student"].values()):
+            part["omitted_accuracy"] = None
+            part["omitted_errors"] = 0
+    return run
+
+
+def changed(run: dict, path: str, value: object) -> dict:
+    run = part = copy.deepcopy(run)
+    *way, last = path.split(".")
+    for key in way:
+        part = part[key]
+    part[last] = value
+    return run
+
+
+def write(folder: Path, *runs: dict | str, seeds: tuple[int, ...] = ()) -> Path:
+    """One sub-folder for each run, with seeds 0, 1, ... unless others are given."""
+    for index, one in enumerate(runs):
+        place = folder / str(index)
+        place.mkdir(parents=True)
+        if isinstance(one, dict) and "config" in one:
+            one = changed(one, "config.seed", seeds[index] if seeds else index)
+        (place / "results.json").write_text(one if isinstance(one, str) else json.dumps(one))
+    return folder
+
+
+def printed(capsys, *folders: Path) -> str:
+    main([str(folder) for folder in folders])
+    return capsys.readouterr().out
+
+
+def rows(table: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")]
+
+
+def test_means_and_spread_counted_by_hand(capsys):
+    runs = [json.loads((SEEDS / "described" / str(s) / "results.json").read_text()) for s in range(5)]
+    errors = [run["student"]["after_correction"]["omitted_errors"] for run in runs]
+    accuracies = [100 * run["student"]["after_correction"]["omitted_accuracy"] for run in runs]
+    mean, sd = statistics.mean(accuracies), statistics.stdev(accuracies)
+    shown = f"{mean:.2f} ± {sd:.2f} % ({statistics.mean(errors):.0f})"
+    assert f"| student after it, 3s |  | 97.82 % | {shown} |" in printed(capsys, SEEDS / "described")
+    assert mean_sd([1.0, 2.0, 3.0], 2) == "2.00 ± 1.00"
+    assert mean_sd([1.5], 1, sign=True) == "+1.5"
+
+
+def test_folders_of_the_same_name_both_appear(run, tmp_path, capsys):
+    better = changed(changed(run, "teacher.test_errors", 7), "teacher.test_accuracy", 1 - 7 / 10_000)
+    folders = [write(tmp_path / "a" / "fast", run, run), write(tmp_path / "b" / "fast", better)]
+    text = printed(capsys, *folders)
+    assert "a/fast, 2 seeds | b/fast, 1 seed |" in text
+    by_seed = rows(text.split("\n\n")[1])[2:]
+    assert [row[0] for row in by_seed] == ["a/fast", "a/fast", "b/fast"]
+    assert [row[2] for row in by_seed] == ["112", "112", "7"]
+    assert "| linear, 5 seeds |" in printed(capsys, SEEDS / "fast", SEEDS / "linear")
+
+
+def test_a_folder_named_twice_is_refused(run, tmp_path, monkeypatch):
+    write(tmp_path / "fast", run)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="fast is named twice"):
+        main(["fast", str(tmp_path / "fast")])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("config.recipe", "best", "recipe is fast in 0 and best in 1"),
+        ("config.temperature", 4.0, "temperature is 20.0 in 0 and 4.0 in 1"),
+        ("config.teacher_hidden", [10, 10], r"teacher_hidden is \[1200, 1200\] in 0"),
+        ("config.hold_out", 10_000, "hold_out is 0 in 0"),
+        ("data.name", "rendered digits", "data.name is MNIST in 0 and rendered digits in 1"),
+        ("data.sha256", {"train": "0"}, "data.sha256"),
+        ("data.n_train", 50_000, "data.n_train is 60000 in 0 and 50000 in 1"),
+    ],
+)
+def test_a_folder_that_mixes_runs_is_refused(path, value, said, run, tmp_path):
+    with pytest.raises(UserError, match=f"mixes runs: .*{said}") as refusal:
+        load(write(tmp_path / "mixed", run, changed(run, path, value)))
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_folder_that_mixes_omitted_classes_or_experiments_is_refused(run, tmp_path):
+    with pytest.raises(UserError, match=r"mixes runs: omitted_class is \[3\] in 0 and \[5\] in 1"):
+        load(write(tmp_path / "classes", run, other_class(run, 5)))
+    cifar10 = json.loads((CIFAR10 / "seeds" / "0" / "results.json").read_text())
+    with pytest.raises(UserError, match="mixes runs: experiment is MNIST in 0 and CIFAR-10 in 1"):
+        load(write(tmp_path / "experiments", run, cifar10))
+
+
+def test_a_seed_that_is_there_twice_is_refused(run, tmp_path):
+    with pytest.raises(UserError, match="holds seed 4 twice, in 0 and 2"):
+        load(write(tmp_path / "twice", run, run, run, seeds=(4, 5, 4)))
+
+
+def test_what_the_seed_and_the_paths_say_may_differ(run, tmp_path):
+    other = changed(run, "config.outdir", "elsewhere")
+    for path in ("config.cache_dir", "config.data_dir"):
+        other = changed(other, path, "there")
+    runs = load(write(tmp_path / "fast", run, changed(other, "config.dataset", "auto"), seeds=(2, 1)))
+    assert [one["config"]["seed"] for one in runs] == [1, 2]
+
+
+def test_rows_say_which_class_was_left_out(run, tmp_path, capsys):
+    three, five = write(tmp_path / "three", run), write(tmp_path / "five", other_class(run, 5))
+    tables = printed(capsys, three, five).split("\n\n")
+    assert len(tables) == 4
+    for c, (means, by_seed) in ((3, tables[:2]), (5, tables[2:])):
+        assert f"| teacher, {c}s |" in means
+        assert f"| student after it, {c}s |" in means
+        assert f"| errors with it, {c}s |" in means
+        assert rows(by_seed)[0].count(f"on {c}s") == 3
+        other = 8 - c
+        assert f"{other}s" not in means + by_seed
+    assert "published" in tables[0]  # those figures are of students without 3s
+    assert "published" not in tables[2]
+    assert "99.33" not in tables[2]
+
+
+def test_without_an_omitted_class_there_is_nothing_on_one(run, tmp_path, capsys):
+    means, by_seed = printed(capsys, write(tmp_path / "all", other_class(run))).split("\n\n")
+    assert [row[0] for row in rows(means)[2:]] == ["teacher, all", "student, all", "seconds, all phases"]
+    assert rows(by_seed)[0] == ["seed", "teacher", "student", "seconds"]
+    assert "3s" not in means + by_seed
+
+
+def test_several_omitted_classes_have_an_offset_each(run, tmp_path, capsys):
+    means, by_seed = printed(capsys, write(tmp_path / "two", other_class(run, 7, 8))).split("\n\n")
+    assert "| teacher, classes 7, 8 |" in means
+    assert "offset, chosen without" not in means
+    assert "+1.87 +1.87" in by_seed
+
+
+def test_data_that_are_not_mnist_are_named(run, tmp_path, capsys):
+    folder = write(tmp_path / "drawn", changed(run, "data.name", "rendered digits"))
+    assert "drawn, 1 seed, rendered digits |" in printed(capsys, folder)
+
+
+def test_tables_of_cifar10(capsys):
+    text = printed(capsys, SEEDS / "fast", CIFAR10 / "seeds", CIFAR10 / "unseen_cat")
+    assert len(text.split("\n\n")) == 4
+    runs = [json.loads((CIFAR10 / "seeds" / str(s) / "results.json").read_text()) for s in range(3)]
+    behind = [100 * (r["teacher"]["test_accuracy"] - r["baseline"]["test_accuracy"]) for r in runs]
+    assert f"{statistics.mean(behind):.2f} ± {statistics.stdev(behind):.2f}" in text
+    assert "| the unseen class |" in text
+
+
+def nested(run: dict) -> str:
+    return "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda run: "",
+        lambda run: "{}",
+        lambda run: "[]",
+        lambda run: "null",
+        lambda run: json.dumps(run)[:-9],
+        nested,
+        lambda run: json.dumps({k: v for k, v in run.items() if k != "teacher"}),
+        lambda run: changed(run, "config", {}),
+        lambda run: changed(run, "config.omitted_class", [11]),
+        lambda run: changed(run, "config.omitted_class", []),
+        lambda run: changed(run, "student.before_correction.test_accuracy", float("nan")),
+        lambda run: changed(run, "student.after_correction.omitted_accuracy", 42),
+        lambda run: changed(run, "teacher.test_errors", 10_001),
+        lambda run: changed(run, "teacher.test_errors", 0),
+        lambda run: changed(run, "teacher.test_accuracy", 0.42),
+        lambda run: changed(run, "bias_correction.offsets", []),
+        lambda run: changed(run, "bias_correction.best_on_test_set", {}),
+        lambda run: changed(run, "wall_clock_seconds", {}),
+        lambda run: changed(run, "networks", {}),
+    ],
+)
+def test_what_is_no_run_is_refused_in_one_line(damage, run, tmp_path):
+    folder = write(tmp_path / "runs", run, damage(run))
+    with pytest.raises(UserError, match="is not the result of a run") as refusal:
+        load(folder)
+    assert str(folder / "1" / "results.json") in str(refusal.value)
+    assert str(refusal.value).isprintable()
+
+
+def test_a_pipe_is_not_waited_for_and_a_huge_file_not_read(run, tmp_path):
+    folder = write(tmp_path / "runs", run)
+    path = folder / "0" / "results.json"
+    with open(path, "wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(UserError, match="far too large"):
+        load(folder)
+    if hasattr(os, "mkfifo"):
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(UserError, match="no plain file"):
+            load(folder)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "nowhere").mkdir()
+    with pytest.raises(UserError, match=r"no .*results\.json in .*nowhere"):
+        load(tmp_path / "nowhere")
+
+
+def test_the_committed_runs_belong_together():
+    groups = {name: load(SEEDS / name) for name in ("described", "linear", "fast", "best")}
+    assert len(rows(means_table(groups))) == 2 + len(summarise.rows_for((3,)))
+    assert len(rows(seeds_table(groups))) == 2 + sum(map(len, groups.values()))
+
+
+def test_a_folder_that_is_none_or_named_twice_or_not_named(run, tmp_path, capsys):
+    folder = write(tmp_path / "fast", run)
+    (tmp_path / "file").write_text("")
+    for folders, said in (
+        ((folder, folder), "is named twice"),
+        ((folder, tmp_path / "." / "fast"), "is named twice"),
+        ((tmp_path / "nowhere",), "cannot look into .*: No such file"),
+        ((tmp_path / "file",), "cannot look into .*: Not a directory"),
+        ((tmp_path / ("x" * 300),), "cannot look into .*: File name too long"),
+    ):
+        with pytest.raises(UserError, match=said):
+            summarise.main([str(one) for one in folders])
+    with pytest.raises(SystemExit) as ended:
+        summarise.main([""])
+    assert ended.value.code == 2
+    assert "the name is empty" in capsys.readouterr().err
