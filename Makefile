@@ -1,15 +1,17 @@
 # make run    the environment, the experiment, the pictures and the animation   (FLAGS="--seed 1" and so on)
 # make test   the environment, the linter and the whole test suite
-# make seeds  the runs behind the README's tables
+# make golden  the recipe "fast" on the real files against the committed runs   (MNIST_DIR=FOLDER)
+# make mutants  how many changes of one token the tests notice; the survivors are listed
+# make seeds  the runs behind the tables of docs/results.md
 # make study  the paper's claims and the studies   (FLAGS="--study temperature" and so on)
 # make cifar10  the convolutional teacher and its students on CIFAR-10   (FLAGS="--seed 1" and so on)
-# make cifar10-seeds  the runs behind the README's tables of CIFAR-10
+# make cifar10-seeds  the runs behind the tables of docs/cifar10.md
 # make bench  this project, PyTorch and plain NumPy, timed in turn
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 0 1 2 3 4
 
-.PHONY: run test seeds study cifar10 cifar10-seeds bench clean
+.PHONY: run test golden mutants seeds study cifar10 cifar10-seeds bench clean
 
 run: .venv/run.stamp
 	$(BIN)/python distillation_mnist_omitted_3.py $(FLAGS)
@@ -19,7 +21,17 @@ run: .venv/run.stamp
 test: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
+
+golden: .venv/dev.stamp
+	@test -n "$(MNIST_DIR)" || { echo "make golden: name the folder of the files: MNIST_DIR=FOLDER"; exit 2; }
+	$(BIN)/python -m pytest tests/test_golden.py
+
+mutants: .venv/dev.stamp
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
+	$(BIN)/python -m mutmut export-cicd-stats
+	cat mutants/mutmut-cicd-stats.json
 
 seeds: .venv/run.stamp
 	set -e; for seed in $(SEEDS); do \
@@ -33,28 +45,28 @@ seeds: .venv/run.stamp
 	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/best/$$seed \
 	    --recipe best; \
 	done
-	$(BIN)/python summarise_runs.py viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/best
+	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/best
 
 study: .venv/run.stamp
-	$(BIN)/python study_distillation_mnist_omitted_3.py --dataset mnist $(FLAGS)
+	$(BIN)/python -m studies --dataset mnist $(FLAGS)
 
 cifar10: .venv/run.stamp
-	$(BIN)/python distillation_cifar10.py $(FLAGS)
-	$(BIN)/python visualize_distillation_cifar10.py $(FLAGS)
+	$(BIN)/python -m cifar10 $(FLAGS)
+	$(BIN)/python -m cifar10.pictures $(FLAGS)
 
 cifar10-seeds: .venv/run.stamp
 	set -e; for seed in 0 1 2; do \
-	  $(BIN)/python distillation_cifar10.py --dataset cifar10 --seed $$seed --outdir viz/cifar10/seeds/$$seed $(FLAGS); \
-	  $(BIN)/python distillation_cifar10.py --dataset cifar10 --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed \
+	  $(BIN)/python -m cifar10 --dataset cifar10 --seed $$seed --outdir viz/cifar10/seeds/$$seed $(FLAGS); \
+	  $(BIN)/python -m cifar10 --dataset cifar10 --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed \
 	    --omitted-class cat $(FLAGS); \
 	done
-	$(BIN)/python summarise_runs.py viz/cifar10/seeds viz/cifar10/unseen_cat
+	$(BIN)/python -m studies.summarise viz/cifar10/seeds viz/cifar10/unseen_cat
 
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)
 
 clean:
-	rm -rf .venv .pytest_cache .hypothesis .ruff_cache __pycache__ */__pycache__
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache mutants __pycache__ */__pycache__
 
 .venv/created.stamp:
 	$(PYTHON) -m venv .venv
@@ -64,12 +76,8 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/dev.stamp: requirements.txt requirements-dev.txt .venv/created.stamp
+.venv/dev.stamp: requirements.txt requirements-cluster.txt requirements-dev.txt .venv/created.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	touch $@
-
-.venv/cluster.stamp: requirements.txt requirements-cluster.txt .venv/created.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
 	touch $@
 
 .venv/bench.stamp: requirements.txt requirements-bench.txt .venv/created.stamp

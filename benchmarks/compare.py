@@ -12,11 +12,10 @@ plain one for every batch.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import multiprocessing
 import resource
+import signal
 import statistics
 import sys
 import time
@@ -26,18 +25,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import plain_numpy
+from support.console import Console, OneLineParser, UserError, run_script
+from support.data import Data
+from support.report import environment, write_json
+from support.settings import N_CLASSES, argument_parser, given_settings, named_file, whole_number
+from support.tiles import Workers
 
-import distillation_cifar10 as cifar
+import numpy as np
+import plain_numpy
+from convolution import convolution, convolution_report, spread
+
 import distillation_mnist_omitted_3 as core
-from suite_io import Console, UserError, atomic_output, environment, run_script
 
 CONFIG = core.Config()
-TEACHER_SIZES, STUDENT_SIZES = CONFIG.teacher_training.sizes, CONFIG.student_training.sizes
+TEACHER_SIZES, STUDENT_SIZES = CONFIG.training("teacher").sizes, CONFIG.training("student").sizes
 Epoch = Callable[[], None]
 
 
@@ -47,13 +50,11 @@ def flop_per_image(sizes: tuple[int, ...]) -> int:
     return 2 * (3 * sum(products) - products[0])
 
 
-# ------------------------------------------------------------------------------------------------------------
-# Contestants: each gives a teacher epoch and a student epoch
-# ------------------------------------------------------------------------------------------------------------
+# ---- Contestants: each gives a teacher epoch and a student epoch -------------------------------------------
 
 
 def this_project(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Epoch]:
-    workers = core.Workers()
+    workers = Workers()
     teacher, student = (core.MLP(s, np.random.default_rng(0)) for s in (TEACHER_SIZES, STUDENT_SIZES))
     with workers:
         teacher_logits = core.predict(teacher, images, workers)
@@ -64,12 +65,12 @@ def this_project(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dic
     ) -> None:
         settings = dataclasses.replace(settings, n_epochs=1, batch_size=batch_size)
         with workers:
-            core.train(network, images, indices, loss, settings, workers)
+            core.train(network, core.Lesson(images, indices, loss), settings, workers)
 
     def products_only() -> None:
         """The teacher epoch's forward and backward passes, without batches, loss and optimiser."""
         activations = teacher.new_activations(batch_size)
-        gradient = np.zeros((batch_size, core.N_CLASSES), np.float32)
+        gradient = np.zeros((batch_size, N_CLASSES), np.float32)
         with workers:
             for _ in range(len(images) // batch_size):
                 teacher.forward(activations, workers)
@@ -77,14 +78,11 @@ def this_project(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dic
 
     return {
         "teacher": lambda: train(
-            teacher,
-            CONFIG.teacher_training,
-            np.arange(len(images)),
-            lambda logits, batch, inputs: core.cross_entropy(logits, labels[batch]),
+            teacher, CONFIG.training("teacher"), np.arange(len(images)), core.hard_labels(labels)
         ),
         "student": lambda: train(
             student,
-            CONFIG.student_training,
+            CONFIG.training("student"),
             transfer,
             lambda logits, batch, inputs: core.distillation_loss(
                 logits, teacher_logits[batch], CONFIG.temperature
@@ -98,7 +96,7 @@ def pytorch(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str
     import torch
     from torch.nn import functional
 
-    torch.set_num_threads(core.Workers().n_threads)
+    torch.set_num_threads(Workers().n_threads)
 
     def network(sizes: tuple[int, ...]) -> tuple[Any, Any]:
         layers: list[Any] = []
@@ -167,89 +165,44 @@ def plain(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, 
 
 CONTESTANTS = {"this project": this_project, "PyTorch": pytorch, "plain NumPy": plain}
 
-# ------------------------------------------------------------------------------------------------------------
-# Taking turns
-# ------------------------------------------------------------------------------------------------------------
+# ---- Taking turns ------------------------------------------------------------------------------------------
+
+
+def data_from(flags: list[str]) -> Data:
+    """What the flags of the main script name. Raises UserError."""
+    arguments = argument_parser("", core.Config).parse_args(flags)
+    return core.load_data(core.config_from(given_settings(arguments, core.Config)), Console(quiet=True))
 
 
 def serve(name: str, flags: list[str], n_images: int, batch_size: int, pipe: Connection) -> None:
     """A contestant's process: run the epochs that are asked for, answer with seconds."""
-    config = core.config_from(core.argument_parser("").parse_args(flags))
-    data = core.load_data(config, Console(quiet=True))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    data = data_from(flags)
     images, labels = data.train_images[:n_images], data.train_labels[:n_images]
     few = max(20 * batch_size, 1000)
     try:
         for epoch in CONTESTANTS[name](images[:few], labels[:few], batch_size).values():
             epoch()  # warm up: threads, caches, the allocator
         epochs = CONTESTANTS[name](images, labels, batch_size)
-    except ImportError as error:
-        pipe.send(str(error))
-        return
-    pipe.send(list(epochs))
-    while (asked := pipe.recv()) is not None:
-        started = time.perf_counter()
-        epochs[asked]()
-        pipe.send(time.perf_counter() - started)
-    pipe.send(
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
-    )
-
-
-def convolution(rounds: int, n_images: int) -> dict[str, list[float]]:
-    """Seconds of the forward and backward pass of the CIFAR-10 teacher: ours and PyTorch's, in turn."""
-    rng, workers = np.random.default_rng(0), core.Workers()
-    network = cifar.ConvNet(cifar.Config().teacher_channels, rng)
-    images = rng.integers(0, 256, (n_images, 3, cifar.SIDE, cifar.SIDE), dtype=np.uint8)
-    gradient = rng.standard_normal((n_images, len(cifar.CLASSES)), np.float32)
-
-    def ours() -> None:
-        with workers:
-            network.forward(workers, training=True)
-            network.backward(gradient, workers)
-
-    cifar.fill_inputs(network.inputs(n_images), images)
-    steps = {"this project": ours}
-    try:
-        import torch
-
-        torch.set_num_threads(workers.n_threads)
-        modules: list[Any] = []
-        for block in network.blocks:
-            modules.append(torch.nn.Conv2d(block.n_from, block.n_to, 3, padding=1, bias=False))
-            modules += [torch.nn.MaxPool2d(2)] if block.pools else []
-            modules += [torch.nn.BatchNorm2d(block.n_to), torch.nn.ReLU()]
-        linear = torch.nn.Linear(network.blocks[-1].n_to, len(cifar.CLASSES))
-        net = torch.nn.Sequential(*modules, torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), linear)
-        x, torch_gradient = torch.from_numpy(images).float(), torch.from_numpy(gradient)
-
-        def pytorch_step() -> None:
-            net.zero_grad(set_to_none=True)
-            net(x).backward(torch_gradient)
-
-        steps["PyTorch"] = pytorch_step
-    except ImportError as error:
-        print(f"PyTorch is left out: {error}", file=sys.stderr)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for done in range(rounds + 1):
-        for name, step in steps.items():
+        pipe.send(list(epochs))
+        while (asked := pipe.recv()) is not None:
             started = time.perf_counter()
-            step()
-            if done:  # the first round warms up
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+            epochs[asked]()
+            pipe.send(time.perf_counter() - started)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        pipe.send(peak / (2**20 if sys.platform == "darwin" else 1024))
+    except (ImportError, MemoryError) as error:
+        pipe.send(str(error) or "not enough memory")
+    except (EOFError, BrokenPipeError):
+        pass  # the parent is gone
 
 
-def convolution_report(seconds: dict[str, list[float]], n_images: int) -> str:
-    """The table, as Markdown."""
-    network = cifar.ConvNet(cifar.Config().teacher_channels, np.random.default_rng(0))
-    inputs = network.blocks[0].side ** 2 * network.blocks[0].kernels.size  # the images get no gradient
-    gflop = 2 * n_images * (3 * network.n_multiply_adds - inputs) / 1e9
-    lines = [f"| CIFAR-10 teacher, batch {n_images} | s/step | x PyTorch | GFLOP/s |", "|---|---:|---:|---:|"]
-    for name, theirs in seconds.items():
-        ratios = [a / b for a, b in zip(theirs, seconds.get("PyTorch", []), strict=False)]
-        rate = f"{gflop / statistics.median(theirs):.0f}"
-        lines.append(f"| {name} | {spread(theirs, 3)} | {spread(ratios, 2) if ratios else ''} | {rate} |")
-    return "\n".join(lines)
+def answer_of(name: str, pipe: Connection) -> Any:
+    """The next answer of a contestant. Raises UserError when its process died."""
+    try:
+        return pipe.recv()
+    except (EOFError, ConnectionResetError) as error:
+        raise UserError(f"the process of {name} died (out of memory?); try fewer --images") from error
 
 
 def peak_rate() -> float:
@@ -272,7 +225,8 @@ def compare(
     for name in names:
         pipe, theirs = context.Pipe()
         context.Process(target=serve, args=(name, flags, n_images, batch_size, theirs), daemon=True).start()
-        answer = pipe.recv()
+        theirs.close()  # so that its end is noticed when the process dies
+        answer = answer_of(name, pipe)
         if isinstance(answer, str):
             print(f"{name} is left out: {answer}", file=sys.stderr)
         else:
@@ -285,17 +239,13 @@ def compare(
             for name, pipe in pipes.items():
                 if kind in epochs[name]:
                     pipe.send(kind)
-                    seconds[name][kind].append(pipe.recv())
+                    seconds[name][kind].append(answer_of(name, pipe))
         print(f"batch {batch_size}: round {done + 1} of {rounds} done", file=sys.stderr, flush=True)
     memory = {}
     for name, pipe in pipes.items():
         pipe.send(None)
-        memory[name] = pipe.recv()
+        memory[name] = answer_of(name, pipe)
     return {"batch_size": batch_size, "seconds": seconds, "peak_gflops": peaks, "memory_mb": memory}
-
-
-def spread(values: list[float], digits: int) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
 def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
@@ -330,51 +280,57 @@ def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         description="Time this project, PyTorch and plain NumPy on the same epochs. "
         "Further flags, such as --data-dir, go to the data loader.",
         allow_abbrev=False,
     )
-    parser.add_argument("--rounds", type=int, default=3, help="turns per contestant (default: %(default)s)")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[128, 512], help="(default: 128 512)")
-    parser.add_argument("--images", type=int, default=60_000, help="training images (default: all)")
     parser.add_argument(
-        "--convolution-batch", type=int, default=256, help="of the convolutional net (default: %(default)s)"
+        "--rounds", type=whole_number, default=3, help="turns per contestant (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-sizes", type=whole_number, nargs="+", default=[128, 512], help="(default: 128 512)"
+    )
+    parser.add_argument("--images", type=whole_number, default=60_000, help="training images (default: all)")
+    parser.add_argument(
+        "--convolution-batch",
+        type=whole_number,
+        default=256,
+        help="of the convolutional net (default: %(default)s)",
     )
     parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
-    parser.add_argument("--json", type=Path, help="also write every measurement to this file")
+    parser.add_argument("--json", type=named_file, help="also write every measurement to this file")
     arguments, flags = parser.parse_known_args(argv)
     sizes = (arguments.rounds, arguments.images, arguments.convolution_batch, *arguments.batch_sizes)
-    if min(sizes) < 1:
-        raise UserError("--rounds, --images and batch sizes must be 1 or more")
-    data = core.load_data(core.config_from(core.argument_parser("").parse_args(flags)), Console(quiet=True))
+    if min(sizes) < 1 or max(sizes) > 60_000:
+        raise UserError("--rounds, --images and batch sizes must be from 1 to 60,000")
+    if "this project" not in arguments.contestants:
+        raise UserError("--contestants must name this project, which is what the others are compared with")
+    data, console = data_from(flags), Console()
     labels = data.train_labels[: arguments.images]
     n_transfer = len(core.transfer_set(labels, CONFIG.omitted_class))
-    made_with = environment(core.Workers().n_threads)
+    made_with = environment(Workers().n_threads)
     found = [
         compare(arguments.contestants, flags, arguments.images, batch_size, arguments.rounds)
         for batch_size in arguments.batch_sizes
     ]
-    convolved = convolution(3 * arguments.rounds, arguments.convolution_batch)
-    print(
+    convolved = convolution(arguments.contestants, 3 * arguments.rounds, arguments.convolution_batch)
+    console.always(
         f"{data.name}; {made_with['cpu']}, {made_with['threads']} threads; NumPy {made_with['numpy']}, "
         f"{made_with['blas']}; {arguments.rounds} rounds: median (least-most)"
     )
     for measured in found:
-        print()
-        print(report(measured, len(labels), n_transfer))
-    print()
-    print(convolution_report(convolved, arguments.convolution_batch))
+        console.always("\n" + report(measured, len(labels), n_transfer))
+    console.always("\n" + convolution_report(convolved, arguments.convolution_batch))
     if arguments.json:
-        with atomic_output(arguments.json) as temporary:
-            content = {
-                "environment": made_with,
-                "data": data.name,
-                "n_images": len(labels),
-                "measured": found,
-                "convolution": {"batch_size": arguments.convolution_batch, "seconds": convolved},
-            }
-            temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        content = {
+            "environment": made_with,
+            "data": data.name,
+            "n_images": len(labels),
+            "measured": found,
+            "convolution": {"batch_size": arguments.convolution_batch, "seconds": convolved},
+        }
+        write_json(arguments.json, content)
 
 
 if __name__ == "__main__":
