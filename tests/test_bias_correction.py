@@ -33,6 +33,9 @@ def test_the_offset_reaches_the_target_whatever_its_sign(seed, omitted_class, ta
     softmax = np.exp(corrected) / np.exp(corrected).sum(axis=1, keepdims=True)
     assert softmax[:, omitted_class].mean() == pytest.approx(target, abs=1e-6)
     assert found.mean_probabilities_after[0] == pytest.approx(target, abs=1e-6)
+    before = np.exp(logits.astype(float))
+    before /= before.sum(axis=1, keepdims=True)
+    assert found.mean_probabilities_before[0] == pytest.approx(before[:, omitted_class].mean(), abs=1e-9)
     assert (found.offsets[0] > 0) == (found.mean_probabilities_before[0] < target)
 
 

@@ -186,6 +186,7 @@ def test_auto_falls_back_to_rendered_digits_and_mnist_never_does(mirror, small_i
     config = core.Config(mirror=(mirror.url("403"),), cache_dir=tmp_path)
     data = core.load_data(config, Console(quiet=True))
     assert data.name == "rendered digits"
+    assert mirror.requests == ["/403/train-images-idx3-ubyte.gz"]  # the one that was named, and no other
     assert core.outdir_for(config, data) == ROOT / "viz" / "rendered"
     assert "NOT MNIST" in capsys.readouterr().err
     with pytest.raises(UserError, match="no mirror"):
