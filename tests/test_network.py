@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import plain_numpy
+import plain_pipeline
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -281,6 +282,52 @@ def test_with_offsets_is_another_network_of_the_same_precision():
     np.testing.assert_allclose(difference, expected.parameters, atol=1e-15)
     single = core.MLP((3, 4), np.random.default_rng(0)).with_offsets([1], [offset])
     assert single.parameters.dtype == np.float32
+
+
+class Collecting:
+    """In Adam's place: keeps the gradient, which Adam would not tell from a multiple of it."""
+
+    def __init__(self, parameters: np.ndarray) -> None:
+        self.gradient = np.full_like(parameters, np.nan)
+        Collecting.last = self
+
+    def begin_step(self, learning_rate: float) -> None:
+        pass
+
+    def update(self, part: slice, gradient: np.ndarray) -> None:
+        assert gradient.dtype == np.float32
+        self.gradient[part] = gradient
+
+
+def test_the_gradient_of_a_step_with_dropout_has_the_size_that_it_should_have(
+    small_data, workers, monkeypatch
+):
+    monkeypatch.setattr(core, "Adam", Collecting)
+    config = core.Config(
+        teacher_hidden=(30, 20), batch_size=60, n_epochs_teacher=1, jitter=0, dropout=0.5, dropout_input=0.25
+    )
+    training = config.training("teacher")
+    network, indices = core.MLP(training.sizes, np.random.default_rng(0)), np.arange(60)
+    lesson = core.Lesson(small_data.train_images, indices, core.hard_labels(small_data.train_labels))
+    core.train(network, lesson, training, workers)
+
+    rng = np.random.default_rng(training.order_seed)
+    batch = rng.permutation(indices)
+    x = small_data.train_images[batch].reshape(60, -1) / 255
+    x = x * plain_pipeline.kept((784, 60), 0.25, rng)
+    masks = [plain_pipeline.kept((n, 60), 0.5, rng) for n in (30, 20)]
+    layers = [(w[:, :-1].astype(float), w[:, -1].astype(float)) for w in network.layers]
+    activations = plain_pipeline.forward(layers, x, masks)
+    _, delta = plain_pipeline.hard(small_data.train_labels)(activations[-1], batch, x)
+    expected = plain_pipeline.gradients(layers, activations, delta, masks)
+    flat_gradient = np.concatenate([np.column_stack(layer).ravel() for layer in expected])
+    np.testing.assert_allclose(Collecting.last.gradient, flat_gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_all_buffers_have_the_precision_of_the_network():
+    for dtype in (np.float32, np.float64):
+        buffers = core.MLP((3, 5, 4), None, dtype).new_activations(7)
+        assert [(b.shape, b.dtype) for b in buffers] == [((4, 7), dtype), ((6, 7), dtype), ((4, 7), dtype)]
 
 
 class Listening(core.Watcher):
