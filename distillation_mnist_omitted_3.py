@@ -17,16 +17,24 @@ does not speak of (threads, download, stored runs, flags, terminal) is in suppor
 
 from __future__ import annotations
 
-from support import tiles
+from support import tiles, transformations
 from support.console import Console, UserError, run_script
 from support.data import VIZ, Data, Source, check_images, digests, load, stand_in_notice, warn_of_stand_in
 from support.download import Remote, cached, read_folder, uncompress
 from support.experiment import Experiment, load_and_check_output
 from support.offsets import add_offsets, match_class_frequencies
 from support.report import DIGITS, class_name, report, short_name, shown_accuracies, summary
-from support.settings import N_CLASSES, CommonSettings, argument_parser, given_settings, named_folder, setting
+from support.settings import N_CLASSES, argument_parser, given_settings, named_folder, setting
 from support.stored import Session, TrainedRun, Training, Watcher, code_of, open_session
 from support.tiles import Workers, row_tiles
+from support.transformations import (
+    IMAGE_SIDE,
+    N_PIXELS,
+    Limits,
+    TransformationSettings,
+    Transformer,
+    scaled_into,
+)
 
 import math
 import sys
@@ -41,10 +49,6 @@ from typing import Any
 import numpy as np
 
 from synthetic import digits
-
-IMAGE_SIDE = 28
-N_PIXELS = IMAGE_SIDE * IMAGE_SIDE
-
 
 # ---- Settings: the defaults are the described recipe -------------------------------------------------------
 
@@ -64,7 +68,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(CommonSettings):
+class Config(TransformationSettings):
     """All settings of one experiment, each a flag of the same name. Raises UserError for bad values."""
 
     CACHE = "hinton-mnist"
@@ -91,12 +95,6 @@ class Config(CommonSettings):
         None, "step size of the student, if it differs", type=float, above=0)
     lr_schedule: str = setting(
         "constant", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear"))
-    jitter: int = setting(
-        2, "teacher: shift each image by up to this many pixels per axis, anew each epoch",
-        at_least=0, below=IMAGE_SIDE)
-    jitter_student: int = setting(
-        0, "the same for the student; the teacher then sees the shifted image",
-        at_least=0, below=IMAGE_SIDE)
     dropout_input: float = setting(
         0.0, "teacher: share of the input pixels dropped at each step", type=float, at_least=0, at_most=0.99)
     dropout: float = setting(
@@ -126,7 +124,7 @@ class Config(CommonSettings):
             return TrainingSettings(
                 sizes=(N_PIXELS, *self.teacher_hidden, N_CLASSES), n_epochs=self.n_epochs_teacher,
                 batch_size=self.batch_size, learning_rate=self.learning_rate,
-                lr_schedule=self.lr_schedule, jitter=self.jitter,
+                lr_schedule=self.lr_schedule, limits=self.limits(kind),
                 weight_seed=self.seed, order_seed=self.seed + 17,
                 dropout_input=self.dropout_input, dropout=self.dropout, max_norm=self.max_norm,
             )  # fmt: skip
@@ -134,7 +132,7 @@ class Config(CommonSettings):
             sizes=(N_PIXELS, *self.student_hidden, N_CLASSES), n_epochs=self.n_epochs_student,
             batch_size=self.batch_size_student or self.batch_size,
             learning_rate=self.learning_rate_student or self.learning_rate,
-            lr_schedule=self.lr_schedule, jitter=self.jitter_student,
+            lr_schedule=self.lr_schedule, limits=self.limits(kind),
             weight_seed=self.seed + 1, order_seed=self.seed + 31,
         )  # fmt: skip
 
@@ -148,7 +146,7 @@ class TrainingSettings:
     batch_size: int
     learning_rate: float
     lr_schedule: str
-    jitter: int
+    limits: Limits  # of what is done to the images
     weight_seed: int
     order_seed: int
     dropout_input: float = 0.0  # the teacher's regularisation: the described student has none (section 3)
@@ -363,22 +361,6 @@ class Lesson:
     loss: Loss
 
 
-def fill_inputs(
-    inputs: np.ndarray, images: np.ndarray, jitter: int = 0, rng: np.random.Generator | None = None
-) -> None:
-    """Write uint8 images (n, 28, 28) as values in [0, 1] into `inputs` (784, n).
-
-    With jitter, each image is first shifted by up to that many pixels per axis, drawn from `rng`; zeros move
-    in.
-    """
-    if jitter:
-        padded = np.pad(images, ((0, 0), (jitter, jitter), (jitter, jitter)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[1:], axis=(1, 2))
-        down, right = rng.integers(0, 2 * jitter + 1, (2, len(images)))
-        images = windows[np.arange(len(images)), down, right]
-    np.multiply(images.reshape(len(images), -1).T, inputs.dtype.type(1 / 255), out=inputs)
-
-
 def dropout_mask(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
     """Float32 array, 0 with probability `share` (to 1 part in 65,536), else 1 / (1 - share)."""
     drawn = rng.integers(0, 65536, shape, dtype=np.uint16)
@@ -417,7 +399,7 @@ def predict(network: MLP, images: np.ndarray, workers: Workers, chunk: int = 100
     for start in range(0, len(images), chunk):
         batch = images[start : start + chunk]
         activations = [buffer[:, : len(batch)] for buffer in buffers]
-        fill_inputs(activations[0][:-1], batch)
+        scaled_into(activations[0][:-1], batch)
         logits[start : start + chunk] = network.forward(activations, workers)
     return logits
 
@@ -431,6 +413,7 @@ def train(
     batch_size = min(settings.batch_size, len(lesson.indices))
     n_steps = settings.n_epochs * math.ceil(len(lesson.indices) / batch_size)
     buffers = network.new_activations(batch_size)
+    transformer = Transformer(settings.limits, rng)
     dropout = settings.dropout_input > 0 or settings.dropout > 0
     step, masks = 0, None
     for epoch in range(1, settings.n_epochs + 1):
@@ -441,7 +424,7 @@ def train(
             batch = order[first : first + batch_size]
             activations = [buffer[:, : len(batch)] for buffer in buffers]
             inputs = activations[0][:-1]
-            fill_inputs(inputs, lesson.images[batch], settings.jitter, rng)
+            transformer.fill(inputs, lesson.images[batch], workers)
             if dropout:
                 inputs *= dropout_mask(inputs.shape, settings.dropout_input, rng)
                 masks = [dropout_mask((n, len(batch)), settings.dropout, rng) for n in network.sizes[1:-1]]
@@ -491,8 +474,9 @@ def frozen_teacher(
     teacher: MLP, config: Config, data: Data, workers: Workers
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The frozen teacher's logits for a batch, given its indices and its inputs as the student sees them."""
-    if config.jitter_student:  # the teacher must see the image as it was shifted
-        buffers = teacher.new_activations(config.training("student").batch_size)
+    settings = config.training("student")
+    if settings.limits.change:  # the teacher must see the image as the student does
+        buffers = teacher.new_activations(settings.batch_size)
 
         def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
             above = [buffer[:, : len(batch)] for buffer in buffers[1:]]
@@ -772,7 +756,7 @@ def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:
         "kind": kind,
         "settings": asdict(config.training(kind)),
         "data": [data.name, data.sha256],
-        "code": [code_of(module) for module in (sys.modules[__name__], tiles)],
+        "code": [code_of(module) for module in (sys.modules[__name__], tiles, transformations)],
     }
     if kind == "student":
         for name in ("omitted_class", "hard_weight", "transfer_fraction"):

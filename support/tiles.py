@@ -88,6 +88,11 @@ class Workers:
                 raise error
 
 
+def slices(n: int, at_most: int) -> list[slice]:
+    """0 .. n - 1 in slices of at most `at_most`."""
+    return [slice(start, min(start + at_most, n)) for start in range(0, n, at_most)]
+
+
 def row_tiles(n_rows: int) -> list[slice]:
-    """The rows 0 .. n_rows - 1 in slices of at most TILE_ROWS."""
-    return [slice(start, min(start + TILE_ROWS, n_rows)) for start in range(0, n_rows, TILE_ROWS)]
+    """The rows of a layer in tiles."""
+    return slices(n_rows, TILE_ROWS)

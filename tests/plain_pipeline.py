@@ -68,6 +68,51 @@ def kept(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.n
     return np.where(rng.integers(0, 65536, shape, dtype=np.uint16) >= share * 65536, 1 / (1 - share), 0).T
 
 
+def bilinear(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The image at `points` (n, 2): each of its pixels is a tent of height 1 and width 2; zero outside."""
+    rows, columns = (np.maximum(0, 1 - np.abs(axis[:, None] - np.arange(28))) for axis in points.T)
+    return ((rows @ image.astype(float)) * columns).sum(axis=1)
+
+
+class PlainWarps:
+    """4,000 transformations: a point, seen from the centre, is stretched, slanted, turned, then moved."""
+
+    def __init__(self, rotation: float, scaling: float, shear: float, elastic: float, rng: Any) -> None:
+        limits = (np.pi / 180 * rotation, shear, scaling, scaling)
+        self.drawn = np.array([rng.uniform(-limit, limit, 4000) for limit in limits])
+        self.strength, self.noise = np.zeros(4000), None
+        if elastic:
+            self.strength = rng.uniform(0, elastic, (4000, 1, 1, 1)).ravel()
+            self.noise = np.concatenate([rng.random((500, 2, 52, 52), np.float32) for _ in range(8)])
+
+    def field(self, k: int) -> np.ndarray:
+        """Noise under a Gaussian of 4 px, (2, 28, 28), of 1 px rms."""
+        bell = np.exp(-(np.arange(-51, 52) ** 2) / 32)
+
+        def smoothed(line: np.ndarray) -> np.ndarray:
+            return np.convolve(line, bell)[51:103][12:40]
+
+        noise = self.noise[k].astype(float) * 2 - 1
+        found = np.apply_along_axis(smoothed, 2, np.apply_along_axis(smoothed, 1, noise))
+        return found / np.sqrt((found**2).mean())
+
+    def points(self, k: int) -> np.ndarray:
+        """Where each pixel's value is to be read: (28, 28, 2)."""
+        angle, slant, down, right = self.drawn[:, k]
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = turn @ np.array([[1 + down, 0], [slant, 1 + right]])
+        pixels = np.array([[(r - 13.5, c - 13.5) for c in range(28)] for r in range(28)])
+        found = pixels @ matrix.T + 13.5
+        if self.strength[k]:
+            found += self.strength[k] * np.moveaxis(self.field(k), 0, 2)
+        return found
+
+    def all(self, images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        return np.array(
+            [bilinear(image, self.points(k).reshape(-1, 2)) for image, k in zip(images, chosen, strict=True)]
+        )
+
+
 @dataclass
 class Course:
     """What a network learns and how."""
@@ -80,6 +125,7 @@ class Course:
     rate: float
     linear: bool
     jitter: int
+    warp: tuple[float, float, float, float]  # rotation, scaling, shear, elastic
     order_seed: int
     dropout_input: float = 0.0
     dropout: float = 0.0
@@ -93,6 +139,7 @@ def learn(layers: Layers, course: Course) -> tuple[Layers, list[float]]:
     size = min(course.batch_size, len(course.indices))
     n_steps = course.n_epochs * -(-len(course.indices) // size)
     warm_up = max(1, round(n_steps / 20))
+    warps = PlainWarps(*course.warp, rng) if any(course.warp) else None
     for _ in range(course.n_epochs):
         order, total = rng.permutation(course.indices), 0.0
         for first in range(0, len(order), size):
@@ -101,6 +148,8 @@ def learn(layers: Layers, course: Course) -> tuple[Layers, list[float]]:
             if course.jitter:
                 corner = rng.integers(0, 2 * course.jitter + 1, (2, len(batch)))
                 images = shifted(images, *(course.jitter - corner))
+            if warps is not None:
+                images = warps.all(images, rng.integers(0, 4000, len(batch)))
             x, masks = images.reshape(len(batch), -1) / 255, None
             if course.dropout_input or course.dropout:
                 x = x * kept((x.shape[1], len(x)), course.dropout_input, rng)
@@ -149,7 +198,8 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
         start([784, *c.teacher_hidden, 10], c.seed),
         Course(
             images, np.arange(len(labels)), hard(labels), c.n_epochs_teacher, c.batch_size, c.learning_rate,
-            c.lr_schedule == "linear", c.jitter, c.seed + 17, c.dropout_input, c.dropout, c.max_norm,
+            c.lr_schedule == "linear", c.jitter, (c.rotation, c.scaling, c.shear, c.elastic), c.seed + 17,
+            c.dropout_input, c.dropout, c.max_norm,
         ),
     )  # fmt: skip
 
@@ -170,7 +220,7 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
         Course(
             images, indices, soft, c.n_epochs_student, c.batch_size_student or c.batch_size,
             c.learning_rate_student or c.learning_rate, c.lr_schedule == "linear", c.jitter_student,
-            c.seed + 31,
+            (c.rotation_student, c.scaling_student, c.shear_student, c.elastic_student), c.seed + 31,
         ),
     )  # fmt: skip
     pixels = test.reshape(len(test), -1) / 255

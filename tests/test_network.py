@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support import tiles
+from support.transformations import Limits, Transformer
 
 import dataclasses
 import time
@@ -164,7 +165,7 @@ def test_training_as_the_plain_version_over_many_steps(small_data, workers):
 
 def test_float32_training_stays_close_to_float64(small_data, workers):
     training = dataclasses.replace(
-        core.Config(batch_size=64, n_epochs_teacher=1).training("teacher"), jitter=0
+        core.Config(batch_size=64, n_epochs_teacher=1).training("teacher"), limits=Limits()
     )
     trained = []
     for dtype in (np.float32, np.float64):
@@ -179,8 +180,11 @@ def test_float32_training_stays_close_to_float64(small_data, workers):
 
 
 def test_the_number_of_threads_does_not_change_a_bit(small_data):
-    """Tiles are the same whoever works on them."""
-    training = core.Config(n_epochs_teacher=2, teacher_hidden=(500, 410), batch_size=50).training("teacher")
+    """Tiles are the same whoever works on them, and so are the pieces of a batch."""
+    transformed = {"rotation": 10.0, "scaling": 0.1, "shear": 0.1, "elastic": 1.5}
+    training = core.Config(
+        n_epochs_teacher=2, teacher_hidden=(500, 410), batch_size=150, **transformed
+    ).training("teacher")
     found = []
     for n_threads in (1, 2, 5):
         with core.Workers(n_threads) as pool:
@@ -209,7 +213,8 @@ def test_jitter_against_shifting_by_hand(jitter, n, seed):
     """Borders included: what leaves the image is gone, what enters is zero."""
     images = np.random.default_rng(seed).integers(0, 256, (n, 28, 28), dtype=np.uint8)
     inputs = np.empty((784, n))
-    core.fill_inputs(inputs, images, jitter, np.random.default_rng(seed))
+    with core.Workers() as workers:
+        Transformer(Limits(jitter), np.random.default_rng(seed)).fill(inputs, images, workers)
     offsets = np.random.default_rng(seed).integers(
         0, 2 * jitter + 1, (2, n)
     )  # window corner in the padded image
@@ -223,16 +228,16 @@ def test_jitter_against_shifting_by_hand(jitter, n, seed):
         np.testing.assert_allclose(inputs[:, k].reshape(28, 28), expected / 255)
 
 
-def test_jitter_reaches_every_shift_and_nothing_beyond():
+def test_jitter_reaches_every_shift_and_nothing_beyond(workers):
     images = np.zeros((4000, 28, 28), np.uint8)
     images[:, 14, 14] = 255
     inputs = np.empty((784, 4000), np.float32)
-    core.fill_inputs(inputs, images, 2, np.random.default_rng(0))
+    Transformer(Limits(2), np.random.default_rng(0)).fill(inputs, images, workers)
     rows, columns = np.divmod(inputs.argmax(axis=0), 28)
     shifts, counts = np.unique(np.stack((rows - 14, columns - 14), 1), axis=0, return_counts=True)
     assert {tuple(s) for s in shifts} == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
     assert counts.min() > 100  # 160 expected of each
-    core.fill_inputs(inputs, images)
+    Transformer(Limits(), np.random.default_rng(0)).fill(inputs, images, workers)
     assert (inputs.argmax(axis=0) == 14 * 28 + 14).all()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support import stored, tiles
+from support import stored, tiles, transformations
 from support.console import Console
 from support.files import SEAL_BYTES, read_sealed, seal, write_sealed
 
@@ -55,13 +55,14 @@ def copy_of(module: types.ModuleType, old: str, new: str, folder: Path) -> types
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        (core, "IMAGE_SIDE = 28", "IMAGE_SIDE = 29"),
+        (core, "MAX_OFFSET = 50.0", "MAX_OFFSET = 51.0"),
         (core, "0.9, 0.999, 1e-8", "0.9, 0.999, 1e-7"),
         (core, "math.sqrt(2 / fan_in)", "math.sqrt(1 / fan_in)"),
         (core, "weight_seed=self.seed + 1", "weight_seed=self.seed + 2"),
         (core, "warm_up = max(1, round(0.05", "warm_up = max(1, round(0.06"),
         (tiles, "TILE_ROWS = 200", "TILE_ROWS = 100"),
         (tiles, "function(tile)", "function(tile[::-1])"),
+        (transformations, "FIELD_SIGMA = 4.0", "FIELD_SIGMA = 5.0"),
     ],
 )
 def test_the_key_sees_every_definition_constants_and_initialisation_too(module, old, new, tmp_path):
@@ -109,7 +110,7 @@ def test_the_code_of_every_module_that_a_training_runs_is_in_its_key(small_data)
             ]
     hashed = core.determinants("teacher", core.Config(), small_data)["code"]
     decisive = imported - harmless
-    assert decisive == {"distillation_mnist_omitted_3", "support.tiles"}
+    assert decisive == {"distillation_mnist_omitted_3", "support.tiles", "support.transformations"}
     assert sorted(hashed) == sorted(stored.code_of(sys.modules[name]) for name in decisive)
 
 
@@ -129,12 +130,14 @@ def test_a_key_depends_on_what_decides_the_training_and_on_nothing_else(small_da
         "both": [
             {"seed": 1}, {"n_epochs_teacher": 1}, {"teacher_hidden": (9,)}, {"batch_size": 9},
             {"learning_rate": 0.1}, {"lr_schedule": "linear"}, {"jitter": 1}, {"dropout_input": 0.1},
-            {"dropout": 0.1}, {"max_norm": 3.0},
+            {"dropout": 0.1}, {"max_norm": 3.0}, {"rotation": 1.0}, {"scaling": 0.1}, {"shear": 0.1},
+            {"elastic": 1.0},
         ],
         "student": [
             {"temperature": 3.0}, {"omitted_class": (4,)}, {"n_epochs_student": 1}, {"student_hidden": (9,)},
             {"batch_size_student": 9}, {"learning_rate_student": 0.1}, {"jitter_student": 1},
-            {"hard_weight": 0.5}, {"transfer_fraction": 0.5},
+            {"hard_weight": 0.5}, {"transfer_fraction": 0.5}, {"rotation_student": 1.0},
+            {"scaling_student": 0.1}, {"shear_student": 0.1}, {"elastic_student": 1.0},
         ],
         "neither": [
             {"probe_size": 9}, {"outdir": Path("x")}, {"quiet": True}, {"retrain": True},
