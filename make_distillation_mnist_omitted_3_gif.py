@@ -9,7 +9,7 @@ drawn from the test logits that were stored after that epoch.
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, OMITTED, STYLE, epoch_axis, percent_axis
+from support.charts import AFTER, BEFORE, OMITTED, STYLE, draw_image, epoch_axis, percent_axis
 from support.console import Console, UserError, run_script
 from support.data import warn_of_stand_in
 from support.experiment import Experiment
@@ -150,7 +150,7 @@ def draw_frame(
     for axes, index, p in zip(row, digits, probabilities, strict=True):
         image, label, guess = data.test_images[index], data.test_labels[index], int(p.argmax())
         right_guess = guess == label
-        visualize.draw_digit(axes, image)
+        draw_image(axes, image)
         axes.set_xlabel(
             f"{'✓' if right_guess else '✗'} {guess}\np({label}) = {p[label]:.2f}",
             color=AFTER if right_guess else OMITTED,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The pictures of the experiment: how both networks learn, what one scalar changes, and why it works.
 
-    python3 visualize_distillation_mnist_omitted_3.py       # six PNGs into viz/
+    python3 visualize_distillation_mnist_omitted_3.py       # PNGs into viz/
 
 Takes the flags of distillation_mnist_omitted_3.py and trains only what is not stored yet.
 """
@@ -15,6 +15,7 @@ from support.charts import (
     OMITTED,
     OTHERS,
     TEACHER,
+    draw_image,
     draw_loss,
     epoch_axis,
     percent_axis,
@@ -28,6 +29,7 @@ from support.offsets import add_offsets
 from support.report import class_name
 from support.settings import argument_parser, given_settings
 from support.tiles import Workers
+from support.transformations import IMAGE_SIDE, Transformer
 
 from collections.abc import Callable, Sequence
 
@@ -40,6 +42,7 @@ from distillation_mnist_omitted_3 import Config
 
 N_DARK_KNOWLEDGE = 6  # images in dark_knowledge.png
 N_EXAMPLES = 8  # images per row of omitted_examples.png
+N_DRAWS = 24  # of transformations.png
 
 
 def never_seen(omitted_class: Sequence[int]) -> str:
@@ -253,16 +256,6 @@ def bias_correction(experiment: Experiment) -> Figure:
     return figure
 
 
-def draw_digit(axes: Axes, image: np.ndarray, title: str = "", colour: str = INK) -> None:
-    axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-        spine.set_color("#CCCCCC")
-    axes.set_title(title, loc="center", fontsize=10, color=colour)
-
-
 def dark_knowledge(experiment: Experiment) -> Figure:
     """Transfer-set images whose soft targets say most about the class that is not there."""
     config, data = experiment.config, experiment.data
@@ -286,7 +279,7 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     grid = figure.subplots(3, len(chosen), squeeze=False, height_ratios=(1.25, 1, 1))
     colours = [OMITTED if c in omitted else TEACHER for c in range(core.N_CLASSES)]
     for column, index in zip(grid.T, chosen, strict=True):
-        draw_digit(column[0], data.train_images[index], f"labelled {data.train_labels[index]}")
+        draw_image(column[0], data.train_images[index], f"labelled {data.train_labels[index]}")
         for axes, temperature in ((column[1], 1.0), (column[2], config.temperature)):
             p = core.softmax(logits[index : index + 1], temperature)[0]
             axes.bar(range(core.N_CLASSES), p, color=colours)
@@ -334,7 +327,7 @@ def omitted_examples(experiment: Experiment) -> Figure:
             axes.axis("off")
         for axes, index in zip(row, shown, strict=False):
             axes.axis("on")
-            draw_digit(axes, data.test_images[mine[index]])
+            draw_image(axes, data.test_images[mine[index]])
             axes.set_xlabel(
                 f"before: {before[index].argmax()}  p({labels[index]}) {p_before[index]:.2f}\n"
                 f"after: {after[index].argmax()}  p({labels[index]}) {p_after[index]:.2f}",
@@ -353,6 +346,30 @@ def omitted_examples(experiment: Experiment) -> Figure:
     return figure
 
 
+def transformations(experiment: Experiment) -> Figure:
+    """One training image as it is, and as each of the networks may see it: 24 draws."""
+    config, image = experiment.config, experiment.data.train_images[experiment.transfer[0]]
+    limits = {kind: config.limits(kind) for kind in ("teacher", "student")}
+    if limits["teacher"] == limits["student"]:
+        limits = {"teacher and student": limits["teacher"]}
+    title = f"One training image in {N_DRAWS} draws: a network sees another one in each epoch"
+    figure = new_figure(experiment, title, 12, 0.6 + 2.6 * len(limits))
+    parts = np.atleast_1d(figure.subfigures(len(limits), 1))
+    for part, (who, how_far) in zip(parts, limits.items(), strict=True):
+        part.suptitle(f"{who}: {how_far.in_words()}", x=0.01, ha="left", fontsize=11)
+        inputs = np.empty((core.N_PIXELS, N_DRAWS), np.float32)
+        with Workers() as workers:
+            transformer = Transformer(how_far, np.random.default_rng(config.seed))
+            transformer.fill(inputs, np.stack([image] * N_DRAWS), workers)
+        grid = part.subplots(2, N_DRAWS // 2 + 1)
+        grid[1, 0].axis("off")
+        draw_image(grid[0, 0], image)
+        grid[0, 0].set_xlabel("as it is")
+        for axes, drawn in zip(grid[:, 1:].flat, 255 * inputs.T, strict=True):
+            draw_image(axes, drawn.reshape(IMAGE_SIDE, IMAGE_SIDE))
+    return figure
+
+
 PICTURES: tuple[Callable[[Experiment], Figure], ...] = (
     teacher_curves,
     student_curves,
@@ -360,6 +377,7 @@ PICTURES: tuple[Callable[[Experiment], Figure], ...] = (
     bias_correction,
     dark_knowledge,
     omitted_examples,
+    transformations,
 )
 
 

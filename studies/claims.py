@@ -15,6 +15,9 @@ HARD_ALL = SOFT_ALL | {"hard_weight": 1.0}
 MIXED_ALL = SOFT_ALL | {"hard_weight": 0.1}
 WITHOUT_3 = SOFT_ALL | {"omitted_class": (3,)}
 ONLY_7_AND_8 = SOFT_ALL | {"omitted_class": all_but(7, 8), "n_epochs_student": 100}  # about as many steps
+TRANSFORMED = "transformed"  # the study in which the paper's networks learn from transformed images
+ALL_DIGITS: Settings = {"omitted_class": ()}
+NO_3S: Settings = {"omitted_class": (3,)}
 
 TEST_ERRORS = "before.test_errors"
 BEST = "bias_correction.best_on_test_set"
@@ -31,19 +34,26 @@ class Claim:
     settings: Settings
     path: str
     if_fewer: str = ""  # what has to be said when we make fewer errors
+    study: str = "paper"
 
 
 CLAIMS = (
     Claim("1", "large net, jitter, dropout, max-norm", 67, SOFT_ALL, "teacher.test_errors"),
+    Claim("1", "large net, transformed images", 67, ALL_DIGITS, "teacher.test_errors", study=TRANSFORMED),
     Claim("2", "small net, hard labels", 146, HARD_ALL, TEST_ERRORS),
     Claim("3", "small net, soft targets and hard labels", 74, MIXED_ALL, TEST_ERRORS),
     Claim("3", "the same, soft targets alone", 74, SOFT_ALL, TEST_ERRORS),
+    Claim("3", "soft targets, transformed images", 74, ALL_DIGITS, TEST_ERRORS, study=TRANSFORMED),
     Claim("6", "transfer set without 3s", 206, WITHOUT_3, TEST_ERRORS),
     Claim("6", "of these, on 3s", 133, WITHOUT_3, "before.omitted_errors"),
+    Claim("6", "without 3s, transformed images", 206, NO_3S, TEST_ERRORS, study=TRANSFORMED),
+    Claim("6", "of these, on 3s", 133, NO_3S, "before.omitted_errors", study=TRANSFORMED),
     Claim("7", "bias of 3 chosen on the test set", 109, WITHOUT_3, f"{BEST}.test_errors"),
     Claim("7", "of these, on 3s", 14, WITHOUT_3, f"{BEST}.omitted_errors"),
     Claim("7", "bias of 3 chosen without test labels", 109, WITHOUT_3, "after.test_errors"),
     Claim("7", "of these, on 3s", 14, WITHOUT_3, "after.omitted_errors"),
+    Claim("7", "without test labels, transformed images", 109, NO_3S, "after.test_errors", study=TRANSFORMED),
+    Claim("7", "of these, on 3s", 14, NO_3S, "after.omitted_errors", study=TRANSFORMED),
     Claim(
         "8", "transfer set of 7s and 8s only", 4730, ONLY_7_AND_8, TEST_ERRORS,
         if_fewer="a discrepancy in our favour, not a reproduction",
@@ -86,12 +96,16 @@ def paired_difference(first: Sequence[Run], second: Sequence[Run], path: str) ->
     return interval([ours[seed] - theirs[seed] for seed in shared]) if shared else None
 
 
+def runs_for(claim: Claim, runs: Sequence[Run]) -> list[Run]:
+    """Those that a claim is about."""
+    return where([run for run in runs if run.study == claim.study], **claim.settings)
+
+
 def claim_rows(runs: Sequence[Run]) -> list[list[str]]:
     """A row as HEADER says for every claim of which there are runs, in the order of the paper."""
-    paper_runs = [run for run in runs if run.study == "paper"]
     rows = []
     for claim in CLAIMS:
-        if mine := where(paper_runs, **claim.settings):
+        if mine := runs_for(claim, runs):
             row = [claim.number, claim.text, f"{claim.paper:g}", mean_sd(mine, claim.path)]
             if is_the_papers_data(mine):
                 difference = against_paper(mine, claim)

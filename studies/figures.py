@@ -24,7 +24,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies.claims import CLAIMS, TEST_ERRORS, against_paper, is_the_papers_data
+from studies import ingredients
+from studies.claims import CLAIMS, TEST_ERRORS, against_paper, is_the_papers_data, runs_for
 from studies.intervals import in_words
 from studies.measured import EVERY_CLASS, Run, choices, spread, where
 
@@ -67,11 +68,10 @@ def legend_below(axes: Axes, n_columns: int, down: float = -0.2) -> None:
 
 def draw_paper(question: str, runs: Sequence[Run]) -> Figure:
     """Our errors in per cent of the paper's, with 95 % intervals: a row per claim, its figures beside it."""
-    figure = study_figure(
-        runs, f"{question}  Our test errors in per cent of the paper's", (12, 6.4), "95 % interval"
-    )
+    shown = [(claim, mine) for claim in CLAIMS if (mine := runs_for(claim, runs))]
+    title = f"{question}  Our test errors in per cent of the paper's"
+    figure = study_figure(shown[0][1], title, (12, 1.6 + 0.37 * len(shown)), "95 % interval")
     axes = figure.subplots()
-    shown = [(claim, mine) for claim in CLAIMS if (mine := where(runs, **claim.settings))]
     comparable, marked, longest = is_the_papers_data(runs), {"label": "ours"}, 100.0
     beside = []
     for row, (claim, mine) in enumerate(shown):
@@ -255,8 +255,40 @@ def draw_transfer_size(question: str, runs: Sequence[Run]) -> Figure:
     return figure
 
 
+def draw_ingredients(question: str, runs: Sequence[Run]) -> Figure:
+    """Errors of the student, by what is done to the images and in whose training; left all, right on 3s."""
+    figure = study_figure(runs, f"{question}  Errors after the bias correction", (12, 5.2))
+    whose = dict(zip(ingredients.WHOSE, (BLACK, SEEN, UNSEEN_AFTER), strict=True))
+    kinds = [kind for kind in ingredients.KINDS if ingredients.runs_at(runs, kind, "both")]
+    for axes, path, title in zip(
+        figure.subplots(1, 2),
+        ("after.test_errors", "after.omitted_errors"),
+        (f"all {runs[0].value('data.n_test'):,} test images", f"{unseen(runs)}, never seen"),
+        strict=True,
+    ):
+        for place, (who, style) in enumerate(whose.items()):
+            groups = [ingredients.runs_at(runs, kind, who) for kind in kinds]
+            xs = np.arange(len(kinds)) + 0.16 * (place - 1)
+            label = f"student, images transformed for {who}"
+            draw_curve(axes, xs, groups, path, **{**style, "linestyle": "none", "label": label})
+        groups = [ingredients.runs_at(runs, kind, "both") for kind in kinds]
+        means = [spread(group, path.replace("after", "teacher"))[0] for group in groups]
+        dash = {"color": TEACHER, "markersize": 30, "markeredgewidth": 3}
+        axes.plot(range(len(kinds)), means, "_", label="teacher, with its images transformed", **dash)
+        axes.set_xticks(range(len(kinds)), kinds)
+        axes.set_xlabel("what is done to the images")
+        axes.set_title(title)
+        axes.set_ylim(bottom=0)
+        light_grid(axes)
+    axes.figure.axes[0].set_ylabel("test errors")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    return figure
+
+
 DRAW: dict[str, Callable[[str, Sequence[Run]], Figure]] = {
     "paper": draw_paper,
+    "transformed": draw_paper,
+    "ingredients": draw_ingredients,
     "temperature": draw_temperature,
     "omitted-class": draw_omitted_class,
     "several-omitted": draw_several_omitted,

@@ -8,8 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from distillation_mnist_omitted_3 import RECIPES, Config
-from studies.claims import HARD_ALL, MIXED_ALL, ONLY_7_AND_8, SOFT_ALL, WITHOUT_3
-from studies.measured import EVERY_CLASS, Settings, all_but
+from studies import ingredients
+from studies.claims import (
+    ALL_DIGITS,
+    HARD_ALL,
+    MIXED_ALL,
+    NO_3S,
+    ONLY_7_AND_8,
+    SOFT_ALL,
+    TRANSFORMED,
+    WITHOUT_3,
+)
+from studies.measured import EVERY_CLASS, Run, Settings, all_but
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,7 @@ class Study:
     question: str
     grid: Sequence[Settings]
     preset: Settings = field(default_factory=dict)
+    beside: Sequence[str] = ()  # other studies whose runs stand in its table and picture, too
 
     @property
     def picture(self) -> str:
@@ -66,6 +77,14 @@ STUDIES = {
             "Do the paper's claims hold?",
             [SOFT_ALL, HARD_ALL, MIXED_ALL, WITHOUT_3, ONLY_7_AND_8],
             PAPER_PRESET,
+            beside=("temperature", TRANSFORMED),
+        ),
+        Study(TRANSFORMED, "How far do transformed images go?", [ALL_DIGITS, NO_3S], RECIPES["best"]),
+        Study(
+            "ingredients",
+            "Which transformations help, and in whose training?",
+            ingredients.GRID,
+            RECIPES["middle"],
         ),
         Study(
             "temperature",
@@ -109,6 +128,13 @@ STUDIES = {
         ),
     )
 }
+
+
+def of_study(name: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs that a study's table and picture show."""
+    return [run for run in runs if run.study in (name, *STUDIES[name].beside)]
+
+
 Plan = dict[tuple[str, int], list[Config]]  # by study and the point's place in its grid, one config per seed
 
 

@@ -32,7 +32,7 @@ from studies.checks import (
 )
 from studies.figures import DRAW
 from studies.measured import Run, Settings
-from studies.questions import STUDIES
+from studies.questions import STUDIES, of_study
 from studies.records import flags_of
 from studies.tables import tables
 
@@ -199,8 +199,8 @@ def draw(outdir: Path, runs: Sequence[Run], names: Sequence[str], console: Conso
     """The picture of every study of `names` that has runs. Raises UserError when one cannot be written."""
     with rc_context(STYLE):
         for name in names:
-            if mine := [run for run in runs if run.study == name]:
-                picture = DRAW[name](STUDIES[name].question, mine)
+            if any(run.study == name for run in runs):
+                picture = DRAW[name](STUDIES[name].question, of_study(name, runs))
                 save(picture, outdir / STUDIES[name].picture, console)
 
 

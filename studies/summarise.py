@@ -1,6 +1,7 @@
 """Means and spread over seeds of finished runs, as Markdown, from their results.json files.
 
     python3 -m studies.summarise viz/seeds/described viz/seeds/linear
+    python3 -m studies.summarise viz/seeds/fast viz/seeds/best --picture viz/frontier.png
 
 Each folder holds one sub-folder per seed. For every class left out there are two tables: mean ± standard
 deviation (n - 1) per folder, beside the paper's and the published figures where these left out the same
@@ -9,14 +10,18 @@ class, and the errors seed by seed. Folders with runs of the CIFAR-10 experiment
 
 from __future__ import annotations
 
-from support.console import OneLineParser, UserError, put, run_script
+from support.charts import STYLE, save
+from support.console import Console, OneLineParser, UserError, put, run_script
+from support.files import check_output
 from support.report import RESULTS, Results, class_name, markdown, short_name
-from support.settings import named_folder
+from support.settings import named_file, named_folder
 
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from matplotlib import rc_context
 
 from studies.checks import (
     check_data,
@@ -30,6 +35,7 @@ from studies.checks import (
     whole,
 )
 from studies.checks import number as a_number
+from studies.frontier import draw_frontier
 
 BEFORE, AFTER, BEST = (
     "student.before_correction.",
@@ -299,14 +305,31 @@ def all_tables(groups: Groups) -> list[str]:
     return tables
 
 
+def check_frontier(groups: Groups) -> None:
+    """Raises UserError when there is a run whose errors cannot stand beside the paper's 206 and 109."""
+    for name, runs in groups.items():
+        if "networks" in runs[0] or runs[0]["data"]["name"] != "MNIST" or omitted_by(runs) != (3,):
+            raise UserError(f"--picture: {name} is not of MNIST without its 3s; leave that folder out")
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = OneLineParser(
         prog="python3 -m studies.summarise",
         description="Means and spread over seeds of finished runs, as Markdown.",
     )
     parser.add_argument("folders", nargs="+", type=named_folder, help="folders with one sub-folder per seed")
-    folders = named(parser.parse_args(argv).folders)
-    put("\n\n".join(all_tables({name: load(folder) for name, folder in folders.items()})) + "\n")
+    parser.add_argument(
+        "--picture", type=named_file, metavar="FILE", help="also draw errors against seconds, as a PNG file"
+    )
+    arguments = parser.parse_args(argv)
+    groups = {name: load(folder) for name, folder in named(arguments.folders).items()}
+    if arguments.picture:
+        check_frontier(groups)
+        check_output(arguments.picture)
+    put("\n\n".join(all_tables(groups)) + "\n")
+    if arguments.picture:
+        with rc_context(STYLE):
+            save(draw_frontier(groups), arguments.picture, Console())
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from support.report import markdown
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from studies.claims import HEADER, claim_rows
+from studies.claims import HEADER, TRANSFORMED, claim_rows
+from studies.ingredients import ingredients_table
 from studies.measured import Run, Settings, all_but, mean_sd
-from studies.questions import STUDIES, Study
+from studies.questions import STUDIES, Study, of_study
 
 METRIC_COLUMNS = (
     ("seen classes, before", "before.other_accuracy"),
@@ -50,9 +51,12 @@ def tables(runs: Sequence[Run]) -> dict[str, str]:
     """The Markdown table of every study of which there are runs, by its name."""
     found = {}
     for name, study in STUDIES.items():
-        mine = [run for run in runs if run.study == name]
-        if mine and name == "paper":  # claims 4 and 5 come from another study
-            found[name] = markdown(HEADER, claim_rows(runs), n_left=2)
-        elif mine:
-            found[name] = study_table(study, mine)
+        if any(run.study == name for run in runs):
+            mine = of_study(name, runs)
+            if name in ("paper", TRANSFORMED):
+                found[name] = markdown(HEADER, claim_rows(mine), n_left=2)
+            elif name == "ingredients":
+                found[name] = ingredients_table(mine)
+            else:
+                found[name] = study_table(study, mine)
     return found

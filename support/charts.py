@@ -82,6 +82,17 @@ def draw_loss(axes: Axes, losses: np.ndarray, colour: str, title: str) -> None:
     epoch_axis(axes, len(losses))
 
 
+def draw_image(axes: Axes, image: np.ndarray, title: str = "") -> None:
+    """An image of values 0 to 255 in black on white."""
+    axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color("#CCCCCC")
+    axes.set_title(title, loc="center", fontsize=10, color=INK)
+
+
 def save(figure: Figure, path: Path, console: Console) -> None:
     """Raises UserError when the file cannot be written."""
     with atomic_output(path) as temporary:

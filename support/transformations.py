@@ -45,6 +45,17 @@ class Limits:
         """Whether a network sees anything but the images as they are."""
         return self.jitter > 0 or self.warp
 
+    def in_words(self) -> str:
+        """ "shifted by up to 2 px, turned by up to 10°"; "not changed" where that is so."""
+        said = (
+            (self.jitter, f"shifted by up to {self.jitter} px"),
+            (self.rotation, f"turned by up to {self.rotation:g}°"),
+            (self.scaling, f"stretched by up to {100 * self.scaling:g} %"),
+            (self.shear, f"slanted by up to {self.shear:g}"),
+            (self.elastic, f"bent by up to {self.elastic:g} px"),
+        )
+        return ", ".join(words for limit, words in said if limit) or "not changed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TransformationSettings(CommonSettings):

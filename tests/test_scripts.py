@@ -62,6 +62,7 @@ PNGS = (
     "bias_correction",
     "dark_knowledge",
     "omitted_examples",
+    "transformations",
 )
 
 
@@ -414,6 +415,10 @@ BAD = [
     (("--learning-rate", "nan"), "--learning-rate"),
     (("--learning-rate-student", "0"), "--learning-rate-student"),
     (("--jitter", "28"), "--jitter"),
+    (("--rotation", "181"), "--rotation"),
+    (("--scaling-student", "1"), "--scaling-student"),
+    (("--shear", "-0.1"), "--shear"),
+    (("--elastic", "nan"), "--elastic"),
     (("--dropout", "1"), "--dropout"),
     (("--dropout", "0.999999"), "--dropout"),
     (("--dropout-input", "-0.1"), "--dropout-input"),

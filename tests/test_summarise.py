@@ -14,6 +14,7 @@ import pytest
 from small_studies import ROOT
 
 from studies import summarise
+from studies.frontier import CURVES, draw_frontier
 from studies.summarise import load, main, mean_sd, means_table, seeds_table
 
 SEEDS = ROOT / "viz" / "seeds"
@@ -239,8 +240,48 @@ def test_an_empty_folder_is_refused(tmp_path):
         load(tmp_path / "nowhere")
 
 
+def test_the_frontier_shows_each_recipe_at_its_seconds_and_its_errors(run, tmp_path, capsys):
+    """Mean and spread, teacher, student before and after; a slower recipe further right, and named."""
+    slower = copy.deepcopy(run)
+    slower["wall_clock_seconds"]["total"] = 500.0
+    slower["student"]["after_correction"]["test_errors"] = 60
+    groups = {"slow": [slower, slower], "fast": [run, changed(run, "teacher.test_errors", 80)]}
+    figure = draw_frontier(groups)
+    axes = figure.axes[0]
+    curves = {c.get_label(): c.lines[0].get_xydata() for c in axes.containers}
+    teacher, before, after = (curves[label] for _, label, _ in CURVES)
+    seconds = [run["wall_clock_seconds"]["total"], 500.0]
+    for curve in (teacher, before, after):
+        assert curve[:, 0] == pytest.approx(seconds, rel=0.02)
+    own = run["student"]["before_correction"]["test_errors"]
+    assert teacher[:, 1] == pytest.approx(
+        [(run["teacher"]["test_errors"] + 80) / 2, run["teacher"]["test_errors"]]
+    )
+    assert before[:, 1] == pytest.approx([own, own])
+    assert after[:, 1] == pytest.approx([run["student"]["after_correction"]["test_errors"], 60])
+    words = [text.get_text() for text in axes.texts]
+    assert {"fast", "slow"} <= set(words)
+    assert {word.split()[0] for word in words} >= {"206", "109", "74", "67"}
+    assert axes.get_ylim()[0] < 60
+
+    folder = write(tmp_path / "fast", run, run)
+    summarise.main([str(folder), "--picture", str(tmp_path / "frontier.png")])
+    assert (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
+    assert "fast, 2 seeds" in capsys.readouterr().out
+
+
+def test_a_picture_beside_the_papers_lines_is_of_mnist_without_3s(run, tmp_path, capsys):
+    folder = write(tmp_path / "fives", other_class(run, 5))
+    with pytest.raises(UserError, match="--picture: fives is not of MNIST without its 3s"):
+        summarise.main([str(folder), "--picture", str(tmp_path / "frontier.png")])
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match="cannot write"):
+        summarise.main([str(SEEDS / "fast"), "--picture", str(folder / "0" / "results.json" / "x")])
+    assert capsys.readouterr().out == ""
+
+
 def test_the_committed_runs_belong_together():
-    groups = {name: load(SEEDS / name) for name in ("described", "linear", "fast", "best")}
+    groups = {name: load(SEEDS / name) for name in ("described", "linear", "fast", "middle", "best")}
     assert len(rows(means_table(groups))) == 2 + len(summarise.rows_for((3,)))
     assert len(rows(seeds_table(groups))) == 2 + sum(map(len, groups.values()))
 

@@ -1,0 +1,56 @@
+"""Which transformations of the images help, and in whose training: that study's grid and its table."""
+
+from __future__ import annotations
+
+from support.report import markdown
+
+from collections.abc import Sequence
+
+from distillation_mnist_omitted_3 import TRANSFORMATIONS
+from studies.claims import paired_difference
+from studies.measured import Run, Settings, mean_sd
+
+AFTER = "after.test_errors"
+KINDS = {
+    "none": (),
+    "shifts": ("jitter",),
+    "affine": ("rotation", "scaling", "shear"),
+    "elastic": ("elastic",),
+    "all": tuple(TRANSFORMATIONS),
+}
+WHOSE = ("the teacher alone", "the student alone", "both")
+
+
+def limits(kind: str, suffix: str = "") -> Settings:
+    """The settings that turn one kind of transformation on and all others off."""
+    return {
+        name + suffix: limit if name in KINDS[kind] else 0 * limit for name, limit in TRANSFORMATIONS.items()
+    }
+
+
+def point(kind: str, whose: str) -> Settings:
+    teachers, students = ("none" if whose == other else kind for other in (WHOSE[1], WHOSE[0]))
+    return limits(teachers) | limits(students, "_student")
+
+
+GRID = [point("none", "both"), *(point(kind, whose) for kind in list(KINDS)[1:] for whose in WHOSE)]
+
+
+def runs_at(runs: Sequence[Run], kind: str, whose: str) -> list[Run]:
+    """Those of one point; without transformations it is the same point whoever does without."""
+    wanted = point(kind, "both" if kind == "none" else whose)
+    return [run for run in runs if run.settings == wanted]
+
+
+def ingredients_table(runs: Sequence[Run]) -> str:
+    """Test errors of the teacher and of the corrected student, and what both together gain, seed by seed."""
+    plain, rows = runs_at(runs, "none", "both"), []
+    for kind in KINDS:
+        cells = [mean_sd(mine, AFTER) for whose in WHOSE if (mine := runs_at(runs, kind, whose))]
+        both = runs_at(runs, kind, "both")
+        if both and len(cells) == len(WHOSE):
+            gain = "" if kind == "none" else str(paired_difference(both, plain, AFTER))
+            on_unseen = mean_sd(both, "after.omitted_errors")
+            rows.append([kind, mean_sd(both, "teacher.test_errors"), *cells, on_unseen, gain])
+    columns = ["transformations", "teacher", *(f"student: {whose}" for whose in WHOSE)]
+    return markdown([*columns, "of these, on 3s", "both less none (95 % interval)"], rows)
