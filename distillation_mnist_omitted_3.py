@@ -17,31 +17,25 @@ does not speak of (threads, download, stored runs, flags, terminal) is in suppor
 
 from __future__ import annotations
 
-from support import tiles, transformations
+from support import schedule, tiles, transformations
 from support.console import Console, UserError, run_script
 from support.data import VIZ, Data, Source, check_images, digests, load, stand_in_notice, warn_of_stand_in
 from support.download import Remote, cached, read_folder, uncompress
 from support.experiment import Experiment, load_and_check_output
 from support.offsets import add_offsets, match_class_frequencies
 from support.report import DIGITS, class_name, report, short_name, shown_accuracies, summary
+from support.schedule import learning_rate_at, shuffled
 from support.settings import N_CLASSES, argument_parser, given_settings, named_folder, setting
 from support.stored import Session, TrainedRun, Training, Watcher, code_of, open_session
-from support.tiles import Workers, row_tiles
-from support.transformations import (
-    IMAGE_SIDE,
-    N_PIXELS,
-    Limits,
-    TransformationSettings,
-    Transformer,
-    scaled_into,
-)
+from support.tiles import Workers, slices
+from support.transformations import IMAGE_SIDE, N_PIXELS, ImageSettings, Limits, Transformer, scaled_into
 
 import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -76,7 +70,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TransformationSettings):
+class Config(ImageSettings):
     """All settings of one experiment, each a flag of the same name. Raises UserError for bad values."""
 
     CACHE = "hinton-mnist"
@@ -270,7 +264,7 @@ class MLP:
                     if scaled_masks is not None:
                         above[rows] *= scaled_masks[index][rows]
 
-            workers.map(tile, row_tiles(len(layer)))
+            workers.map(tile, workers.tiles(len(layer), below.size))
         return activations[-1].T
 
     def backward(
@@ -280,13 +274,14 @@ class MLP:
         workers: Workers,
         update: Callable[[slice, np.ndarray], None],
         scaled_masks: list[np.ndarray] | None = None,
+        beside: Sequence[Callable[[], None]] = (),
     ) -> None:
         """Back-propagate dLoss/dlogits, shape (batch, classes), after `forward` filled `activations`.
 
         Each tile of the parameters' gradient goes to `update(part, gradient)` as soon as it is computed:
         `part` is its slice of the flat vector and `gradient` a 1-d array that `update` may overwrite. The
         whole gradient never exists, which spares the optimiser a trip to memory. All deltas are computed
-        before the first update.
+        before the first update. `beside` are calls that need nothing of this: they fill the gaps at the end.
         """
         deltas = [logits_gradient.T]  # dLoss/d(pre-activations), from the last layer to the first
         for index in range(len(self.layers) - 1, 0, -1):
@@ -299,16 +294,20 @@ class MLP:
                 if scaled_masks is not None:
                     delta[units] *= scaled_masks[index - 1][units]
 
-            workers.map(delta_tile, row_tiles(len(delta)))
+            workers.map(delta_tile, workers.tiles(len(delta), delta_above.size))
             deltas.insert(0, delta)
 
-        def gradient_tile(tile: tuple[int, slice]) -> None:
-            index, rows = tile
+        def gradient_tile(index: int, rows: slice) -> None:
             gradient = deltas[index][rows] @ activations[index].T
             start = self.starts[index] + rows.start * gradient.shape[1]
             update(slice(start, start + gradient.size), gradient.reshape(-1))
 
-        workers.map(gradient_tile, [(i, r) for i, w in enumerate(self.layers) for r in row_tiles(len(w))])
+        tiles = [
+            partial(gradient_tile, index, rows)
+            for index, layer in enumerate(self.layers)
+            for rows in workers.tiles(len(layer), activations[index].size)
+        ]
+        workers.map(lambda job: job(), [*tiles, *beside])
 
 
 # ---- Adam --------------------------------------------------------------------------------------------------
@@ -323,6 +322,7 @@ class Adam:
     """
 
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+    PIECE = 2**18  # values updated at a time: they, their gradient and moments stay in the cache
 
     def __init__(self, parameters: np.ndarray) -> None:
         self.parameters = parameters
@@ -340,17 +340,19 @@ class Adam:
 
     def update(self, part: slice, gradient: np.ndarray) -> None:
         """parameters[part] -= learning_rate * m_hat / (sqrt(v_hat) + epsilon). Overwrites `gradient`."""
-        m, v = self.first_moment[part], self.second_moment[part]
-        m *= self.BETA1
-        m += gradient
-        v *= self.BETA2
-        np.square(gradient, out=gradient)
-        v += gradient
-        np.sqrt(v, out=gradient)
-        gradient += self._epsilon
-        np.divide(m, gradient, out=gradient)
-        gradient *= self._step_size
-        self.parameters[part] -= gradient
+        for piece in slices(len(gradient), self.PIECE):
+            whole = self.first_moment[part], self.second_moment[part], self.parameters[part], gradient
+            m, v, theta, g = (values[piece] for values in whole)
+            m *= self.BETA1
+            m += g
+            v *= self.BETA2
+            np.square(g, out=g)
+            v += g
+            np.sqrt(v, out=g)
+            g += self._epsilon
+            np.divide(m, g, out=g)
+            g *= self._step_size
+            theta -= g
 
 
 # ---- The training loop: one for teacher and student, who differ in their lessons ---------------------------
@@ -387,17 +389,7 @@ def limit_norms(network: MLP, max_norm: float, workers: Workers) -> None:
         weights[too_long] *= (max_norm / norms[too_long])[:, None]
 
     hidden = [layer[:, :-1] for layer in network.layers[:-1]]
-    workers.map(tile, [weights[rows] for weights in hidden for rows in row_tiles(len(weights))])
-
-
-def learning_rate_at(step: int, n_steps: int, peak: float, schedule: str) -> float:
-    """Step size at step 0 .. n_steps - 1. "linear" rises over the first 5 % of the steps, then falls to 0."""
-    if schedule == "constant":
-        return peak
-    warm_up = max(1, round(0.05 * n_steps))
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    return peak * (n_steps - step) / max(1, n_steps - warm_up)
+    workers.map(tile, [weights[rows] for weights in hidden for rows in slices(len(weights), 200)])
 
 
 def predict(network: MLP, images: np.ndarray, workers: Workers, chunk: int = 1000) -> np.ndarray:
@@ -416,37 +408,48 @@ def train(
     network: MLP, lesson: Lesson, settings: TrainingSettings, workers: Workers, watcher: Watcher | None = None
 ) -> None:
     """Train `network` in place, each epoch in another order; `watcher` hears of steps and epochs."""
-    watcher = watcher or Watcher()
+    watcher, n_images = watcher or Watcher(), len(lesson.indices)
     rng, adam = np.random.default_rng(settings.order_seed), Adam(network.parameters)
-    batch_size = min(settings.batch_size, len(lesson.indices))
-    n_steps = settings.n_epochs * math.ceil(len(lesson.indices) / batch_size)
-    buffers = network.new_activations(batch_size)
     transformer = Transformer(settings.limits, rng)
-    dropout = settings.dropout_input > 0 or settings.dropout > 0
-    step, masks = 0, None
-    for epoch in range(1, settings.n_epochs + 1):
-        started = time.perf_counter()
-        total_loss = 0.0
-        order = rng.permutation(lesson.indices)
-        for first in range(0, len(order), batch_size):
-            batch = order[first : first + batch_size]
-            activations = [buffer[:, : len(batch)] for buffer in buffers]
+    batch_size = min(settings.batch_size, n_images)
+    n_batches = math.ceil(n_images / batch_size)
+    n_steps = settings.n_epochs * n_batches
+    buffers = network.new_activations(batch_size)
+    spare_inputs = np.ones_like(buffers[0])
+    feed = shuffled(lesson.indices, batch_size, rng)
+    dropout, masks = settings.dropout_input > 0 or settings.dropout > 0, None
+
+    def writing(batch: np.ndarray) -> list[Callable[[], None]]:
+        return transformer.calls(spare_inputs[:-1, : len(batch)], lesson.images[batch])
+
+    coming = next(feed)
+    for call in writing(coming):
+        call()
+    for step in range(n_steps):
+        epoch, place = step // n_batches + 1, step % n_batches + 1
+        if place == 1:
+            started, total_loss = time.perf_counter(), 0.0
+        batch, buffers[0], spare_inputs = coming, spare_inputs, buffers[0]
+        activations = [buffer[:, : len(batch)] for buffer in buffers]
+        if dropout:
             inputs = activations[0][:-1]
-            transformer.fill(inputs, lesson.images[batch], workers)
-            if dropout:
-                inputs *= dropout_mask(inputs.shape, settings.dropout_input, rng)
-                masks = [dropout_mask((n, len(batch)), settings.dropout, rng) for n in network.sizes[1:-1]]
-            with np.errstate(over="ignore", invalid="ignore"):  # divergence: see Recorder
-                logits = network.forward(activations, workers, masks)
-                value, gradient = lesson.loss(logits, batch, activations[0])
-            total_loss += value * len(batch)
-            adam.begin_step(learning_rate_at(step, n_steps, settings.learning_rate, settings.lr_schedule))
-            network.backward(activations, gradient, workers, adam.update, masks)
-            if settings.max_norm is not None:
-                limit_norms(network, settings.max_norm, workers)
-            step += 1
-            watcher.step_done(epoch, (first + len(batch)) / len(order))
-        watcher.epoch_done(epoch, total_loss / len(order), time.perf_counter() - started)
+            inputs *= dropout_mask(inputs.shape, settings.dropout_input, rng)
+            masks = [dropout_mask((n, len(batch)), settings.dropout, rng) for n in network.sizes[1:-1]]
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence: see Recorder
+            logits = network.forward(activations, workers, masks)
+            value, gradient = lesson.loss(logits, batch, activations[0])
+        total_loss += value * len(batch)
+        adam.begin_step(learning_rate_at(step, n_steps, settings.learning_rate, settings.lr_schedule))
+        beside = []
+        if step + 1 < n_steps:  # the next batch is written while this one's gradients are computed
+            coming = next(feed)
+            beside = writing(coming)
+        network.backward(activations, gradient, workers, adam.update, masks, beside)
+        if settings.max_norm is not None:
+            limit_norms(network, settings.max_norm, workers)
+        watcher.step_done(epoch, min(place * batch_size, n_images) / n_images)
+        if place == n_batches:
+            watcher.epoch_done(epoch, total_loss / n_images, time.perf_counter() - started)
 
 
 # ---- Teacher, transfer set, student ------------------------------------------------------------------------
@@ -764,7 +767,7 @@ def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:
         "kind": kind,
         "settings": asdict(config.training(kind)),
         "data": [data.name, data.sha256],
-        "code": [code_of(module) for module in (sys.modules[__name__], tiles, transformations)],
+        "code": [code_of(module) for module in (sys.modules[__name__], schedule, tiles, transformations)],
     }
     if kind == "student":
         for name in ("omitted_class", "hard_weight", "transfer_fraction"):

@@ -358,9 +358,9 @@ def transformations(experiment: Experiment) -> Figure:
     for part, (who, how_far) in zip(parts, limits.items(), strict=True):
         part.suptitle(f"{who}: {how_far.in_words()}", x=0.01, ha="left", fontsize=11)
         inputs = np.empty((core.N_PIXELS, N_DRAWS), np.float32)
-        with Workers() as workers:
-            transformer = Transformer(how_far, np.random.default_rng(config.seed))
-            transformer.fill(inputs, np.stack([image] * N_DRAWS), workers)
+        transformer = Transformer(how_far, np.random.default_rng(config.seed))
+        for call in transformer.calls(inputs, np.stack([image] * N_DRAWS)):
+            call()
         grid = part.subplots(2, N_DRAWS // 2 + 1)
         grid[1, 0].axis("off")
         draw_image(grid[0, 0], image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support import tiles
+from support import schedule, tiles
 from support.console import Console, UserError
 from support.data import VIZ, Data
 from support.experiment import Experiment, load_and_check_output
@@ -44,7 +44,7 @@ N_TIMED = 1000  # test images that the speed is measured on
 # What a training's result is made by: a change in any of them gives it another name in the store.
 TRAINED_BY = (
     cifar10.data, cifar10.layers, cifar10.network, cifar10.optimisers, cifar10.training,
-    sys.modules[__name__], core, tiles,
+    sys.modules[__name__], core, schedule, tiles,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.schedule import learning_rate_at
 from support.settings import N_CLASSES
 from support.stored import Watcher
 from support.tiles import Workers
@@ -14,7 +15,7 @@ from cifar10.data import SIDE
 from cifar10.network import ConvNet
 from cifar10.optimisers import OPTIMISERS
 from cifar10.settings import TrainingSettings
-from distillation_mnist_omitted_3 import Lesson, learning_rate_at
+from distillation_mnist_omitted_3 import Lesson
 
 
 def augment(images: np.ndarray, jitter: int, rng: np.random.Generator) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support import experiment, offsets, stored, tiles
+from support import experiment, offsets, schedule, stored, tiles, transformations
 from support.console import Console, UserError
 from support.data import Data
 from support.files import check_folder, read_sealed, write_sealed
@@ -24,7 +24,15 @@ from studies.checks import check_data, check_run, dict_of, hold, is_object, numb
 Record = dict[str, Any]  # what one run measured: the keys of results.json that RECORDED names
 RECORDED = ("teacher", "student", "bias_correction", "data", "environment", "wall_clock_seconds")
 MAX_RECORD_BYTES = 2**20  # one has some ten thousand
-DECISIVE = (core, tiles, offsets, experiment, stored)  # the modules that decide what a run measures
+DECISIVE = (
+    core,
+    schedule,
+    tiles,
+    transformations,
+    offsets,
+    experiment,
+    stored,
+)  # the modules that decide what a run measures
 
 
 def source() -> str:

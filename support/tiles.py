@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import queue
 import threading
 from collections import deque
@@ -11,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-TILE_ROWS = 200  # per tile four arrays, 1 MB each: gradient, two moments, weights
+# Below a million multiply-adds OpenBLAS goes another way on some processors, which rounds otherwise. So the
+# number of threads decides how a product is cut only where its tiles stay well above that.
+MIN_TILE_WORK = 2 * 2**20  # multiply-adds
+SMALL_TILE_ROWS = 200  # of any other product
 BLAS_CONTROLS = (
     "scipy_openblas_{}_num_threads64_",
     "scipy_openblas_{}_num_threads",
@@ -28,7 +32,8 @@ class Workers:
     OpenBLAS would have used, so OPENBLAS_NUM_THREADS is respected; at the end it is given back. With a BLAS
     that cannot be asked (Accelerate, MKL), `map` is a plain loop and the BLAS uses its own threads.
 
-    The tiles are the same whatever the number of threads, and so are the results, bit for bit.
+    The rows of a product come out the same, bit for bit, however it is cut into large tiles, and so do all
+    results, whatever the number of threads.
     """
 
     def __init__(self, n_threads: int | None = None) -> None:
@@ -58,6 +63,13 @@ class Workers:
                 self._done.put(None)
             except BaseException as error:
                 self._done.put(error)
+
+    def tiles(self, n_rows: int, work_per_row: int) -> list[slice]:
+        """The rows of a product that takes so many multiply-adds for each: as large as all threads allow."""
+        n_tiles = n_rows * work_per_row // MIN_TILE_WORK
+        if n_tiles < 2:
+            return slices(n_rows, SMALL_TILE_ROWS)
+        return slices(n_rows, math.ceil(n_rows / min(n_tiles, self.n_threads)))
 
     def map(self, function: Callable[[Any], None], tiles: Sequence[Any]) -> None:
         """Call `function` once with each tile, on all threads; return when all are done.
@@ -91,8 +103,3 @@ class Workers:
 def slices(n: int, at_most: int) -> list[slice]:
     """0 .. n - 1 in slices of at most `at_most`."""
     return [slice(start, min(start + at_most, n)) for start in range(0, n, at_most)]
-
-
-def row_tiles(n_rows: int) -> list[slice]:
-    """The rows of a layer in tiles."""
-    return slices(n_rows, TILE_ROWS)

@@ -8,10 +8,12 @@ brought one hidden layer of 800 units to 70 errors on MNIST with elastic distort
 from __future__ import annotations
 
 from support.settings import CommonSettings, setting
-from support.tiles import Workers, slices
+from support.tiles import slices
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 
@@ -58,7 +60,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformationSettings(CommonSettings):
+class ImageSettings(CommonSettings):
     """How far the images are transformed; the teacher answers for an image as the student sees it."""
 
     # fmt: off
@@ -175,10 +177,11 @@ class Transformer:
         self.jitter, self.rng = limits.jitter, rng
         self.warps = Warps(random_maps(N_WARPS, limits, rng)) if limits.warp else None
 
-    def fill(self, inputs: np.ndarray, images: np.ndarray, workers: Workers) -> None:
-        """Write uint8 images (n, 28, 28), transformed, as values in [0, 1] into `inputs` (784, n).
+    def calls(self, inputs: np.ndarray, images: np.ndarray) -> list[Callable[[], None]]:
+        """Draw now; the calls then write images (n, 28, 28), transformed, into `inputs` (784, n).
 
-        Zeros move in. What is drawn depends on the order of the batches, not on the number of threads.
+        The images are uint8, what is written lies in [0, 1]; zeros move in. The calls can be made in any
+        order and on any thread: each writes a piece of its own.
         """
         n, jitter = len(images), self.jitter
         if jitter:
@@ -196,4 +199,4 @@ class Transformer:
                 seen = self.warps.apply(seen, chosen[part])
             scaled_into(inputs[:, part], seen)
 
-        workers.map(piece, slices(n, PIECE))
+        return [partial(piece, part) for part in slices(n, PIECE)]

@@ -338,8 +338,8 @@ CHANGES = [  # module, what stands there, what is put in its place
     ("cifar10/training.py", "4 / 255", "2 / 255"),
     ("cifar10/data.py", "labels = records[:, 0].copy()", "labels = records[:, 1].copy()"),
     ("cifar10/experiment.py", "distillation_loss(logits,", "distillation_loss(2 * logits,"),
-    ("distillation_mnist_omitted_3.py", "0.05 * n_steps", "0.06 * n_steps"),
-    ("support/tiles.py", "TILE_ROWS = 200", "TILE_ROWS = 100"),
+    ("support/schedule.py", "0.05 * n_steps", "0.06 * n_steps"),
+    ("support/tiles.py", "MIN_TILE_WORK = 2 *", "MIN_TILE_WORK = 3 *"),
 ]
 
 

@@ -213,8 +213,7 @@ def test_jitter_against_shifting_by_hand(jitter, n, seed):
     """Borders included: what leaves the image is gone, what enters is zero."""
     images = np.random.default_rng(seed).integers(0, 256, (n, 28, 28), dtype=np.uint8)
     inputs = np.empty((784, n))
-    with core.Workers() as workers:
-        Transformer(Limits(jitter), np.random.default_rng(seed)).fill(inputs, images, workers)
+    write(inputs, images, Limits(jitter), seed)
     offsets = np.random.default_rng(seed).integers(
         0, 2 * jitter + 1, (2, n)
     )  # window corner in the padded image
@@ -228,16 +227,21 @@ def test_jitter_against_shifting_by_hand(jitter, n, seed):
         np.testing.assert_allclose(inputs[:, k].reshape(28, 28), expected / 255)
 
 
-def test_jitter_reaches_every_shift_and_nothing_beyond(workers):
+def write(inputs: np.ndarray, images: np.ndarray, limits: Limits, seed: int) -> None:
+    for call in Transformer(limits, np.random.default_rng(seed)).calls(inputs, images):
+        call()
+
+
+def test_jitter_reaches_every_shift_and_nothing_beyond():
     images = np.zeros((4000, 28, 28), np.uint8)
     images[:, 14, 14] = 255
     inputs = np.empty((784, 4000), np.float32)
-    Transformer(Limits(2), np.random.default_rng(0)).fill(inputs, images, workers)
+    write(inputs, images, Limits(2), 0)
     rows, columns = np.divmod(inputs.argmax(axis=0), 28)
     shifts, counts = np.unique(np.stack((rows - 14, columns - 14), 1), axis=0, return_counts=True)
     assert {tuple(s) for s in shifts} == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
     assert counts.min() > 100  # 160 expected of each
-    Transformer(Limits(), np.random.default_rng(0)).fill(inputs, images, workers)
+    write(inputs, images, Limits(), 0)
     assert (inputs.argmax(axis=0) == 14 * 28 + 14).all()
 
 

@@ -183,7 +183,7 @@ def filled(limits: Limits, images: np.ndarray, seed: int = 0, n_threads: int = 2
     inputs = np.zeros((2, 784, len(images)), np.float32)
     with Workers(n_threads) as workers:
         for batch in inputs:
-            transformer.fill(batch, images, workers)
+            workers.map(lambda call: call(), transformer.calls(batch, images)[::-1])
     return inputs.swapaxes(1, 2).reshape(2, len(images), 28, 28)
 
 
