@@ -5,9 +5,9 @@
 
 Each contestant is a process of its own. They take turns, A B C A B C ..., one whole teacher epoch and one
 whole student epoch each, so that a machine whose speed drifts drifts for all of them; the ratios are taken
-within a round. The work is the described recipe's: 784-1200-1200-10 on jittered images and hard labels,
-784-800-800-10 on soft targets at T = 20, Adam, float32. The first two compute the soft targets once, the
-plain one for every batch.
+within a round. The work is that of a recipe: 784-1200-1200-10 on hard labels, 784-800-800-10 on soft targets
+at T = 20, Adam, float32, on images transformed as the recipe says. Where the student sees them as they are,
+the first two compute the soft targets once, the plain one for every batch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,11 +28,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from support import transformations
 from support.console import Console, OneLineParser, UserError, run_script
 from support.data import Data
 from support.report import environment, write_json
 from support.settings import N_CLASSES, argument_parser, given_settings, named_file, whole_number
 from support.tiles import Workers
+from support.transformations import N_WARPS, Limits, Warps, random_maps
 
 import numpy as np
 import plain_numpy
@@ -39,8 +42,8 @@ from convolution import convolution, convolution_report, spread
 
 import distillation_mnist_omitted_3 as core
 
-CONFIG = core.Config()
-TEACHER_SIZES, STUDENT_SIZES = CONFIG.training("teacher").sizes, CONFIG.training("student").sizes
+KINDS = ("teacher", "student")
+TEACHER_SIZES, STUDENT_SIZES = (core.Config().training(kind).sizes for kind in KINDS)
 Epoch = Callable[[], None]
 
 
@@ -50,25 +53,37 @@ def flop_per_image(sizes: tuple[int, ...]) -> int:
     return 2 * (3 * sum(products) - products[0])
 
 
-# ---- Contestants: each gives a teacher epoch and a student epoch -------------------------------------------
+# ---- Contestants: each gives a teacher epoch and a student epoch of `config` ------------------------------
 
 
-def this_project(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Epoch]:
+def this_project(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict[str, Epoch]:
     workers = Workers()
-    teacher, student = (core.MLP(s, np.random.default_rng(0)) for s in (TEACHER_SIZES, STUDENT_SIZES))
+    once = cache(lambda limits: Warps(random_maps(N_WARPS, limits, np.random.default_rng(0))))
+    transformations.random_warps = lambda limits, rng: once(limits)  # as in a whole training, not per epoch
+    data = Data("a part", images, labels, images[:1], labels[:1], {})
+    settings = {kind: dataclasses.replace(config.training(kind), n_epochs=1) for kind in KINDS}
+    networks = {kind: core.MLP(one.sizes, np.random.default_rng(0)) for kind, one in settings.items()}
     with workers:
-        teacher_logits = core.predict(teacher, images, workers)
-    transfer = core.transfer_set(labels, CONFIG.omitted_class)
+        answers = core.frozen_teacher(networks["teacher"], config, data, workers)
+        answers(np.arange(1), np.zeros((785, 1), np.float32))  # of images that stay as they are, once
+    lessons = {
+        "teacher": core.Lesson(images, np.arange(len(images)), core.hard_labels(labels)),
+        "student": core.Lesson(
+            images,
+            core.transfer_set(labels, config.omitted_class),
+            lambda logits, batch, inputs: core.distillation_loss(
+                logits, answers(batch, inputs), config.temperature
+            ),
+        ),
+    }
 
-    def train(
-        network: core.MLP, settings: core.TrainingSettings, indices: np.ndarray, loss: core.Loss
-    ) -> None:
-        settings = dataclasses.replace(settings, n_epochs=1, batch_size=batch_size)
+    def epoch(kind: str) -> None:
         with workers:
-            core.train(network, core.Lesson(images, indices, loss), settings, workers)
+            core.train(networks[kind], lessons[kind], settings[kind], workers)
 
     def products_only() -> None:
         """The teacher epoch's forward and backward passes, without batches, loss and optimiser."""
+        teacher, batch_size = networks["teacher"], config.batch_size
         activations = teacher.new_activations(batch_size)
         gradient = np.zeros((batch_size, N_CLASSES), np.float32)
         with workers:
@@ -76,89 +91,96 @@ def this_project(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dic
                 teacher.forward(activations, workers)
                 teacher.backward(activations, gradient, workers, lambda part, tile: None)
 
-    return {
-        "teacher": lambda: train(
-            teacher, CONFIG.training("teacher"), np.arange(len(images)), core.hard_labels(labels)
-        ),
-        "student": lambda: train(
-            student,
-            CONFIG.training("student"),
-            transfer,
-            lambda logits, batch, inputs: core.distillation_loss(
-                logits, teacher_logits[batch], CONFIG.temperature
-            ),
-        ),
-        "products": products_only,
-    }
+    return {**{kind: partial(epoch, kind) for kind in KINDS}, "products": products_only}
 
 
-def pytorch(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Epoch]:
+def pytorch(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict[str, Epoch]:
     import torch
     from torch.nn import functional
 
     torch.set_num_threads(Workers().n_threads)
+    settings = {kind: config.training(kind) for kind in KINDS}
+    rng = np.random.default_rng(0)
+    images = images.copy()  # torch warns of arrays that it may not write to
 
-    def network(sizes: tuple[int, ...]) -> tuple[Any, Any]:
+    def network(one: core.TrainingSettings) -> tuple[Any, Any]:
         layers: list[Any] = []
-        for a, b in pairwise(sizes):
+        for (a, b), p in zip(pairwise(one.sizes), (one.dropout_input, *2 * [one.dropout]), strict=True):
+            layers += [torch.nn.Dropout(p)] if p else []
             layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
         net = torch.nn.Sequential(*layers[:-1])
-        return net, torch.optim.Adam(net.parameters(), lr=CONFIG.learning_rate, fused=True)
+        return net, torch.optim.Adam(net.parameters(), lr=one.learning_rate, fused=True)
 
-    rng = np.random.default_rng(0)
-    jitter = CONFIG.jitter
-    padded = np.pad(images, ((0, 0), (jitter, jitter), (jitter, jitter)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[1:], axis=(1, 2))
+    def transformed(limits: Limits) -> Callable[[np.ndarray], Any]:
+        """Gives a batch as inputs, each image shifted and, by one of as many maps as here, warped."""
+        jitter = limits.jitter
+        padded = np.pad(images, ((0, 0), (jitter, jitter), (jitter, jitter)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, images.shape[1:], axis=(1, 2))
+        if limits.warp:
+            maps = np.moveaxis(random_maps(N_WARPS, limits, rng)[:, ::-1], 1, 3)
+            grids = torch.from_numpy(np.ascontiguousarray(maps / 13.5 - 1))
+
+        def inputs(batch: np.ndarray) -> Any:
+            seen = images[batch]
+            if jitter:
+                down, right = rng.integers(0, 2 * jitter + 1, (2, len(batch)))
+                seen = windows[batch, down, right]
+            x = torch.from_numpy(seen).float().mul_(1 / 255)
+            if limits.warp:
+                chosen = torch.from_numpy(rng.integers(0, N_WARPS, len(batch)))
+                x = functional.grid_sample(x[:, None], grids[chosen], align_corners=True)
+            return x.reshape(len(batch), -1)
+
+        return inputs
+
+    nets = {kind: network(settings[kind]) for kind in KINDS}
+    teacher = nets["teacher"][0]
     targets = torch.from_numpy(labels.astype(np.int64))
-    images = images.copy()  # torch warns of arrays that it may not write to
-    teacher, teacher_adam = network(TEACHER_SIZES)
-    student, student_adam = network(STUDENT_SIZES)
-    with torch.no_grad():
-        chunks = np.array_split(images.reshape(len(images), -1), 60)
-        logits = torch.cat([teacher(torch.from_numpy(chunk).float() / 255) for chunk in chunks])
-        soft_targets = torch.softmax(logits / CONFIG.temperature, 1)
-    transfer = core.transfer_set(labels, CONFIG.omitted_class)
+    t, as_they_are = config.temperature, not settings["student"].limits.change
 
-    def step(net: Any, adam: Any, pixels: np.ndarray, loss: Callable[[Any], Any]) -> None:
-        inputs = torch.from_numpy(pixels.reshape(len(pixels), -1)).float().mul_(1 / 255)
-        adam.zero_grad(set_to_none=True)
-        loss(net(inputs)).backward()
-        adam.step()
+    @torch.no_grad()
+    def soft_targets(inputs: Any) -> Any:
+        return torch.softmax(teacher.eval()(inputs) / t, 1)
 
-    def teacher_epoch() -> None:
-        order = rng.permutation(len(images))
+    if as_they_are:
+        plain = transformed(Limits())
+        once = torch.cat([soft_targets(plain(part)) for part in np.array_split(np.arange(len(images)), 60)])
+    transfer = core.transfer_set(labels, config.omitted_class)
+
+    def hard(logits: Any, batch: np.ndarray, inputs: Any) -> Any:
+        return functional.cross_entropy(logits, targets[batch])
+
+    def soft(logits: Any, batch: np.ndarray, inputs: Any) -> Any:
+        p = once[batch] if as_they_are else soft_targets(inputs)
+        return t * t * functional.cross_entropy(logits / t, p)
+
+    def epoch(kind: str, indices: np.ndarray, loss: Callable[[Any, np.ndarray, Any], Any], seen: Any) -> None:
+        (net, adam), batch_size = nets[kind], settings[kind].batch_size
+        net.train()
+        order = rng.permutation(indices)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            down, right = rng.integers(0, 2 * jitter + 1, (2, len(batch)))
-            step(
-                teacher,
-                teacher_adam,
-                windows[batch, down, right],
-                lambda z, batch=batch: functional.cross_entropy(z, targets[batch]),
-            )
+            inputs = seen(batch)
+            adam.zero_grad(set_to_none=True)
+            loss(net(inputs), batch, inputs).backward()
+            adam.step()
 
-    def student_epoch() -> None:
-        order = rng.permutation(transfer)
-        t = CONFIG.temperature
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            step(
-                student,
-                student_adam,
-                images[batch],
-                lambda z, batch=batch: t * t * functional.cross_entropy(z / t, soft_targets[batch]),
-            )
-
-    return {"teacher": teacher_epoch, "student": student_epoch}
+    seen = {kind: transformed(one.limits) for kind, one in settings.items()}
+    return {
+        "teacher": partial(epoch, "teacher", np.arange(len(images)), hard, seen["teacher"]),
+        "student": partial(epoch, "student", transfer, soft, seen["student"]),
+    }
 
 
-def plain(images: np.ndarray, labels: np.ndarray, batch_size: int) -> dict[str, Epoch]:
-    rng = np.random.default_rng(0)
+def plain(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict[str, Epoch]:
+    if config.limits("teacher").warp:
+        raise ImportError("it shifts images and does nothing else with them")
+    rng, batch_size = np.random.default_rng(0), config.batch_size
     teacher = plain_numpy.PlainMLP(plain_numpy.he_parameters(TEACHER_SIZES, rng))
     student = plain_numpy.PlainMLP(plain_numpy.he_parameters(STUDENT_SIZES, rng))
-    transfer_images = images[core.transfer_set(labels, CONFIG.omitted_class)]
+    transfer_images = images[core.transfer_set(labels, config.omitted_class)]
     return {
-        "teacher": lambda: plain_numpy.teacher_epoch(teacher, images, labels, batch_size, rng, CONFIG.jitter),
+        "teacher": lambda: plain_numpy.teacher_epoch(teacher, images, labels, batch_size, rng, config.jitter),
         "student": lambda: plain_numpy.student_epoch(student, teacher, transfer_images, batch_size, rng),
     }
 
@@ -174,16 +196,16 @@ def data_from(flags: list[str]) -> Data:
     return core.load_data(core.config_from(given_settings(arguments, core.Config)), Console(quiet=True))
 
 
-def serve(name: str, flags: list[str], n_images: int, batch_size: int, pipe: Connection) -> None:
+def serve(name: str, flags: list[str], n_images: int, config: core.Config, pipe: Connection) -> None:
     """A contestant's process: run the epochs that are asked for, answer with seconds."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     data = data_from(flags)
     images, labels = data.train_images[:n_images], data.train_labels[:n_images]
-    few = max(20 * batch_size, 1000)
+    few = max(20 * config.batch_size, 1000)
     try:
-        for epoch in CONTESTANTS[name](images[:few], labels[:few], batch_size).values():
+        for epoch in CONTESTANTS[name](images[:few], labels[:few], config).values():
             epoch()  # warm up: threads, caches, the allocator
-        epochs = CONTESTANTS[name](images, labels, batch_size)
+        epochs = CONTESTANTS[name](images, labels, config)
         pipe.send(list(epochs))
         while (asked := pipe.recv()) is not None:
             started = time.perf_counter()
@@ -217,14 +239,14 @@ def peak_rate() -> float:
 
 
 def compare(
-    names: list[str], flags: list[str], n_images: int, batch_size: int, rounds: int
+    names: list[str], flags: list[str], n_images: int, config: core.Config, rounds: int
 ) -> dict[str, Any]:
-    """All measurements at one batch size: seconds per contestant, epoch and round, memory, peak rates."""
+    """All measurements of one setting: seconds per contestant, epoch and round, memory, peak rates."""
     context = multiprocessing.get_context("spawn")
     pipes, epochs = {}, {}
     for name in names:
         pipe, theirs = context.Pipe()
-        context.Process(target=serve, args=(name, flags, n_images, batch_size, theirs), daemon=True).start()
+        context.Process(target=serve, args=(name, flags, n_images, config, theirs), daemon=True).start()
         theirs.close()  # so that its end is noticed when the process dies
         answer = answer_of(name, pipe)
         if isinstance(answer, str):
@@ -240,23 +262,28 @@ def compare(
                 if kind in epochs[name]:
                     pipe.send(kind)
                     seconds[name][kind].append(answer_of(name, pipe))
-        print(f"batch {batch_size}: round {done + 1} of {rounds} done", file=sys.stderr, flush=True)
+        print(f"{title_of(config)}: round {done + 1} of {rounds} done", file=sys.stderr, flush=True)
     memory = {}
     for name, pipe in pipes.items():
         pipe.send(None)
         memory[name] = answer_of(name, pipe)
-    return {"batch_size": batch_size, "seconds": seconds, "peak_gflops": peaks, "memory_mb": memory}
+    sizes = [config.training(kind).batch_size for kind in KINDS]
+    measured = {"seconds": seconds, "peak_gflops": peaks, "memory_mb": memory}
+    return {"title": title_of(config), "batch_sizes": sizes, **measured}
+
+
+def title_of(config: core.Config) -> str:
+    """ "described, batch 128", "best, batch 512 / 256"."""
+    sizes = dict.fromkeys(config.training(kind).batch_size for kind in KINDS)
+    return f"{config.recipe}, batch {' / '.join(map(str, sizes))}"
 
 
 def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
-    """The table for one batch size, as Markdown."""
+    """The table of one setting, as Markdown."""
     seconds, reference = measured["seconds"], measured["seconds"].get("PyTorch")
     peak = statistics.median(measured["peak_gflops"])
     columns = ("teacher s/epoch", "x PyTorch", "student s/epoch", "x PyTorch", "GFLOP/s", "of peak", "MB")
-    lines = [
-        f"| batch {measured['batch_size']} | " + " | ".join(columns) + " |",
-        "|---|" + "---:|" * len(columns),
-    ]
+    lines = [f"| {measured['title']} | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     gflop = {
         "teacher": flop_per_image(TEACHER_SIZES) * n_images / 1e9,
         "student": flop_per_image(STUDENT_SIZES) * n_transfer / 1e9,
@@ -279,6 +306,16 @@ def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
     return "\n".join(lines)
 
 
+def configs_of(recipes: list[str], batch_sizes: list[int]) -> list[core.Config]:
+    """The settings to measure: the described recipe at each batch size, the others at their own."""
+    asked = [{"recipe": recipe, **core.RECIPES[recipe]} for recipe in recipes]
+    return [
+        core.Config(**settings, **more)
+        for settings in asked
+        for more in ([{"batch_size": b} for b in batch_sizes] if settings["recipe"] == "described" else [{}])
+    ]
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = OneLineParser(
         description="Time this project, PyTorch and plain NumPy on the same epochs. "
@@ -289,8 +326,13 @@ def main(argv: list[str] | None = None) -> None:
         "--rounds", type=whole_number, default=3, help="turns per contestant (default: %(default)s)"
     )
     parser.add_argument(
-        "--batch-sizes", type=whole_number, nargs="+", default=[128, 512], help="(default: 128 512)"
-    )
+        "--batch-sizes", type=whole_number, nargs="+", default=[128, 512],
+        help="of the described recipe (default: 128 512)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipes", nargs="+", choices=list(core.RECIPES), default=["described", "best"],
+        help="whose steps (default: described best)",
+    )  # fmt: skip
     parser.add_argument("--images", type=whole_number, default=60_000, help="training images (default: all)")
     parser.add_argument(
         "--convolution-batch",
@@ -308,11 +350,11 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("--contestants must name this project, which is what the others are compared with")
     data, console = data_from(flags), Console()
     labels = data.train_labels[: arguments.images]
-    n_transfer = len(core.transfer_set(labels, CONFIG.omitted_class))
+    n_transfer = len(core.transfer_set(labels, core.Config().omitted_class))
     made_with = environment(Workers().n_threads)
     found = [
-        compare(arguments.contestants, flags, arguments.images, batch_size, arguments.rounds)
-        for batch_size in arguments.batch_sizes
+        compare(arguments.contestants, flags, arguments.images, config, arguments.rounds)
+        for config in configs_of(arguments.recipes, arguments.batch_sizes)
     ]
     convolved = convolution(arguments.contestants, 3 * arguments.rounds, arguments.convolution_batch)
     console.always(

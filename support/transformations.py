@@ -170,12 +170,16 @@ class Warps:
         return above + self.down[chosen] * (below - above)
 
 
+def random_warps(limits: Limits, rng: np.random.Generator) -> Warps:
+    return Warps(random_maps(N_WARPS, limits, rng))
+
+
 class Transformer:
     """Draws a transformation for each image of a batch and writes what a network then sees."""
 
     def __init__(self, limits: Limits, rng: np.random.Generator) -> None:
         self.jitter, self.rng = limits.jitter, rng
-        self.warps = Warps(random_maps(N_WARPS, limits, rng)) if limits.warp else None
+        self.warps = random_warps(limits, rng) if limits.warp else None
 
     def calls(self, inputs: np.ndarray, images: np.ndarray) -> list[Callable[[], None]]:
         """Draw now; the calls then write images (n, 28, 28), transformed, into `inputs` (784, n).

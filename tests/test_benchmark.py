@@ -14,6 +14,11 @@ import pytest
 
 compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
 
+WARPED = {
+    name + suffix: limit
+    for name, limit in {"jitter": 2, "rotation": 10.0, "scaling": 0.1, "shear": 0.1, "elastic": 1.5}.items()
+    for suffix in ("", "_student")
+}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -49,7 +54,11 @@ def test_a_small_comparison(small_folder, tmp_path):
     assert "| plain NumPy |" in result.stdout
     assert "| CIFAR-10 teacher, batch 2 |" in result.stdout
     found = json.loads((tmp_path / "bench.json").read_text())
-    (measured,) = found["measured"]
+    measured, best = found["measured"]
+    assert [m["title"] for m in (measured, best)] == ["described, batch 100", "best, batch 512 / 256"]
+    assert best["batch_sizes"] == [512, 256]
+    assert set(best["seconds"]) == {"this project"}  # plain NumPy only shifts
+    assert "plain NumPy is left out: it shifts images" in result.stderr
     assert all(len(times) == 2 and min(times) > 0 for times in measured["seconds"]["this project"].values())
     assert set(measured["seconds"]["plain NumPy"]) == {"teacher", "student"}
     assert measured["memory_mb"]["this project"] > 20
@@ -67,6 +76,44 @@ def test_a_small_comparison(small_folder, tmp_path):
 def test_bad_flags_are_refused_in_one_line(flags, said):
     with pytest.raises(UserError, match=said):
         compare.main([*flags])
+
+
+def test_both_sides_learn_from_the_same_transformed_images(small_data):
+    """PyTorch's steps in the benchmark do the work that ours do: the same inputs from the same maps."""
+    torch = pytest.importorskip("torch", exc_type=ImportError)
+    config = compare.core.Config(batch_size=64, n_epochs_teacher=1, recipe="best", **WARPED)
+    images, labels = small_data.train_images[:128], small_data.train_labels[:128]
+    seen = []
+
+    class Adam:
+        def __init__(self, parameters, lr, fused):
+            self.parameters = list(parameters)
+
+        def zero_grad(self, set_to_none):
+            pass
+
+        def step(self):
+            pass
+
+    real = torch.nn.functional.grid_sample
+
+    def watched(x, grid, align_corners):
+        seen.append((x.shape, real(x, grid, align_corners=align_corners)))
+        return seen[-1][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim, "Adam", Adam)
+        patch.setattr(torch.nn.functional, "grid_sample", watched)
+        epochs = compare.pytorch(images, labels, config)
+        epochs["teacher"]()
+        teacher_batches = len(seen)
+        epochs["student"]()
+    assert teacher_batches == 2
+    assert len(seen) == 2 + -(-int((labels != 3).sum()) // 64)
+    ink = float(seen[0][1].sum() + seen[1][1].sum())
+    assert ink == pytest.approx(images.sum(dtype=float) / 255, rel=0.05)  # what leaves the image is little
+    with pytest.raises(ImportError, match="shifts images"):
+        compare.plain(images, labels, config)
 
 
 def test_a_contestant_that_dies_is_said():
