@@ -40,12 +40,14 @@ seeds: .venv/run.stamp
 	    --lr-schedule linear; \
 	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/fast/$$seed \
 	    --recipe fast; \
-	done
-	set -e; for seed in 0 1 2; do \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/middle/$$seed \
+	    --recipe middle; \
 	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/best/$$seed \
 	    --recipe best; \
 	done
-	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/best
+	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/middle viz/seeds/best
+	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/fast viz/seeds/middle viz/seeds/best \
+	  --picture viz/frontier.png
 
 study: .venv/run.stamp
 	$(BIN)/python -m studies --dataset mnist $(FLAGS)

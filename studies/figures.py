@@ -99,7 +99,7 @@ def draw_paper(question: str, runs: Sequence[Run]) -> Figure:
     of = f"of {n_test:,} images" if comparable else f"ours of {n_test:,} images, the paper's of 10,000"
     axes.set_xlabel(f"test errors {of}, in per cent of the paper's (further left: fewer)")
     light_grid(axes, "x")
-    legend_below(axes, 2, -0.13)
+    legend_below(axes, 2, -0.8 / figure.get_figheight())
     return figure
 
 
@@ -258,7 +258,11 @@ def draw_transfer_size(question: str, runs: Sequence[Run]) -> Figure:
 def draw_ingredients(question: str, runs: Sequence[Run]) -> Figure:
     """Errors of the student, by what is done to the images and in whose training; left all, right on 3s."""
     figure = study_figure(runs, f"{question}  Errors after the bias correction", (12, 5.2))
-    whose = dict(zip(ingredients.WHOSE, (BLACK, SEEN, UNSEEN_AFTER), strict=True))
+    whose = {
+        "the teacher alone": ("student, its teacher's images alone", BLACK),
+        "the student alone": ("student, its own images alone", SEEN),
+        "both": ("student, both", UNSEEN_AFTER),
+    }
     kinds = [kind for kind in ingredients.KINDS if ingredients.runs_at(runs, kind, "both")]
     for axes, path, title in zip(
         figure.subplots(1, 2),
@@ -266,22 +270,21 @@ def draw_ingredients(question: str, runs: Sequence[Run]) -> Figure:
         (f"all {runs[0].value('data.n_test'):,} test images", f"{unseen(runs)}, never seen"),
         strict=True,
     ):
-        for place, (who, style) in enumerate(whose.items()):
+        for place, (who, (label, style)) in enumerate(whose.items()):
             groups = [ingredients.runs_at(runs, kind, who) for kind in kinds]
             xs = np.arange(len(kinds)) + 0.16 * (place - 1)
-            label = f"student, images transformed for {who}"
             draw_curve(axes, xs, groups, path, **{**style, "linestyle": "none", "label": label})
         groups = [ingredients.runs_at(runs, kind, "both") for kind in kinds]
         means = [spread(group, path.replace("after", "teacher"))[0] for group in groups]
         dash = {"color": TEACHER, "markersize": 30, "markeredgewidth": 3}
-        axes.plot(range(len(kinds)), means, "_", label="teacher, with its images transformed", **dash)
+        axes.plot(range(len(kinds)), means, "_", label="teacher", **dash)
         axes.set_xticks(range(len(kinds)), kinds)
         axes.set_xlabel("what is done to the images")
         axes.set_title(title)
         axes.set_ylim(bottom=0)
         light_grid(axes)
-    axes.figure.axes[0].set_ylabel("test errors")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=2)
+        legend_below(axes, 2)
+    figure.axes[0].set_ylabel("test errors")
     return figure
 
 
