@@ -38,6 +38,7 @@ from support.transformations import N_WARPS, Limits, Warps, random_maps
 
 import numpy as np
 import plain_numpy
+from breakdown import breakdown, flop_per_image
 from convolution import convolution, convolution_report, spread
 
 import distillation_mnist_omitted_3 as core
@@ -45,12 +46,6 @@ import distillation_mnist_omitted_3 as core
 KINDS = ("teacher", "student")
 TEACHER_SIZES, STUDENT_SIZES = (core.Config().training(kind).sizes for kind in KINDS)
 Epoch = Callable[[], None]
-
-
-def flop_per_image(sizes: tuple[int, ...]) -> int:
-    """Multiplications and additions of a training step's products; the inputs get no gradient."""
-    products = [a * b for a, b in pairwise(sizes)]
-    return 2 * (3 * sum(products) - products[0])
 
 
 # ---- Contestants: each gives a teacher epoch and a student epoch of `config` ------------------------------
@@ -352,17 +347,20 @@ def main(argv: list[str] | None = None) -> None:
     labels = data.train_labels[: arguments.images]
     n_transfer = len(core.transfer_set(labels, core.Config().omitted_class))
     made_with = environment(Workers().n_threads)
+    configs = configs_of(arguments.recipes, arguments.batch_sizes)
     found = [
         compare(arguments.contestants, flags, arguments.images, config, arguments.rounds)
-        for config in configs_of(arguments.recipes, arguments.batch_sizes)
+        for config in configs
     ]
     convolved = convolution(arguments.contestants, 3 * arguments.rounds, arguments.convolution_batch)
     console.always(
         f"{data.name}; {made_with['cpu']}, {made_with['threads']} threads; NumPy {made_with['numpy']}, "
         f"{made_with['blas']}; {arguments.rounds} rounds: median (least-most)"
     )
-    for measured in found:
+    for config, measured in zip(configs, found, strict=True):
         console.always("\n" + report(measured, len(labels), n_transfer))
+        peak = statistics.median(measured["peak_gflops"])
+        console.always("\n" + breakdown(data.train_images, data.train_labels, config, peak))
     console.always("\n" + convolution_report(convolved, arguments.convolution_batch))
     if arguments.json:
         content = {

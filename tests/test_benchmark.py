@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
+growth = pytest.importorskip("growth")
 
 WARPED = {
     name + suffix: limit
@@ -53,6 +54,14 @@ def test_a_small_comparison(small_folder, tmp_path):
     assert "| this project |" in result.stdout
     assert "| plain NumPy |" in result.stdout
     assert "| CIFAR-10 teacher, batch 2 |" in result.stdout
+    rows = [line.strip("| ").split(" | ") for line in result.stdout.splitlines()]
+    for title in ("described, teacher's step of 100 images", "best, teacher's step of 512 images"):
+        (start,) = [place for place, row in enumerate(rows) if row[0] == title]
+        parts = {row[0]: float(row[1]) for row in rows[start + 2 : start + 7]}
+        *shares, whole = parts.values()
+        assert next(iter(parts)) == "inputs"
+        assert whole == pytest.approx(sum(shares), abs=0.05)
+        assert parts["products, forward and back"] > parts["loss"] > 0
     found = json.loads((tmp_path / "bench.json").read_text())
     measured, best = found["measured"]
     assert [m["title"] for m in (measured, best)] == ["described, batch 100", "best, batch 512 / 256"]
@@ -76,6 +85,27 @@ def test_a_small_comparison(small_folder, tmp_path):
 def test_bad_flags_are_refused_in_one_line(flags, said):
     with pytest.raises(UserError, match=said):
         compare.main([*flags])
+
+
+def test_the_picture_of_growth_shows_what_was_measured(tmp_path, monkeypatch):
+    """Per image on the left, per step on the right, a curve for each number of threads."""
+    monkeypatch.setattr(growth, "step_milliseconds", lambda width, n, threads: width * n / threads / 1000)
+    drawn = []
+    monkeypatch.setattr(growth, "save", lambda figure, path, console: drawn.append((figure, path)))
+    monkeypatch.setattr(growth.Workers, "__init__", lambda self: setattr(self, "n_threads", 4))
+    growth.main(["--out", str(tmp_path / "g.png")])
+    ((figure, path),) = drawn
+    left, right = figure.axes
+    assert path == tmp_path / "g.png"
+    assert [line.get_label() for line in left.lines] == ["1 thread", "2 threads", "4 threads"]
+    for line, n_threads in zip(left.lines, (1, 2, 4), strict=True):
+        assert line.get_ydata() == pytest.approx([1200 / n_threads] * len(growth.BATCH_SIZES))
+    for line, n_threads in zip(right.lines, (1, 2, 4), strict=True):
+        assert line.get_ydata() == pytest.approx([128 * w / n_threads / 1000 for w in growth.WIDTHS])
+
+
+def test_a_step_takes_time_and_a_longer_one_longer():
+    assert 0 < growth.step_milliseconds(20, 8, 1) < growth.step_milliseconds(1000, 64, 1)
 
 
 def test_both_sides_learn_from_the_same_transformed_images(small_data):
