@@ -16,21 +16,16 @@ KINDS = {
     "shifts": ("jitter",),
     "affine": ("rotation", "scaling", "shear"),
     "elastic": ("elastic",),
-    "all": tuple(TRANSFORMATIONS),
+    "all": ("jitter", "rotation", "scaling", "shear", "elastic"),
 }
 WHOSE = ("the teacher alone", "the student alone", "both")
 
 
-def limits(kind: str, suffix: str = "") -> Settings:
-    """The settings that turn one kind of transformation on and all others off."""
-    return {
-        name + suffix: limit if name in KINDS[kind] else 0 * limit for name, limit in TRANSFORMATIONS.items()
-    }
-
-
 def point(kind: str, whose: str) -> Settings:
-    teachers, students = ("none" if whose == other else kind for other in (WHOSE[1], WHOSE[0]))
-    return limits(teachers) | limits(students, "_student")
+    """The settings that turn one kind of transformation on, as far as the recipes go, and all others off."""
+    on = {name for name in KINDS[kind] if whose != WHOSE[1]}
+    on |= {f"{name}_student" for name in KINDS[kind] if whose != WHOSE[0]}
+    return {name: limit if name in on else 0 * limit for name, limit in TRANSFORMATIONS.items()}
 
 
 GRID = [point("none", "both"), *(point(kind, whose) for kind in list(KINDS)[1:] for whose in WHOSE)]

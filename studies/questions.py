@@ -84,7 +84,7 @@ STUDIES = {
             "ingredients",
             "Which transformations help, and in whose training?",
             ingredients.GRID,
-            RECIPES["middle"],
+            RECIPES["middle"] | {"n_epochs_teacher": 10, "n_epochs_student": 10},
         ),
         Study(
             "temperature",

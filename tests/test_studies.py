@@ -450,8 +450,9 @@ def test_the_ingredients_table_says_who_gains_what(shaken):
             settings = NOTHING.copy()
             for suffix, other in (("", "the student alone"), ("_student", "the teacher alone")):
                 if kind == "affine" and whose != other:
-                    affine = {"rotation": 10.0, "scaling": 0.1, "shear": 0.1}
-                    settings |= {key + suffix: value for key, value in affine.items()}
+                    affine = (15.0, 0.15, 0.15) if suffix else (10.0, 0.1, 0.1)
+                    names = ("rotation", "scaling", "shear")
+                    settings |= {key + suffix: value for key, value in zip(names, affine, strict=True)}
             errors[kind, whose] = [
                 run.record["student"]["after_correction"]["test_errors"]
                 for run in runs
