@@ -60,11 +60,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "lr_schedule": "linear", "jitter": 1,
     },
     "middle": {
-        "n_epochs_teacher": 20, "n_epochs_student": 20, "batch_size": 512, "batch_size_student": 256,
+        "n_epochs_teacher": 20, "n_epochs_student": 15, "batch_size": 512, "batch_size_student": 256,
         "learning_rate": 2e-3, "lr_schedule": "linear", "probe_size": 60_000, **TRANSFORMATIONS,
     },
     "best": {
-        "n_epochs_teacher": 50, "n_epochs_student": 60, "batch_size": 512, "batch_size_student": 256,
+        "n_epochs_teacher": 60, "n_epochs_student": 40, "batch_size": 512, "batch_size_student": 256,
         "learning_rate": 2e-3, "lr_schedule": "linear", "probe_size": 60_000, **TRANSFORMATIONS,
     },
 }  # fmt: skip

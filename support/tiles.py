@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import math
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,8 @@ class Workers:
         n_tiles = n_rows * work_per_row // MIN_TILE_WORK
         if n_tiles < 2:
             return slices(n_rows, SMALL_TILE_ROWS)
-        return slices(n_rows, math.ceil(n_rows / min(n_tiles, self.n_threads)))
+        n_tiles = min(n_tiles, self.n_threads, n_rows)
+        return [slice(*edges) for edges in pairwise(n_rows * k // n_tiles for k in range(n_tiles + 1))]
 
     def map(self, function: Callable[[Any], None], tiles: Sequence[Any]) -> None:
         """Call `function` once with each tile, on all threads; return when all are done.

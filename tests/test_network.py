@@ -194,6 +194,23 @@ def test_the_number_of_threads_does_not_change_a_bit(small_data):
     assert found[0] == found[1] == found[2]
 
 
+@given(st.integers(1, 3000), st.integers(1, 300_000), st.integers(1, 9))
+def test_a_product_is_cut_into_one_tile_per_thread_unless_it_is_small(n_rows, work_per_row, n_threads):
+    """Every row once; small products are cut alike whatever the threads, large ones into no small tile."""
+    cut = core.Workers(n_threads).tiles(n_rows, work_per_row)
+    assert [row for tile in cut for row in range(n_rows)[tile]] == list(range(n_rows))
+    heights = [tile.stop - tile.start for tile in cut]
+    if n_rows * work_per_row < 2 * tiles.MIN_TILE_WORK:
+        assert cut == core.Workers(1).tiles(n_rows, work_per_row)
+        assert max(heights) <= 200
+    else:
+        assert len(cut) <= n_threads
+        assert max(heights) - min(heights) <= 1
+        assert min(heights) * work_per_row >= tiles.MIN_TILE_WORK / 2 > 10**6
+    if n_rows >= n_threads > 1 and n_rows * work_per_row >= n_threads * tiles.MIN_TILE_WORK:
+        assert len(cut) == n_threads
+
+
 def test_workers_give_the_blas_its_threads_back_and_pass_errors_on():
     before = core.Workers()._blas_threads
     with core.Workers(3) as pool:
