@@ -303,12 +303,12 @@ class MLP:
             start = self.starts[index] + rows.start * gradient.shape[1]
             update(slice(start, start + gradient.size), gradient.reshape(-1))
 
-        tiles = [
+        jobs = [
             partial(gradient_tile, index, rows)
             for index, layer in enumerate(self.layers)
             for rows in workers.tiles(len(layer), activations[index].size)
         ]
-        workers.map(lambda job: job(), [*tiles, *beside])
+        workers.map(lambda job: job(), [*jobs, *beside])
 
 
 # ---- Adam --------------------------------------------------------------------------------------------------
@@ -409,6 +409,7 @@ def train(
     network: MLP, lesson: Lesson, settings: TrainingSettings, workers: Workers, watcher: Watcher | None = None
 ) -> None:
     """Train `network` in place, each epoch in another order; `watcher` hears of steps and epochs."""
+    started, total_loss = time.perf_counter(), 0.0  # of an epoch
     watcher, n_images = watcher or Watcher(), len(lesson.indices)
     rng, adam = np.random.default_rng(settings.order_seed), Adam(network.parameters)
     transformer = Transformer(settings.limits, rng)
@@ -428,8 +429,6 @@ def train(
         call()
     for step in range(n_steps):
         epoch, place = step // n_batches + 1, step % n_batches + 1
-        if place == 1:
-            started, total_loss = time.perf_counter(), 0.0
         batch, buffers[0], spare_inputs = coming, spare_inputs, buffers[0]
         activations = [buffer[:, : len(batch)] for buffer in buffers]
         if dropout:
@@ -451,6 +450,7 @@ def train(
         watcher.step_done(epoch, min(place * batch_size, n_images) / n_images)
         if place == n_batches:
             watcher.epoch_done(epoch, total_loss / n_images, time.perf_counter() - started)
+            started, total_loss = time.perf_counter(), 0.0
 
 
 # ---- Teacher, transfer set, student ------------------------------------------------------------------------
@@ -488,14 +488,15 @@ def frozen_teacher(
     """The frozen teacher's logits for a batch, given its indices and its inputs as the student sees them."""
     settings = config.training("student")
     if settings.limits.change:  # the teacher must see the image as the student does
-        buffers = teacher.new_activations(settings.batch_size)
+        n = min(settings.batch_size, len(data.train_labels))
+        buffers = cache(lambda: teacher.new_activations(n)[1:])  # a stored student never asks
 
         def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-            above = [buffer[:, : len(batch)] for buffer in buffers[1:]]
+            above = [buffer[:, : len(batch)] for buffer in buffers()]
             return teacher.forward([inputs, *above], workers)
 
     else:
-        once = cache(lambda: predict(teacher, data.train_images, workers))  # a stored student never asks
+        once = cache(lambda: predict(teacher, data.train_images, workers))
 
         def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
             return once()[batch]
@@ -504,7 +505,7 @@ def frozen_teacher(
 
 
 def train_teacher(config: Config, data: Data, session: Session) -> TrainedRun:
-    """The large network, from hard labels, on jittered images of all classes (section 3)."""
+    """The large network, from hard labels, on images of all classes, transformed or not (section 3)."""
     every_image = np.arange(len(data.train_labels))
     lesson = Lesson(data.train_images, every_image, hard_labels(data.train_labels))
     return stored_or_new("teacher", lesson, config, data, session)

@@ -352,7 +352,7 @@ def transformations(experiment: Experiment) -> Figure:
     limits = {kind: config.limits(kind) for kind in ("teacher", "student")}
     if limits["teacher"] == limits["student"]:
         limits = {"teacher and student": limits["teacher"]}
-    title = f"One training image in {N_DRAWS} draws: a network sees another one in each epoch"
+    title = f"One training image in {N_DRAWS} draws, as a network may see it in an epoch"
     figure = new_figure(experiment, title, 12, 0.6 + 2.6 * len(limits))
     parts = np.atleast_1d(figure.subfigures(len(limits), 1))
     for part, (who, how_far) in zip(parts, limits.items(), strict=True):

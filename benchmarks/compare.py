@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from support import transformations
 from support.console import Console, OneLineParser, UserError, run_script
 from support.data import Data
+from support.files import check_output
 from support.report import environment, write_json
 from support.settings import N_CLASSES, argument_parser, given_settings, named_file, whole_number
 from support.tiles import Workers
@@ -55,6 +56,8 @@ def this_project(images: np.ndarray, labels: np.ndarray, config: core.Config) ->
     workers = Workers()
     once = cache(lambda limits: Warps(random_maps(N_WARPS, limits, np.random.default_rng(0))))
     transformations.random_warps = lambda limits, rng: once(limits)  # as in a whole training, not per epoch
+    for limits in {config.limits(kind) for kind in KINDS if config.limits(kind).warp}:
+        once(limits)
     data = Data("a part", images, labels, images[:1], labels[:1], {})
     settings = {kind: dataclasses.replace(config.training(kind), n_epochs=1) for kind in KINDS}
     networks = {kind: core.MLP(one.sizes, np.random.default_rng(0)) for kind, one in settings.items()}
@@ -100,8 +103,7 @@ def pytorch(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict
 
     def network(one: core.TrainingSettings) -> tuple[Any, Any]:
         layers: list[Any] = []
-        for (a, b), p in zip(pairwise(one.sizes), (one.dropout_input, *2 * [one.dropout]), strict=True):
-            layers += [torch.nn.Dropout(p)] if p else []
+        for a, b in pairwise(one.sizes):
             layers += [torch.nn.Linear(a, b), torch.nn.ReLU()]
         net = torch.nn.Sequential(*layers[:-1])
         return net, torch.optim.Adam(net.parameters(), lr=one.learning_rate, fused=True)
@@ -135,7 +137,7 @@ def pytorch(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict
 
     @torch.no_grad()
     def soft_targets(inputs: Any) -> Any:
-        return torch.softmax(teacher.eval()(inputs) / t, 1)
+        return torch.softmax(teacher(inputs) / t, 1)
 
     if as_they_are:
         plain = transformed(Limits())
@@ -151,7 +153,6 @@ def pytorch(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict
 
     def epoch(kind: str, indices: np.ndarray, loss: Callable[[Any, np.ndarray, Any], Any], seen: Any) -> None:
         (net, adam), batch_size = nets[kind], settings[kind].batch_size
-        net.train()
         order = rng.permutation(indices)
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
@@ -343,6 +344,8 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("--rounds, --images and batch sizes must be from 1 to 60,000")
     if "this project" not in arguments.contestants:
         raise UserError("--contestants must name this project, which is what the others are compared with")
+    if arguments.json:
+        check_output(arguments.json)
     data, console = data_from(flags), Console()
     labels = data.train_labels[: arguments.images]
     n_transfer = len(core.transfer_set(labels, core.Config().omitted_class))
@@ -360,7 +363,8 @@ def main(argv: list[str] | None = None) -> None:
     for config, measured in zip(configs, found, strict=True):
         console.always("\n" + report(measured, len(labels), n_transfer))
         peak = statistics.median(measured["peak_gflops"])
-        console.always("\n" + breakdown(data.train_images, data.train_labels, config, peak))
+        images = data.train_images[: arguments.images]
+        console.always("\n" + breakdown(images, labels, config, peak))
     console.always("\n" + convolution_report(convolved, arguments.convolution_batch))
     if arguments.json:
         content = {

@@ -45,7 +45,7 @@ def step_milliseconds(width: int, n_images: int, n_threads: int) -> float:
         network.backward(activations, gradient, workers, adam.update)
 
     with Workers(n_threads) as workers:
-        return milliseconds(step, max(7, 30_000_000 // (n_images * width)))
+        return milliseconds(step, min(200, max(7, 30_000_000 // (n_images * width))))
 
 
 def draw_growth(by_batch: dict[int, list[float]], by_width: dict[int, list[float]], origin: str) -> Figure:

@@ -1,4 +1,4 @@
-"""Every number of section 3 of the paper, and six questions that it leaves open, each over several seeds.
+"""Every number of section 3 of the paper, and eight questions that it leaves open, each over several seeds.
 
     python3 -m studies                         # all studies, into viz/study
     python3 -m studies --study temperature     # one of them
@@ -10,6 +10,6 @@ and an interrupted study goes on where it stopped; the runs go to the cores of t
 cluster.
 
 From the bottom up: what was measured (`checks`, `intervals`, `measured`); what is asked (`claims`,
-`questions`); how runs are made (`records`, `pools`, `many`); what is reported (`tables`, `figures`,
-`results`).
+`ingredients`, `questions`); how runs are made (`records`, `pools`, `many`); what is reported (`tables`,
+`figures`, `frontier`, `results`).
 """

@@ -45,9 +45,15 @@ def unseen(runs: Sequence[Run]) -> str:
 
 
 def study_figure(runs: Sequence[Run], title: str, size: tuple[float, float], bars: str = MEAN_SD) -> Figure:
-    config, n_seeds = runs[0].config, len({run.config.seed for run in runs})
+    config = runs[0].config
+    seeds: dict[str, set[int]] = {run.study: set() for run in runs}
+    for run in runs:
+        seeds[run.study].add(run.config.seed)
+    counts = {len(numbers) for numbers in seeds.values()}
+    n_seeds = max(counts)
     temperature = f"T = {config.temperature:g}, " if len(choices(runs, "temperature")) == 1 else ""
-    over = f"{bars} over {n_seeds} seeds" if n_seeds > 1 else "one seed"
+    several = f"{min(counts)} or {n_seeds}" if len(counts) > 1 else f"{n_seeds}"
+    over = f"{bars} over {several} seeds" if n_seeds > 1 else "one seed"
     epochs = f"{config.n_epochs_teacher} teacher epoch{'s' if config.n_epochs_teacher > 1 else ''}"
     origin = f"{runs[0].value('data.name')}, {temperature}{epochs}, {over}"
     return titled_figure(title, origin, *size)
@@ -70,7 +76,8 @@ def draw_paper(question: str, runs: Sequence[Run]) -> Figure:
     """Our errors in per cent of the paper's, with 95 % intervals: a row per claim, its figures beside it."""
     shown = [(claim, mine) for claim in CLAIMS if (mine := runs_for(claim, runs))]
     title = f"{question}  Our test errors in per cent of the paper's"
-    figure = study_figure(shown[0][1], title, (12, 1.6 + 0.37 * len(shown)), "95 % interval")
+    every = [run for _, mine in shown for run in mine]
+    figure = study_figure(every, title, (12, 1.6 + 0.37 * len(shown)), "95 % interval")
     axes = figure.subplots()
     comparable, marked, longest = is_the_papers_data(runs), {"label": "ours"}, 100.0
     beside = []

@@ -38,8 +38,7 @@ class Study:
         return f"{self.name.replace('-', '_')}.png"
 
 
-# The paper's large net, regularised; the small one, as long as it pays. Chosen as the recipe "best" was, on
-# held-out training images.
+# The paper's large net, regularised; the small one, as long as it pays. Chosen on held-out training images.
 PAPER_PRESET = {
     "n_epochs_teacher": 60,
     "batch_size": 512,

@@ -198,8 +198,9 @@ def write(path: Path, found: Found, console: Console) -> None:
 def draw(outdir: Path, runs: Sequence[Run], names: Sequence[str], console: Console) -> None:
     """The picture of every study of `names` that has runs. Raises UserError when one cannot be written."""
     with rc_context(STYLE):
-        for name in names:
-            if any(run.study == name for run in runs):
+        for name in STUDIES:
+            shows = {name, *STUDIES[name].beside} & set(names)  # any of these was run now
+            if shows and any(run.study == name for run in runs):
                 picture = DRAW[name](STUDIES[name].question, of_study(name, runs))
                 save(picture, outdir / STUDIES[name].picture, console)
 

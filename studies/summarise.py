@@ -305,11 +305,18 @@ def all_tables(groups: Groups) -> list[str]:
     return tables
 
 
+def threads_of(run: Results) -> Any:
+    environment = run.get("environment")
+    return environment.get("threads") if isinstance(environment, dict) else None
+
+
 def check_frontier(groups: Groups) -> None:
     """Raises UserError when there is a run whose errors cannot stand beside the paper's 206 and 109."""
     for name, runs in groups.items():
         if "networks" in runs[0] or runs[0]["data"]["name"] != "MNIST" or omitted_by(runs) != (3,):
             raise UserError(f"--picture: {name} is not of MNIST without its 3s; leave that folder out")
+        if len({threads_of(run) for run in runs}) != 1 or threads_of(runs[0]) is None:
+            raise UserError(f"--picture: {name} does not say on how many threads it ran; run it again")
 
 
 def main(argv: list[str] | None = None) -> None:

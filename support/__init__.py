@@ -1,6 +1,6 @@
 """What any such experiment needs and the paper does not speak of: settings, console, files, threads, charts.
 
-Nothing in here knows the experiment; arrows point down to this folder, never up from it. It is imported
+Nothing in here imports the experiment; arrows point down to this folder, never up from it. It is imported
 before everything else, so that Ctrl-C while the rest of a script is still being imported ends in a line; from
 then on, `support.console.run_script` sees to that.
 """

@@ -96,7 +96,7 @@ def draw_image(axes: Axes, image: np.ndarray, title: str = "") -> None:
 def save(figure: Figure, path: Path, console: Console) -> None:
     """Raises UserError when the file cannot be written."""
     with atomic_output(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)
+        figure.savefig(temporary, dpi=DPI, format="png")
     console.line(f"wrote {path}")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-# Below a million multiply-adds OpenBLAS goes another way on some processors, which rounds otherwise. So the
-# number of threads decides how a product is cut only where its tiles stay well above that.
-MIN_TILE_WORK = 2 * 2**20  # multiply-adds
+# For a single row or less than a million multiply-adds OpenBLAS goes another way on some processors, which
+# rounds otherwise. So the number of threads decides how a product is cut only where all tiles are above that.
+MIN_TILE_WORK = 4 * 2**20  # multiply-adds, on average; of equal tiles none has less than half of it
 SMALL_TILE_ROWS = 200  # of any other product
 BLAS_CONTROLS = (
     "scipy_openblas_{}_num_threads64_",
@@ -66,10 +66,10 @@ class Workers:
 
     def tiles(self, n_rows: int, work_per_row: int) -> list[slice]:
         """The rows of a product that takes so many multiply-adds for each: as large as all threads allow."""
-        n_tiles = n_rows * work_per_row // MIN_TILE_WORK
-        if n_tiles < 2:
+        most = min(n_rows // 2, n_rows * work_per_row // MIN_TILE_WORK)
+        if most < 2:
             return slices(n_rows, SMALL_TILE_ROWS)
-        n_tiles = min(n_tiles, self.n_threads, n_rows)
+        n_tiles = min(most, self.n_threads)
         return [slice(*edges) for edges in pairwise(n_rows * k // n_tiles for k in range(n_tiles + 1))]
 
     def map(self, function: Callable[[Any], None], tiles: Sequence[Any]) -> None:

@@ -33,9 +33,9 @@ class Limits:
 
     jitter: int = 0  # px per axis, whole ones
     rotation: float = 0.0  # degrees
-    scaling: float = 0.0  # share of the size, per axis
+    scaling: float = 0.0  # share, per axis, by which the points that are read move from the centre or to it
     shear: float = 0.0  # px sideways per px down
-    elastic: float = 0.0  # px, root mean square of a smooth field of displacements
+    elastic: float = 0.0  # px, root mean square of a smooth field of displacements along each axis
 
     @property
     def warp(self) -> bool:
@@ -70,14 +70,14 @@ class ImageSettings(CommonSettings):
     rotation: float = setting(
         0.0, "teacher: turn each image by up to this many degrees", type=float, at_least=0, at_most=180)
     scaling: float = setting(
-        0.0, "teacher: stretch or shrink each image by up to this share, each axis by itself",
+        0.0, "teacher: shrink or stretch each image, each axis by itself; 0.1: to between 1/1.1 and 1/0.9",
         type=float, at_least=0, at_most=0.9)
     shear: float = setting(
         0.0, "teacher: slant each image by up to this many pixels per pixel of height",
         type=float, at_least=0, at_most=2)
     elastic: float = setting(
         0.0, "teacher: bend each image by a smooth field of displacements of up to this many pixels "
-        "(root mean square)", type=float, at_least=0, at_most=IMAGE_SIDE)
+        "(root mean square, per axis)", type=float, at_least=0, at_most=IMAGE_SIDE)
     jitter_student: int = setting(
         0, "--jitter of the student; the teacher answers for the image as the student sees it",
         at_least=0, below=IMAGE_SIDE)
@@ -103,13 +103,13 @@ def scaled_into(inputs: np.ndarray, images: np.ndarray) -> None:
 
 
 def smooth_fields(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Displacements (n, 2, 28, 28), float32, in px: noise smoothed by a Gaussian, each field of 1 px rms."""
+    """Displacements (n, 2, 28, 28), float32: noise smoothed by a Gaussian, of 1 px rms along each axis."""
     side = IMAGE_SIDE + 2 * FIELD_MARGIN
     noise = rng.random((n, 2, side, side), np.float32) * 2 - 1
     distance = np.arange(IMAGE_SIDE)[:, None] + FIELD_MARGIN - np.arange(side)
     gaussian = np.exp(-(distance**2) / (2 * FIELD_SIGMA**2)).astype(np.float32)
-    fields = gaussian @ noise @ gaussian.T  # along both axes, one after the other
-    return fields / np.sqrt((fields**2).mean(axis=(1, 2, 3), keepdims=True))
+    smooth = gaussian @ noise @ gaussian.T  # along both axes, one after the other
+    return smooth / np.sqrt((smooth**2).mean(axis=(1, 2, 3), keepdims=True))
 
 
 def affine_maps(angle: np.ndarray, stretch: np.ndarray, slant: np.ndarray) -> np.ndarray:
@@ -145,7 +145,7 @@ class Warps:
 
     `corners` (n, 784): for each pixel, where the neighbour above and to the left of its point stands in a
     padded image; `down` and `right` (n, 784), in [0, 1): the way from there to the point. A point far outside
-    is moved into the padding, which is wide enough for all four of its neighbours to be zero.
+    is moved into the padding, where all neighbours that count are zero.
     """
 
     def __init__(self, maps: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support import transformations
 from support.console import UserError
 
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
@@ -108,42 +110,48 @@ def test_a_step_takes_time_and_a_longer_one_longer():
     assert 0 < growth.step_milliseconds(20, 8, 1) < growth.step_milliseconds(1000, 64, 1)
 
 
-def test_both_sides_learn_from_the_same_transformed_images(small_data):
-    """PyTorch's steps in the benchmark do the work that ours do: the same inputs from the same maps."""
+def test_both_sides_learn_from_images_transformed_alike(small_data, monkeypatch):
+    """What PyTorch interpolates in the benchmark is what this project does with the same maps and images."""
     torch = pytest.importorskip("torch", exc_type=ImportError)
     config = compare.core.Config(batch_size=64, n_epochs_teacher=1, recipe="best", **WARPED)
     images, labels = small_data.train_images[:128], small_data.train_labels[:128]
-    seen = []
-
-    class Adam:
-        def __init__(self, parameters, lr, fused):
-            self.parameters = list(parameters)
-
-        def zero_grad(self, set_to_none):
-            pass
-
-        def step(self):
-            pass
-
-    real = torch.nn.functional.grid_sample
+    real, seen, maps = torch.nn.functional.grid_sample, [], []
 
     def watched(x, grid, align_corners):
-        seen.append((x.shape, real(x, grid, align_corners=align_corners)))
-        return seen[-1][1]
+        seen.append((x, grid, real(x, grid, align_corners=align_corners)))
+        return seen[-1][2]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.optim, "Adam", Adam)
-        patch.setattr(torch.nn.functional, "grid_sample", watched)
-        epochs = compare.pytorch(images, labels, config)
-        epochs["teacher"]()
-        teacher_batches = len(seen)
-        epochs["student"]()
-    assert teacher_batches == 2
+    def watched_maps(n, limits, rng):
+        maps.append(transformations.random_maps(n, limits, rng))
+        return maps[-1]
+
+    monkeypatch.setattr(torch.nn.functional, "grid_sample", watched)
+    monkeypatch.setattr(compare, "random_maps", watched_maps)
+    epochs = compare.pytorch(images, labels, config)
+    epochs["teacher"]()
+    assert len(seen) == 2
+    epochs["student"]()
     assert len(seen) == 2 + -(-int((labels != 3).sum()) // 64)
-    ink = float(seen[0][1].sum() + seen[1][1].sum())
-    assert ink == pytest.approx(images.sum(dtype=float) / 255, rel=0.05)  # what leaves the image is little
+    assert len(maps) == 2
+    for kind, (x, grid, found) in zip(maps, (seen[0], seen[-1]), strict=True):
+        own = transformations.Warps(kind)
+        points = grid.flip(3).movedim(3, 1).numpy() * 13.5 + 13.5
+        chosen = [
+            int(np.abs(kind[:, 0, ::9, ::9] - p[0, ::9, ::9]).sum(axis=(1, 2)).argmin()) for p in points
+        ]
+        expected = own.apply(x[:, 0].numpy(), np.array(chosen)).reshape(found[:, 0].shape)
+        np.testing.assert_allclose(found[:, 0].numpy(), expected, atol=2e-4)
+        assert float(found.max()) > 0.9
     with pytest.raises(ImportError, match="shifts images"):
         compare.plain(images, labels, config)
+
+
+def test_an_output_that_cannot_be_written_is_said_before_anything_is_timed(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for run, flag in ((compare.main, "--json"), (growth.main, "--out")):
+        with pytest.raises(UserError, match="cannot write"):
+            run([flag, str(tmp_path / "file" / "out")])
+    assert capsys.readouterr().out == ""
 
 
 def test_a_contestant_that_dies_is_said():

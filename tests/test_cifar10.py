@@ -339,7 +339,7 @@ CHANGES = [  # module, what stands there, what is put in its place
     ("cifar10/data.py", "labels = records[:, 0].copy()", "labels = records[:, 1].copy()"),
     ("cifar10/experiment.py", "distillation_loss(logits,", "distillation_loss(2 * logits,"),
     ("support/schedule.py", "0.05 * n_steps", "0.06 * n_steps"),
-    ("support/tiles.py", "MIN_TILE_WORK = 2 *", "MIN_TILE_WORK = 3 *"),
+    ("support/tiles.py", "MIN_TILE_WORK = 4 *", "MIN_TILE_WORK = 3 *"),
 ]
 
 

@@ -200,15 +200,32 @@ def test_a_product_is_cut_into_one_tile_per_thread_unless_it_is_small(n_rows, wo
     cut = core.Workers(n_threads).tiles(n_rows, work_per_row)
     assert [row for tile in cut for row in range(n_rows)[tile]] == list(range(n_rows))
     heights = [tile.stop - tile.start for tile in cut]
-    if n_rows * work_per_row < 2 * tiles.MIN_TILE_WORK:
+    if n_rows < 4 or n_rows * work_per_row < 2 * tiles.MIN_TILE_WORK:
         assert cut == core.Workers(1).tiles(n_rows, work_per_row)
         assert max(heights) <= 200
     else:
         assert len(cut) <= n_threads
         assert max(heights) - min(heights) <= 1
-        assert min(heights) * work_per_row >= tiles.MIN_TILE_WORK / 2 > 10**6
-    if n_rows >= n_threads > 1 and n_rows * work_per_row >= n_threads * tiles.MIN_TILE_WORK:
+        assert min(heights) >= 2
+        assert min(heights) * work_per_row >= tiles.MIN_TILE_WORK / 2 >= 2 * 10**6
+    if n_rows >= 2 * n_threads > 2 and n_rows * work_per_row >= n_threads * tiles.MIN_TILE_WORK:
         assert len(cut) == n_threads
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n"), [((784, 1501, 10), 1000), ((784, 300, 900, 10), 2100), ((784, 90, 10), 60)]
+)
+def test_logits_are_the_same_for_any_number_of_threads(sizes, n, small_data):
+    """Also where there are more threads than rows for them."""
+    network, images = (
+        core.MLP(sizes, np.random.default_rng(1)),
+        np.resize(small_data.train_images, (n, 28, 28)),
+    )
+    found = []
+    for n_threads in (1, 2, 3, 6, 10):
+        with core.Workers(n_threads) as pool:
+            found.append(core.predict(network, images, pool, chunk=n).tobytes())
+    assert len(set(found)) == 1
 
 
 def test_workers_give_the_blas_its_threads_back_and_pass_errors_on():

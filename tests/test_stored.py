@@ -60,7 +60,7 @@ def copy_of(module: types.ModuleType, old: str, new: str, folder: Path) -> types
         (core, "math.sqrt(2 / fan_in)", "math.sqrt(1 / fan_in)"),
         (core, "weight_seed=self.seed + 1", "weight_seed=self.seed + 2"),
         (schedule, "warm_up = max(1, round(0.05", "warm_up = max(1, round(0.06"),
-        (tiles, "MIN_TILE_WORK = 2 *", "MIN_TILE_WORK = 3 *"),
+        (tiles, "MIN_TILE_WORK = 4 *", "MIN_TILE_WORK = 3 *"),
         (tiles, "function(tile)", "function(tile[::-1])"),
         (transformations, "FIELD_SIGMA = 4.0", "FIELD_SIGMA = 5.0"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.charts import DPI, STYLE
-from support.console import UserError
+from support.console import Console, UserError
 from support.settings import argument_parser, given_settings
 
 import copy
@@ -439,6 +439,27 @@ def test_tables_have_means_and_spread_counted_by_hand(shaken):
     assert found["temperature"].count("\n") == 61
     numbers = re.findall(r"^\| (\d) \|", found["paper"], re.M)
     assert list(dict.fromkeys(numbers)) == list("123456789")
+
+
+def test_a_picture_is_drawn_anew_when_a_study_beside_it_was_run(shaken, tmp_path, monkeypatch):
+    runs, drawn = shaken(["paper", "transformed", "hard-mix"], n_seeds=1), []
+    monkeypatch.setattr(results, "save", lambda figure, path, console: drawn.append(path.name))
+    results.draw(tmp_path, runs, ["transformed"], Console(quiet=True))
+    assert drawn == ["paper.png", "transformed.png"]
+    drawn.clear()
+    results.draw(
+        tmp_path, [run for run in runs if run.study != "paper"], ["transformed"], Console(quiet=True)
+    )
+    assert drawn == ["transformed.png"]
+    drawn.clear()
+    results.draw(tmp_path, runs, ["hard-mix"], Console(quiet=True))
+    assert drawn == ["hard_mix.png"]
+
+
+def test_a_picture_says_over_how_many_seeds_its_points_are(shaken):
+    runs = shaken(["paper"], n_seeds=2) + shaken(["transformed"], n_seeds=3)
+    assert "over 2 or 3 seeds" in words_of(drawn("paper", runs))
+    assert "over 3 seeds" in words_of(drawn("transformed", runs))
 
 
 def test_the_ingredients_table_says_who_gains_what(shaken):

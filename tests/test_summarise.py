@@ -265,8 +265,8 @@ def test_the_frontier_shows_each_recipe_at_its_seconds_and_its_errors(run, tmp_p
     assert axes.get_ylim()[0] < 60
 
     folder = write(tmp_path / "fast", run, run)
-    summarise.main([str(folder), "--picture", str(tmp_path / "frontier.png")])
-    assert (tmp_path / "frontier.png").read_bytes().startswith(b"\x89PNG")
+    summarise.main([str(folder), "--picture", str(tmp_path / "frontier")])  # whatever it is called
+    assert (tmp_path / "frontier").read_bytes().startswith(b"\x89PNG")
     assert "fast, 2 seeds" in capsys.readouterr().out
 
 
@@ -274,6 +274,12 @@ def test_a_picture_beside_the_papers_lines_is_of_mnist_without_3s(run, tmp_path,
     folder = write(tmp_path / "fives", other_class(run, 5))
     with pytest.raises(UserError, match="--picture: fives is not of MNIST without its 3s"):
         summarise.main([str(folder), "--picture", str(tmp_path / "frontier.png")])
+    assert capsys.readouterr().out == ""
+    silent = copy.deepcopy(run)
+    del silent["environment"]
+    no_threads = write(tmp_path / "older", silent)
+    with pytest.raises(UserError, match="older does not say on how many threads"):
+        summarise.main([str(no_threads), "--picture", str(tmp_path / "frontier.png")])
     assert capsys.readouterr().out == ""
     with pytest.raises(UserError, match="cannot write"):
         summarise.main([str(SEEDS / "fast"), "--picture", str(folder / "0" / "results.json" / "x")])
