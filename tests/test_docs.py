@@ -27,7 +27,7 @@ import pytest
 
 import cifar10.settings as cifar
 import distillation_mnist_omitted_3 as core
-from studies import results
+from studies import ingredients, results
 from studies.measured import Run, all_but
 from studies.questions import STUDIES
 from studies.summarise import (
@@ -407,6 +407,7 @@ def quotes_of_studies() -> list[Quote]:
 def quotes_of_claims() -> list[Quote]:
     soft, hard, mixed = (point("paper", omitted_class=(), hard_weight=w) for w in (0.0, 1.0, 0.1))
     without_3, only_7_8 = point("paper", omitted_class=(3,)), point("paper", omitted_class=all_but(7, 8))
+    every_digit, no_3s = (point("transformed", 5, omitted_class=omitted) for omitted in ((), (3,)))
     assert 0.30 < 1 - mean(mixed, ERRORS_BEFORE) / mean(hard, ERRORS_BEFORE) < 0.36  # "a third less"
     return [
         (
@@ -418,6 +419,42 @@ def quotes_of_claims() -> list[Quote]:
         ("The regularised large net makes # errors, not 67", count(soft, "teacher.test_errors")),
         ("makes # to #, not 74", count(soft, ERRORS_BEFORE), count(mixed, ERRORS_BEFORE)),
         ("# errors where the paper has 4,730", count(only_7_8, ERRORS_BEFORE)),
+        (
+            "The large net makes # errors where the paper's makes 67, the small one with the soft targets of all "
+            "digits # instead of 74",
+            f"{mean(every_digit, 'teacher.test_errors'):.1f}",
+            f"{mean(every_digit, ERRORS_BEFORE):.1f}",
+        ),
+        (
+            "Without 3s it makes # errors before the correction, # of them on 3s, and # after it, # on 3s",
+            *(
+                f"{mean(no_3s, path):.1f}"
+                for path in (ERRORS_BEFORE, UNSEEN_ERRORS_BEFORE, ERRORS_AFTER, UNSEEN_ERRORS_AFTER)
+            ),
+        ),
+        *quotes_of_ingredients(),
+    ]
+
+
+def quotes_of_ingredients() -> list[Quote]:
+    def after(kind: str, whose: str) -> str:
+        return count(point("ingredients", **ingredients.point(kind, whose)), ERRORS_AFTER)
+
+    return [
+        (
+            "from # errors to # when both networks see all of them",
+            after("none", "both"),
+            after("all", "both"),
+        ),
+        (
+            "Shifts alone give #, affine ones # and elastic ones #",
+            *(after(kind, "both") for kind in ("shifts", "affine", "elastic")),
+        ),
+        (
+            "for the student alone they bring # errors, for the teacher alone #",
+            after("all", "the student alone"),
+            after("all", "the teacher alone"),
+        ),
     ]
 
 
