@@ -396,9 +396,12 @@ def quotes_of_results() -> list[Quote]:
     ]
 
 
+LATER = ("transformed", "ingredients")  # studies that ran on another day
+
+
 def quotes_of_studies() -> list[Quote]:
     return [
-        ("the trainings of # students", len({run.config for run in study_runs()})),
+        ("the trainings of # students", len({run.config for run in study_runs() if run.study not in LATER})),
         *quotes_of_claims(),
         *quotes_of_temperature_and_classes(),
         *quotes_of_size_labels_and_data(),
