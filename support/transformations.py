@@ -79,16 +79,16 @@ class ImageSettings(CommonSettings):
         0.0, "teacher: bend each image by a smooth field of displacements of up to this many pixels "
         "(root mean square, per axis)", type=float, at_least=0, at_most=IMAGE_SIDE)
     jitter_student: int = setting(
-        0, "--jitter of the student; the teacher answers for the image as the student sees it",
+        0, "the student's jitter; its teacher answers for the image as the student sees it",
         at_least=0, below=IMAGE_SIDE)
     rotation_student: float = setting(
-        0.0, "--rotation of the student", type=float, at_least=0, at_most=180)
+        0.0, "the student's rotation", type=float, at_least=0, at_most=180)
     scaling_student: float = setting(
-        0.0, "--scaling of the student", type=float, at_least=0, at_most=0.9)
+        0.0, "the student's scaling", type=float, at_least=0, at_most=0.9)
     shear_student: float = setting(
-        0.0, "--shear of the student", type=float, at_least=0, at_most=2)
+        0.0, "the student's shear", type=float, at_least=0, at_most=2)
     elastic_student: float = setting(
-        0.0, "--elastic of the student", type=float, at_least=0, at_most=IMAGE_SIDE)
+        0.0, "the student's elastic", type=float, at_least=0, at_most=IMAGE_SIDE)
     # fmt: on
 
     def limits(self, kind: str) -> Limits:

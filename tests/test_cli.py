@@ -126,7 +126,7 @@ def test_a_recipe_is_its_flags_and_flags_given_win():
         "linear",
         "fast",
     )
-    with pytest.raises(UserError, match="--recipe must be one of described, fast, best, not worst"):
+    with pytest.raises(UserError, match="--recipe must be one of described, fast, middle, best, not worst"):
         core.Config(recipe="worst")
 
 
