@@ -266,9 +266,9 @@ def draw_ingredients(question: str, runs: Sequence[Run]) -> Figure:
     """Errors of the student, by what is done to the images and in whose training; left all, right on 3s."""
     figure = study_figure(runs, f"{question}  Errors after the bias correction", (12, 5.2))
     whose = {
-        "the teacher alone": ("student, its teacher's images alone", BLACK),
-        "the student alone": ("student, its own images alone", SEEN),
-        "both": ("student, both", UNSEEN_AFTER),
+        "the teacher alone": ("student (teacher's images)", BLACK),
+        "the student alone": ("student (its own)", SEEN),
+        "both": ("student (both's)", UNSEEN_AFTER),
     }
     kinds = [kind for kind in ingredients.KINDS if ingredients.runs_at(runs, kind, "both")]
     for axes, path, title in zip(
@@ -286,7 +286,7 @@ def draw_ingredients(question: str, runs: Sequence[Run]) -> Figure:
         dash = {"color": TEACHER, "markersize": 30, "markeredgewidth": 3}
         axes.plot(range(len(kinds)), means, "_", label="teacher", **dash)
         axes.set_xticks(range(len(kinds)), kinds)
-        axes.set_xlabel("what is done to the images")
+        axes.set_xlabel("what is done to the images (in brackets: to whose)")
         axes.set_title(title)
         axes.set_ylim(bottom=0)
         light_grid(axes)

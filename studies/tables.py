@@ -7,8 +7,8 @@ from support.report import markdown
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from studies import ingredients
 from studies.claims import HEADER, TRANSFORMED, claim_rows
-from studies.ingredients import ingredients_table
 from studies.measured import Run, Settings, all_but, mean_sd
 from studies.questions import STUDIES, Study, of_study
 
@@ -35,6 +35,8 @@ ROW_NAMES: dict[str, Callable[[Any], str]] = {
 
 
 def row_name(settings: Settings) -> str:
+    if settings in ingredients.GRID:
+        return ingredients.name_of(settings)
     return ", ".join(ROW_NAMES[key](value) for key, value in settings.items() if key in ROW_NAMES)
 
 
@@ -56,7 +58,7 @@ def tables(runs: Sequence[Run]) -> dict[str, str]:
             if name in ("paper", TRANSFORMED):
                 found[name] = markdown(HEADER, claim_rows(mine), n_left=2)
             elif name == "ingredients":
-                found[name] = ingredients_table(mine)
+                found[name] = ingredients.ingredients_table(mine)
             else:
                 found[name] = study_table(study, mine)
     return found

@@ -442,22 +442,21 @@ def quotes_of_claims() -> list[Quote]:
 
 def quotes_of_ingredients() -> list[Quote]:
     def after(kind: str, whose: str) -> str:
-        return count(point("ingredients", **ingredients.point(kind, whose)), ERRORS_AFTER)
+        return count(point("ingredients", 2, **ingredients.point(kind, whose)), ERRORS_AFTER)
 
     return [
         (
-            "from # errors to # when both networks see all of them",
+            "take the corrected student from # errors to # when both networks see them bent, and to # when",
             after("none", "both"),
+            after("elastic", "both"),
             after("all", "both"),
         ),
+        ("Shifts alone give #, affine ones #.", *(after(kind, "both") for kind in ("shifts", "affine"))),
         (
-            "Shifts alone give #, affine ones # and elastic ones #",
-            *(after(kind, "both") for kind in ("shifts", "affine", "elastic")),
-        ),
-        (
-            "for the student alone they bring # errors, for the teacher alone #",
-            after("all", "the student alone"),
-            after("all", "the teacher alone"),
+            "with elastic fields # errors, as many as without (#). For the teacher alone it gives #",
+            after("elastic", "the student alone"),
+            after("none", "both"),
+            after("elastic", "the teacher alone"),
         ),
     ]
 

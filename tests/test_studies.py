@@ -25,7 +25,7 @@ from studies.figures import DRAW
 from studies.measured import Run
 from studies.questions import EPOCHS_BY_UNITS, SEVERAL, STUDIES, TEMPERATURES, WEIGHTS, of_study, plan
 from studies.records import flags_of
-from studies.tables import tables
+from studies.tables import row_name, tables
 
 NOTHING = {
     name + suffix: 0
@@ -441,6 +441,15 @@ def test_tables_have_means_and_spread_counted_by_hand(shaken):
     assert list(dict.fromkeys(numbers)) == list("123456789")
 
 
+def test_every_point_of_a_study_has_a_name_of_its_own():
+    for study in STUDIES.values():
+        names = [row_name(settings) for settings in study.grid]
+        assert all(names)
+        assert len(set(names)) == len(names), names
+    assert row_name(ingredients.point("elastic", "the student alone")) == "elastic, the student alone"
+    assert row_name(ingredients.point("none", "both")) == "none, both"
+
+
 def test_a_picture_is_drawn_anew_when_a_study_beside_it_was_run(shaken, tmp_path, monkeypatch):
     runs, drawn = shaken(["paper", "transformed", "hard-mix"], n_seeds=1), []
     monkeypatch.setattr(results, "save", lambda figure, path, console: drawn.append(path.name))
@@ -498,7 +507,10 @@ def test_the_committed_tables_follow_from_the_committed_runs(committed):
         assert (RESULTS.parent / s.picture).read_bytes().startswith(b"\x89PNG")
         for point in s.grid:
             seeds = [run.config.seed for run in committed if run.study == name and run.settings == point]
-            assert sorted(seeds) == list(range(5 if name == "transformed" else 3)), (name, point)
+            assert sorted(seeds) == list(range({"transformed": 5, "ingredients": 2}.get(name, 3))), (
+                name,
+                point,
+            )
     rows = {line.split(" | ")[1]: line for line in found["tables"]["paper"].splitlines()}
     words = rows["transfer set of 7s and 8s only"].split(" | ")[-1]
     assert words == "fewer errors: a discrepancy in our favour, not a reproduction |"
