@@ -57,7 +57,7 @@ def test_a_small_comparison(small_folder, tmp_path):
     assert "| plain NumPy |" in result.stdout
     assert "| CIFAR-10 teacher, batch 2 |" in result.stdout
     rows = [line.strip("| ").split(" | ") for line in result.stdout.splitlines()]
-    for title in ("described, teacher's step of 100 images", "best, teacher's step of 512 images"):
+    for title in ("described, teacher's step of 100 images", "best, teacher's step of 400 images"):
         (start,) = [place for place, row in enumerate(rows) if row[0] == title]
         parts = {row[0]: float(row[1]) for row in rows[start + 2 : start + 7]}
         *shares, whole = parts.values()
