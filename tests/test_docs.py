@@ -442,7 +442,7 @@ def quotes_of_claims() -> list[Quote]:
 
 def quotes_of_ingredients() -> list[Quote]:
     def after(kind: str, whose: str) -> str:
-        return count(point("ingredients", 2, **ingredients.point(kind, whose)), ERRORS_AFTER)
+        return count(point("ingredients", **ingredients.point(kind, whose)), ERRORS_AFTER)
 
     return [
         (
