@@ -67,9 +67,13 @@ def local_pool(n_jobs: int) -> Iterator[Pool]:
         yield Pool(executor)
         executor.shutdown()
     except BaseException:
+        results = executor._result_queue
         executor.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
+        # One that was sending a result leaves half of it. Once nobody can write the rest, the executor's
+        # thread stops waiting for it; otherwise this process would never end.
+        results._writer.close()
         raise
     finally:
         for name, value in before.items():

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from test_studies_runs import Dying
 
 from studies import __main__ as script
 from studies import pools
-from studies.pools import Pool, PoolLostError
+from studies.pools import Pool, PoolLostError, local_pool
 from studies.questions import STUDIES, plan
 
 COMMITTED = ROOT / "viz" / "study"
@@ -283,6 +284,23 @@ def test_however_it_ends_no_process_stays_and_what_finished_is_stored(name, smal
         again = call(*flags, cwd=tmp_path)
         assert again.returncode == 0, again.stderr
         assert len(finished(again.stdout)) == 20 - len(stored)
+
+
+def test_half_a_result_is_not_waited_for():
+    """As a worker leaves it that is killed while it sends one: the executor's thread ends all the same."""
+    threads = []
+
+    def interrupted() -> None:
+        with local_pool(1) as pool:
+            pool.executor.submit(abs, -1).result()
+            threads.append(pool.executor._executor_manager_thread)
+            os.write(pool.executor._result_queue._writer.fileno(), struct.pack("!i", 1000) + b"begun")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
+    threads[0].join(20)
+    assert not threads[0].is_alive()
 
 
 def is_there(group: int) -> bool:
