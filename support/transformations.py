@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -59,36 +60,36 @@ class Limits:
         return ", ".join(words for limit, words in said if limit) or "not changed"
 
 
+# what each limit may be, for the teacher and for the student
+PIXELS: dict[str, Any] = {"at_least": 0, "below": IMAGE_SIDE}
+DEGREES: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 180}
+SHARE: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 0.9}
+SLANT: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 2}
+BEND: dict[str, Any] = {"type": float, "at_least": 0, "at_most": IMAGE_SIDE}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings(CommonSettings):
     """How far the images are transformed; the teacher answers for an image as the student sees it."""
 
     # fmt: off
     jitter: int = setting(
-        2, "teacher: shift each image by up to this many pixels per axis, anew each epoch",
-        at_least=0, below=IMAGE_SIDE)
-    rotation: float = setting(
-        0.0, "teacher: turn each image by up to this many degrees", type=float, at_least=0, at_most=180)
+        2, "teacher: shift each image by up to this many pixels per axis, anew each epoch", **PIXELS)
+    rotation: float = setting(0.0, "teacher: turn each image by up to this many degrees", **DEGREES)
     scaling: float = setting(
         0.0, "teacher: shrink or stretch each image, each axis by itself; 0.1: to between 1/1.1 and 1/0.9",
-        type=float, at_least=0, at_most=0.9)
+        **SHARE)
     shear: float = setting(
-        0.0, "teacher: slant each image by up to this many pixels per pixel of height",
-        type=float, at_least=0, at_most=2)
+        0.0, "teacher: slant each image by up to this many pixels per pixel of height", **SLANT)
     elastic: float = setting(
         0.0, "teacher: bend each image by a smooth field of displacements of up to this many pixels "
-        "(root mean square, per axis)", type=float, at_least=0, at_most=IMAGE_SIDE)
+        "(root mean square, per axis)", **BEND)
     jitter_student: int = setting(
-        0, "the student's jitter; its teacher answers for the image as the student sees it",
-        at_least=0, below=IMAGE_SIDE)
-    rotation_student: float = setting(
-        0.0, "the student's rotation", type=float, at_least=0, at_most=180)
-    scaling_student: float = setting(
-        0.0, "the student's scaling", type=float, at_least=0, at_most=0.9)
-    shear_student: float = setting(
-        0.0, "the student's shear", type=float, at_least=0, at_most=2)
-    elastic_student: float = setting(
-        0.0, "the student's elastic", type=float, at_least=0, at_most=IMAGE_SIDE)
+        0, "the student's jitter; its teacher answers for the image as the student sees it", **PIXELS)
+    rotation_student: float = setting(0.0, "the student's rotation", **DEGREES)
+    scaling_student: float = setting(0.0, "the student's scaling", **SHARE)
+    shear_student: float = setting(0.0, "the student's shear", **SLANT)
+    elastic_student: float = setting(0.0, "the student's elastic", **BEND)
     # fmt: on
 
     def limits(self, kind: str) -> Limits:
