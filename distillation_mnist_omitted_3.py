@@ -28,7 +28,7 @@ from support.schedule import learning_rate_at, shuffled
 from support.settings import N_CLASSES, argument_parser, given_settings, named_folder, setting
 from support.stored import Session, TrainedRun, Training, Watcher, code_of, open_session
 from support.tiles import Workers, slices
-from support.transformations import IMAGE_SIDE, N_PIXELS, ImageSettings, Limits, Transformer, scaled_into
+from support.transformations import IMAGE_SIDE, N_PIXELS, Limits, Transformer, scaled_into
 
 import math
 import sys
@@ -42,7 +42,12 @@ from typing import Any
 
 import numpy as np
 
-from synthetic import digits
+import transfer.answers
+import transfer.images
+from synthetic import digits, noise
+from transfer.images import Drawing, Transfer, of_training_images
+from transfer.probes import Predict, probe_and_targets
+from transfer.settings import DIGITS_SET, DRAWN_DEFAULTS, STUDENT_FIELDS, TransferSettings
 
 # ---- Settings: the defaults are the described recipe -------------------------------------------------------
 
@@ -59,19 +64,17 @@ RECIPES: dict[str, dict[str, Any]] = {
         "n_epochs_teacher": 4, "n_epochs_student": 6, "batch_size": 256, "learning_rate": 2e-3,
         "lr_schedule": "linear", "jitter": 1,
     },
-    "middle": {
-        "n_epochs_teacher": 20, "n_epochs_student": 15, "batch_size": 512, "batch_size_student": 256,
-        "learning_rate": 2e-3, "lr_schedule": "linear", "probe_size": 60_000, **TRANSFORMATIONS,
-    },
     "best": {
         "n_epochs_teacher": 60, "n_epochs_student": 40, "batch_size": 512, "batch_size_student": 256,
         "learning_rate": 2e-3, "lr_schedule": "linear", "probe_size": 60_000, **TRANSFORMATIONS,
     },
 }  # fmt: skip
+RECIPES["middle"] = RECIPES["best"] | {"n_epochs_teacher": 20, "n_epochs_student": 15}
+RECIPES["no-digit"] = RECIPES["best"] | DRAWN_DEFAULTS | {"transfer_set": "contours", "n_epochs_student": 60}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ImageSettings):
+class Config(TransferSettings):
     """All settings of one experiment, each a flag of the same name. Raises UserError for bad values."""
 
     CACHE = "hinton-mnist"
@@ -107,9 +110,6 @@ class Config(ImageSettings):
     hard_weight: float = setting(
         0.0, "student: weight of the hard labels in its loss; 1: hard labels alone",
         type=float, at_least=0, at_most=1)
-    transfer_fraction: float = setting(
-        1.0, "student: share of the transfer set that it learns from, in as many steps as from all of it",
-        type=float, above=0, at_most=1)
     dataset: str = setting(
         "auto", "auto: MNIST, or digits drawn by this project where MNIST cannot be had; mnist: nothing "
         "else will do", choices=("auto", "mnist", "rendered"))
@@ -125,18 +125,22 @@ class Config(ImageSettings):
         """The settings of the "teacher" or the "student"."""
         if kind == "teacher":
             return TrainingSettings(
-                sizes=(N_PIXELS, *self.teacher_hidden, N_CLASSES), n_epochs=self.n_epochs_teacher,
+                sizes=(N_PIXELS, *self.teacher_hidden, N_CLASSES + self.spare_outputs),
+                n_epochs=self.n_epochs_teacher,
                 batch_size=self.batch_size, learning_rate=self.learning_rate,
                 lr_schedule=self.lr_schedule, limits=self.limits(kind),
                 weight_seed=self.seed, order_seed=self.seed + 17,
                 dropout_input=self.dropout_input, dropout=self.dropout, max_norm=self.max_norm,
+                background=self.background,
             )  # fmt: skip
         return TrainingSettings(
-            sizes=(N_PIXELS, *self.student_hidden, N_CLASSES), n_epochs=self.n_epochs_student,
+            sizes=(N_PIXELS, *self.student_hidden, N_CLASSES + self.spare_outputs),
+            n_epochs=self.n_epochs_student,
             batch_size=self.batch_size_student or self.batch_size,
             learning_rate=self.learning_rate_student or self.learning_rate,
             lr_schedule=self.lr_schedule, limits=self.limits(kind),
-            weight_seed=self.seed + 1, order_seed=self.seed + 31,
+            weight_seed=self.seed + (self.student_start == "own"), order_seed=self.seed + 31,
+            background=self.background,
         )  # fmt: skip
 
 
@@ -155,6 +159,7 @@ class TrainingSettings:
     dropout_input: float = 0.0  # the teacher's regularisation: the described student has none (section 3)
     dropout: float = 0.0
     max_norm: float | None = None
+    background: float = 0.0  # what an empty pixel is for the network
 
 
 # ---- Equation 1 and the losses, each of which returns its value and its gradient by the logits -------------
@@ -216,13 +221,17 @@ class MLP:
     activations multiplies. Activations are batch-last, (features + 1, batch).
 
     Weights start as in He et al. (2015), normal with variance 2 / fan_in, biases at zero; without `rng`, all
-    at zero.
+    at zero. `background` is what an empty pixel is for this network, 0 as a rule; ink is 1.
     """
 
     def __init__(
-        self, sizes: Sequence[int], rng: np.random.Generator | None, dtype: Any = np.float32
+        self,
+        sizes: Sequence[int],
+        rng: np.random.Generator | None,
+        dtype: Any = np.float32,
+        background: float = 0.0,
     ) -> None:
-        self.sizes = tuple(sizes)
+        self.sizes, self.background = tuple(sizes), background
         shapes = [(fan_out, fan_in + 1) for fan_in, fan_out in pairwise(sizes)]
         self.starts = [0, *np.cumsum([math.prod(shape) for shape in shapes]).tolist()]
         self.parameters = np.zeros(self.starts[-1], dtype)
@@ -236,7 +245,7 @@ class MLP:
 
     def with_offsets(self, classes: Sequence[int], offsets: Sequence[float]) -> MLP:
         """A copy whose bias, and so whose logit, of each of `classes` is larger by its offset."""
-        corrected = MLP(self.sizes, None, self.parameters.dtype)
+        corrected = MLP(self.sizes, None, self.parameters.dtype, self.background)
         corrected.parameters[:] = self.parameters
         corrected.layers[-1][list(classes), -1] += np.asarray(offsets, self.parameters.dtype)
         return corrected
@@ -370,6 +379,7 @@ class Lesson:
     images: np.ndarray  # uint8
     indices: np.ndarray  # (n,), those that an epoch goes through; no other image is touched
     loss: Loss
+    drawn: Callable[[int], np.ndarray] | None = None  # images of an epoch from 2 on, where each has its own
 
 
 def dropout_mask(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
@@ -400,7 +410,7 @@ def predict(network: MLP, images: np.ndarray, workers: Workers, chunk: int = 100
     for start in range(0, len(images), chunk):
         batch = images[start : start + chunk]
         activations = [buffer[:, : len(batch)] for buffer in buffers]
-        scaled_into(activations[0][:-1], batch)
+        scaled_into(activations[0][:-1], batch, network.background)
         logits[start : start + chunk] = network.forward(activations, workers)
     return logits
 
@@ -412,17 +422,17 @@ def train(
     started, total_loss = time.perf_counter(), 0.0  # of an epoch
     watcher, n_images = watcher or Watcher(), len(lesson.indices)
     rng, adam = np.random.default_rng(settings.order_seed), Adam(network.parameters)
-    transformer = Transformer(settings.limits, rng)
+    transformer = Transformer(settings.limits, rng, network.background)
     batch_size = min(settings.batch_size, n_images)
     n_batches = math.ceil(n_images / batch_size)
     n_steps = settings.n_epochs * n_batches
     buffers = network.new_activations(batch_size)
     spare_inputs = np.ones_like(buffers[0])
     feed = shuffled(lesson.indices, batch_size, rng)
-    dropout, masks = settings.dropout_input > 0 or settings.dropout > 0, None
+    dropout, masks, images = settings.dropout_input > 0 or settings.dropout > 0, None, lesson.images
 
     def writing(batch: np.ndarray) -> list[Callable[[], None]]:
-        return transformer.calls(spare_inputs[:-1, : len(batch)], lesson.images[batch])
+        return transformer.calls(spare_inputs[:-1, : len(batch)], images[batch])
 
     coming = next(feed)
     for call in writing(coming):
@@ -442,6 +452,8 @@ def train(
         adam.begin_step(learning_rate_at(step, n_steps, settings.learning_rate, settings.lr_schedule))
         beside = []
         if step + 1 < n_steps:  # the next batch is written while this one's gradients are computed
+            if place == n_batches and lesson.drawn is not None:
+                images = lesson.drawn(epoch + 1)
             coming = next(feed)
             beside = writing(coming)
         network.backward(activations, gradient, workers, adam.update, masks, beside)
@@ -458,28 +470,55 @@ def train(
 
 def hard_labels(labels: np.ndarray) -> Loss:
     """The loss of a network that learns from labels."""
-    return lambda logits, batch, inputs: cross_entropy(logits, labels[batch])
+    return lambda logits, batch, inputs: cross_entropy(logits[:, :N_CLASSES], labels[batch])
+
+
+def of_outputs(part: slice, loss: Loss) -> Loss:
+    """`loss`, whose gradient is by the outputs of `part` alone, by all outputs: nothing trains the others."""
+
+    def padded(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = np.zeros_like(logits)
+        value, gradient[:, part] = loss(logits, batch, inputs)
+        return value, gradient
+
+    return padded
 
 
 def transfer_set(
-    labels: np.ndarray, omitted_class: Sequence[int], fraction: float = 1.0, seed: int = 0
+    labels: np.ndarray,
+    omitted_class: Sequence[int],
+    fraction: float = 1.0,
+    seed: int = 0,
+    rank: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Indices of all images but those of the omitted classes, or of a random `fraction` of these.
+    """Indices of all images but those of the omitted classes, or of a `fraction` of these.
 
-    The fraction is repeated to the length of the whole, so that an epoch keeps its number of steps. (Section
-    6 of the paper asks the same of speech: there, soft targets do with 3 % of the data.)
+    A random one or, where `rank` (n,) orders the images, the first of them. It is repeated to the length of
+    the whole, so that an epoch keeps its number of steps. (Section 6 of the paper asks the same of speech:
+    there, soft targets do with 3 % of the data.)
     """
     indices = np.flatnonzero(~np.isin(labels, omitted_class))
     if fraction == 1:
         return indices
     n_kept = max(1, round(fraction * len(indices)))
-    kept = np.random.default_rng(seed).permutation(indices)[:n_kept]
-    return np.resize(kept, len(indices))
+    rng = np.random.default_rng(seed)
+    ordered = rng.permutation(indices) if rank is None else indices[rank[indices].argsort(kind="stable")]
+    return np.resize(ordered[:n_kept], len(indices))
 
 
-def transfer_indices(config: Config, data: Data) -> np.ndarray:
-    """Indices of the transfer set that these settings ask for."""
-    return transfer_set(data.train_labels, config.omitted_class, config.transfer_fraction, config.seed + 47)
+def transfer_for(config: Config, data: Data, teacher: MLP, workers: Workers) -> Transfer:
+    """The images that the student learns from: training images without the omitted classes, or drawn ones."""
+    images = data.train_images
+    if config.is_drawn:
+        drawing = Drawing(config.transfer_set, images, config.seed + 61)
+        return drawing.transfer(config.n_epochs_student, config.transfer_images, workers)
+    labels, omitted, rank = data.train_labels, config.omitted_class, None
+    if config.transfer_choice != "random":
+        soft_targets = softmax(predict(teacher, images, workers)[:, :N_CLASSES], config.temperature)
+        likeness = soft_targets[:, list(omitted)].sum(axis=1)
+        rank = likeness if config.transfer_choice == "least-like" else -likeness
+    indices = transfer_set(labels, omitted, config.transfer_fraction, config.seed + 47, rank)
+    return of_training_images(images, indices)
 
 
 def frozen_teacher(
@@ -487,7 +526,7 @@ def frozen_teacher(
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The frozen teacher's logits for a batch, given its indices and its inputs as the student sees them."""
     settings = config.training("student")
-    if settings.limits.change:  # the teacher must see the image as the student does
+    if settings.limits.change or config.is_drawn:  # the teacher must see the image as the student does
         n = min(settings.batch_size, len(data.train_labels))
         buffers = cache(lambda: teacher.new_activations(n)[1:])  # a stored student never asks
 
@@ -496,7 +535,11 @@ def frozen_teacher(
             return teacher.forward([inputs, *above], workers)
 
     else:
-        once = cache(lambda: predict(teacher, data.train_images, workers))
+
+        @cache
+        def once() -> np.ndarray:
+            logits = predict(teacher, data.train_images, workers)
+            return transfer.answers.heard(logits, data.train_labels, config)
 
         def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
             return once()[batch]
@@ -506,8 +549,9 @@ def frozen_teacher(
 
 def train_teacher(config: Config, data: Data, session: Session) -> TrainedRun:
     """The large network, from hard labels, on images of all classes, transformed or not (section 3)."""
-    every_image = np.arange(len(data.train_labels))
-    lesson = Lesson(data.train_images, every_image, hard_labels(data.train_labels))
+    seen = transfer_set(data.train_labels, config.teacher_omitted_class)
+    loss = of_outputs(slice(0, N_CLASSES), hard_labels(data.train_labels))
+    lesson = Lesson(data.train_images, seen, loss)
     return stored_or_new("teacher", lesson, config, data, session)
 
 
@@ -520,16 +564,19 @@ def train_student(config: Config, data: Data, teacher: MLP, session: Session) ->
     """
     teacher_logits = frozen_teacher(teacher, config, data, session.workers)
     from_labels, hard_weight = hard_labels(data.train_labels), config.hard_weight
+    heard = config.heard_outputs  # without spare outputs the ten classes
+    seen = transfer_for(config, data, teacher, session.workers)
 
     def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = distillation_loss(logits, teacher_logits(batch, inputs), config.temperature)
+        targets = teacher_logits(batch, inputs)[:, heard]
+        value, gradient = distillation_loss(logits[:, heard], targets, config.temperature)
         if hard_weight > 0:  # section 2: a weighted average of both objectives, the soft one times T^2
             hard_value, hard_gradient = from_labels(logits, batch, inputs)
             value = (1 - hard_weight) * value + hard_weight * hard_value
             gradient = (1 - hard_weight) * gradient + hard_weight * hard_gradient
         return value, gradient
 
-    lesson = Lesson(data.train_images, transfer_indices(config, data), loss)
+    lesson = Lesson(seen.pool, seen.indices, of_outputs(heard, loss), seen.drawn)
     return stored_or_new("student", lesson, config, data, session)
 
 
@@ -540,13 +587,14 @@ MAX_OFFSET = 50.0  # no sane logit needs more
 
 @dataclass(frozen=True)
 class BiasCorrection:
-    """The scalars to add to the output biases of the omitted classes, in their order, and what they do.
+    """The scalars to add to the output biases of the omitted classes, or of all, and what they do.
 
     Why biases are all that is missing: by Bayes' rule log p(c | x) = log p(x | c) + log p(c) - log p(x). How
     much an image looks like a 3, p(x | c), the soft targets teach on images of other digits; how often 3s
     occur, p(c), the transfer set gets wrong, as it has none. That is the same number for every image: a bias.
     """
 
+    classes: tuple[int, ...]  # whose biases; everything below is in their order
     offsets: tuple[float, ...]
     reached: bool  # False: no offsets within MAX_OFFSET reach the targets, and all offsets are 0
     target_frequencies: tuple[float, ...]
@@ -599,6 +647,7 @@ def correct_bias(
         return tuple(omitted_probabilities(logits, omitted_class, b).mean(axis=0).tolist())
 
     return BiasCorrection(
+        classes=tuple(omitted_class),
         offsets=tuple(map(float, used)),
         reached=offsets is not None,
         target_frequencies=tuple(map(float, targets)),
@@ -608,20 +657,19 @@ def correct_bias(
     )
 
 
-def correct_towards_training(
+def correct_towards(
+    targets: Sequence[float],
     probe_logits: np.ndarray,
-    omitted_class: Sequence[int],
-    data: Data,
+    classes: Sequence[int],
     console: Console,
     names: Sequence[str] = DIGITS,
 ) -> BiasCorrection:
-    """The correction towards the classes' frequencies in the full training set; warns where there is none."""
-    targets = [float((data.train_labels == c).mean()) for c in omitted_class]
-    correction = correct_bias(probe_logits, omitted_class, targets)
+    """The correction of `classes` towards `targets`, in their order; warns where there is none."""
+    correction = correct_bias(probe_logits, classes, targets)
     if not correction.reached:
         console.warn(
             f"warning: no offset within +-{MAX_OFFSET:g} brings the mean probability of "
-            f"{class_name(omitted_class, names)} to its frequency in training; the bias is left as it is"
+            f"{class_name(classes, names)} to its target; the bias is left as it is"
         )
     return correction
 
@@ -763,30 +811,39 @@ def load_data(config: Config, console: Console) -> Data:
 # ---- From data to results.json -----------------------------------------------------------------------------
 
 
+# the modules that a training depends on
+DECISIVE = (sys.modules[__name__], schedule, tiles, transformations, transfer.images, transfer.answers)
+
+
 def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:
     """Everything that decides the result of a training of `kind`, "teacher" or "student"."""
     decisive: dict[str, Any] = {
         "kind": kind,
         "settings": asdict(config.training(kind)),
         "data": [data.name, data.sha256],
-        "code": [code_of(module) for module in (sys.modules[__name__], schedule, tiles, transformations)],
+        "code": [code_of(module) for module in DECISIVE],
     }
-    if kind == "student":
-        for name in ("omitted_class", "hard_weight", "transfer_fraction"):
-            decisive[name] = getattr(config, name)
-        if config.hard_weight < 1:
-            decisive |= {"temperature": config.temperature, "teacher": asdict(config.training("teacher"))}
+    if kind == "teacher":
+        return decisive | {"omitted_class": config.teacher_omitted_class}
+    for name in ("omitted_class", "hard_weight", *STUDENT_FIELDS):
+        decisive[name] = getattr(config, name)
+    if config.is_drawn:
+        decisive["code"] += [code_of(module) for module in (digits, noise)]
+    if config.hard_weight < 1 or config.transfer_choice != "random":
+        decisive |= {"temperature": config.temperature, "teacher": asdict(config.training("teacher"))}
     return decisive
 
 
 def stored_or_new(kind: str, lesson: Lesson, config: Config, data: Data, session: Session) -> TrainedRun:
     """The stored training of `kind` or, where there is none, a new one. Raises UserError when it diverges."""
-    settings, omitted = config.training(kind), config.omitted_class if kind == "student" else ()
-    network = MLP(settings.sizes, np.random.default_rng(settings.weight_seed))
+    settings = config.training(kind)
+    omitted = config.omitted_class if kind == "student" else config.teacher_omitted_class
+    rng = np.random.default_rng(settings.weight_seed)
+    network = MLP(settings.sizes, rng, background=settings.background)
     training = Training(
         kind, determinants(kind, config, data), network, settings.n_epochs,
         train=lambda watcher: train(network, lesson, settings, session.workers, watcher),
-        predict_test=lambda: predict(network, data.test_images, session.workers),
+        predict_test=lambda: predict(network, data.test_images, session.workers)[:, :N_CLASSES],
         output_shape=(len(data.test_labels), N_CLASSES),
         measure=lambda logits: evaluate(logits, data.test_labels, omitted),
         shown=shown_accuracies(short_name(omitted)),
@@ -812,16 +869,23 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
     """The experiment on data that is already there, in a session that is open. Raises UserError."""
     teacher = train_teacher(config, data, session)
     student = train_student(config, data, teacher.network, session)
-    started = time.perf_counter()
-    probe_logits = predict(student.network, data.train_images[: config.probe_size], session.workers)
-    correction = correct_towards_training(probe_logits, config.omitted_class, data, session.console)
+    started, workers = time.perf_counter(), session.workers
+    seen = transfer_for(config, data, teacher.network, workers)
+
+    def predicting(network: MLP) -> Predict:
+        return lambda images: predict(network, images, workers)[:, :N_CLASSES]
+
+    networks = predicting(teacher.network), predicting(student.network)
+    probe_logits, targets = probe_and_targets(config, data, seen, *networks, log_softmax)
+    correction = correct_towards(targets, probe_logits, config.corrected_class, session.console)
     return Experiment(
         config, data, {"teacher": teacher, "student": student}, correction, probe_logits,
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),
         outdir=outdir_for(config, data),
-        transfer=transfer_indices(config, data),
+        transfer=seen,
         n_threads=session.workers.n_threads,
         seconds={"data": data_seconds, "bias_correction": time.perf_counter() - started},
+        transfer_set=transfer.images.described(seen, data.train_images, networks[0], softmax),
     )  # fmt: skip
 
 
@@ -829,8 +893,14 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
 
 
 def config_from(given: dict[str, Any]) -> Config:
-    """Defaults, then the recipe's preset, then the flags given. Raises UserError."""
-    return Config(**{**RECIPES[given.get("recipe", "described")], **given})
+    """Defaults, then what a drawn transfer set asks for, the recipe's preset, the flags given.
+
+    Raises UserError.
+    """
+    preset = RECIPES[given.get("recipe", "described")]
+    if given.get("transfer_set", DIGITS_SET) != DIGITS_SET:
+        preset = preset | DRAWN_DEFAULTS
+    return Config(**{**preset, **given})
 
 
 def main(argv: list[str] | None = None) -> None:

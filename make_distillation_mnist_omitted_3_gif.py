@@ -9,7 +9,7 @@ drawn from the test logits that were stored after that epoch.
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, OMITTED, STYLE, draw_image, epoch_axis, percent_axis
+from support.charts import AFTER, BEFORE, INK, OMITTED, STYLE, TEACHER, draw_image, epoch_axis, percent_axis
 from support.console import Console, UserError, run_script
 from support.data import warn_of_stand_in
 from support.experiment import Experiment
@@ -18,6 +18,7 @@ from support.settings import argument_parser, given_settings, named_file, whole_
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import distillation_mnist_omitted_3 as core
-import visualize_distillation_mnist_omitted_3 as visualize
 from distillation_mnist_omitted_3 import Config
+from pictures.frame import (
+    error_axis,
+    error_shares,
+    instances,
+    learner,
+    mark_omitted,
+    new_figure,
+    sees_no_digit,
+)
+from visualize_distillation_mnist_omitted_3 import check_something_omitted
 
 GIF_NAME = "distillation_mnist_omitted_3.gif"
 N_DIGITS = 8  # test images of the omitted class in every frame
@@ -38,8 +48,18 @@ N_COLOURS = 128
 LOWEST_FPS, HIGHEST_FPS = 0.1, 50  # a GIF counts a frame's hundredths of a second in 16 bits
 
 
+@dataclass(frozen=True)
+class Story:
+    """What all frames show."""
+
+    experiment: Experiment
+    entries: list[dict]  # the student's history
+    digits: np.ndarray  # indices of test images
+    hard: list[dict] | None  # the history of the same student on hard labels
+
+
 def chosen_digits(experiment: Experiment) -> np.ndarray:
-    """Indices of N_DIGITS test images of the omitted classes, hardest for the student first.
+    """Indices of N_DIGITS test images of the omitted classes, hardest for the student first: no random ones.
 
     Half of them are those that only the correction repairs, where there are that many: they show what it
     does.
@@ -64,9 +84,9 @@ def chosen_digits(experiment: Experiment) -> np.ndarray:
 def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: str) -> None:
     values = [0.0 if v is None else v for v in metrics["per_class_accuracy"]]
     bars = axes.bar(range(core.N_CLASSES), values, color=colour, width=0.75)
-    visualize.mark_omitted(axes, omitted_class)
+    mark_omitted(axes, omitted_class)
     few = len(omitted_class) <= 3
-    for c in omitted_class:
+    for c in omitted_class if len(omitted_class) < core.N_CLASSES else ():
         bars[c].set_color(OMITTED)
         axes.annotate(
             f"{100 * values[c]:.1f} %" if few else f"{100 * values[c]:.0f}",
@@ -84,64 +104,75 @@ def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: s
     percent_axis(axes)
 
 
-def draw_curves(axes: Axes, experiment: Experiment, entries: list[dict], epoch: int, corrected: bool) -> None:
-    """Accuracies up to `epoch`; at the end of the true curves, the jump that the correction makes."""
-    omitted_class = experiment.config.omitted_class
-    after = experiment.metrics()["after_correction"]
+def hard_label_student(config: Config, console: Console) -> list[dict] | None:
+    """The history of the same student on hard labels, for comparison; None where there are no labels.
+
+    Raises UserError.
+    """
+    if config.is_drawn or config.hard_weight == 1:
+        return None
+    hard = replace(config, hard_weight=1.0, teacher_answers="whole", spare_outputs=0)
+    return core.run(hard, console).history("student")
+
+
+def draw_curves(axes: Axes, story: Story, epoch: int, corrected: bool) -> None:
+    """Errors up to `epoch`; at the end of the true curves, the jump that the correction makes."""
+    experiment, entries = story.experiment, story.entries
+    omitted_class, labels = experiment.config.omitted_class, experiment.data.test_labels
+    after, teacher = (experiment.metrics()[name] for name in ("after_correction", "teacher"))
     end = len(entries) + max(1.0, 0.08 * len(entries))
-    for key, label, colour in (
-        ("test_accuracy", "all classes", BEFORE),
-        ("omitted_accuracy", f"{visualize.instances(omitted_class)}, never seen", OMITTED),
-    ):
-        values = [entry[key] for entry in entries[:epoch]]
-        axes.plot(range(1, epoch + 1), values, color=colour, marker="o", markersize=3.5, label=label)
+    unseen = (("omitted_accuracy", f"{instances(omitted_class)}, never seen", OMITTED),)
+    what = (("test_accuracy", "all classes", BEFORE), *(() if sees_no_digit(experiment) else unseen))
+    n_of = {"test_accuracy": len(labels), "omitted_accuracy": int(np.isin(labels, omitted_class).sum())}
+    lowest, epochs = 1.0, range(1, epoch + 1)
+    for key, label, colour in what:
+        shares = error_shares([entry[key] for entry in entries], n_of[key])
+        at_end, of_teacher = (error_shares([m[key]], n_of[key])[0] for m in (after, teacher))
+        axes.plot(epochs, shares[:epoch], color=colour, marker="o", markersize=3.5, label=label)
+        if story.hard is not None:
+            hard = error_shares([entry[key] for entry in story.hard], n_of[key])
+            label = f"on hard labels (upper: {instances(omitted_class)})" if colour == BEFORE else None
+            axes.plot(epochs, hard[:epoch], color=INK, linewidth=1.2, linestyle="--", label=label)
+        if key == "test_accuracy":
+            axes.axhline(of_teacher, color=TEACHER, linewidth=2, label="its teacher, all classes", zorder=1)
         if corrected:
-            axes.plot([epoch, end], [values[-1], after[key]], color=colour, linestyle=":")
-            axes.plot(end, after[key], marker="*", markersize=13, color=colour, linestyle="none")
+            axes.plot([epoch, end], [shares[epoch - 1], at_end], color=colour, linestyle=":")
+            axes.plot(end, at_end, marker="*", markersize=13, color=colour, linestyle="none")
+        lowest = min(lowest, at_end, of_teacher, *shares)
     if corrected:
         offsets = experiment.correction.offsets
         axes.annotate(
             f"bias {offsets[0]:+.2f}" if len(offsets) == 1 else "biases corrected",
-            (end, after["omitted_accuracy"]),
-            xytext=(0, -18),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color=AFTER,
-            fontweight="bold",
-        )
-    lowest = min(min(entry["omitted_accuracy"], entry["test_accuracy"]) for entry in entries)
-    axes.set_ylim(max(0.0, lowest - 0.05), 1.02)
-    axes.set_title("test accuracy so far")
-    axes.legend(loc="lower right")
-    percent_axis(axes)
+            (end, error_shares([after[what[-1][0]]], n_of[what[-1][0]])[0]),
+            xytext=(6, -12), textcoords="offset points", ha="right", va="top", color=AFTER, fontweight="bold",
+        )  # fmt: skip
+    axes.set_ylim(0.55 * lowest, 3.5)
+    axes.set_title("test errors so far (log scale)")
+    axes.legend(loc="upper right", ncols=2, fontsize=9)
+    error_axis(axes)
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0.55 * lowest <= tick <= 1])
     epoch_axis(axes, len(entries))
     axes.set_xlim(0.5, end + 0.06 * end)
     axes.set_xticks([tick for tick in axes.get_xticks() if 1 <= tick <= len(entries)])
 
 
-def draw_frame(
-    experiment: Experiment, entries: list[dict], digits: np.ndarray, epoch: int, corrected: bool
-) -> Figure:
+def draw_frame(story: Story, epoch: int, corrected: bool) -> Figure:
     """The student after `epoch` epochs or, at the end, after the correction."""
+    experiment, entries, digits = story.experiment, story.entries, story.digits
     omitted_class, data = experiment.config.omitted_class, experiment.data
     logits = experiment.corrected_logits if corrected else experiment.student.test_logits[epoch - 1]
     metrics = experiment.measure(logits)
     probabilities = core.softmax(logits[digits])
     state = "bias corrected" if corrected else f"epoch {epoch} of {len(entries)}"
-    figure = visualize.new_figure(
-        experiment,
-        f"A student that never sees {visualize.never_seen(omitted_class)}, taught by soft targets: {state}",
-        10,
-        6.2,
-    )
+    who = learner(experiment)
+    figure = new_figure(experiment, f"{who[0].upper()}{who[1:]}, taught by soft targets: {state}", 10, 6.4)
     upper, lower, _ = figure.subfigures(3, 1, height_ratios=(2.1, 1, 0.07))  # the last for the origin
     left, right = upper.subplots(1, 2)
     draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
-    draw_curves(right, experiment, entries, epoch, corrected)
+    draw_curves(right, story, epoch, corrected)
     lower.suptitle(
-        f"{len(digits)} test images of {visualize.instances(omitted_class)}: the student's guess, "
-        "and its p of the right answer",
+        f"{len(digits)} test {instances(omitted_class)}: half are ones that the correction repairs, "
+        "the others go from hard to easy",
         x=0.01,
         ha="left",
         fontsize=12,
@@ -168,14 +199,12 @@ def frame_image(figure: Figure) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def animation(experiment: Experiment, snapshot_every: int, fps: float) -> tuple[list[Image.Image], list[int]]:
+def animation(story: Story, snapshot_every: int, fps: float) -> tuple[list[Image.Image], list[int]]:
     """Frames and their durations in milliseconds; the last two are held."""
-    n_epochs = len(experiment.student.losses)
-    entries = experiment.history("student")
-    digits = chosen_digits(experiment)
+    n_epochs = len(story.entries)
     epochs = sorted({1, *range(snapshot_every, n_epochs + 1, snapshot_every), n_epochs})
     steps = [(epoch, False) for epoch in epochs] + [(n_epochs, True)]
-    frames = [frame_image(draw_frame(experiment, entries, digits, *step)) for step in steps]
+    frames = [frame_image(draw_frame(story, *step)) for step in steps]
     durations = [round(1000 / fps)] * len(frames)
     durations[-2:] = round(1000 * HOLD_BEFORE_SECONDS), round(1000 * HOLD_AFTER_SECONDS)
     # one palette for all frames, made from the last one, keeps colours still and the file small
@@ -203,7 +232,7 @@ def main(argv: list[str] | None = None) -> None:
     if not LOWEST_FPS <= arguments.fps <= HIGHEST_FPS:
         raise UserError(f"--fps must be from {LOWEST_FPS} to {HIGHEST_FPS}, not {arguments.fps}")
     config = core.config_from(given_settings(arguments, Config))
-    visualize.check_something_omitted(config)
+    check_something_omitted(config)
     if arguments.out:
         check_output(arguments.out)
     console = Console(config.quiet)
@@ -213,7 +242,9 @@ def main(argv: list[str] | None = None) -> None:
     path = arguments.out or default or experiment.outdir / GIF_NAME
     check_output(path)
     with rc_context(STYLE):
-        frames, durations = animation(experiment, arguments.snapshot_every, arguments.fps)
+        digits, entries = chosen_digits(experiment), experiment.history("student")
+        story = Story(experiment, entries, digits, hard_label_student(config, console))
+        frames, durations = animation(story, arguments.snapshot_every, arguments.fps)
     with atomic_output(path) as temporary:
         frames[0].save(
             temporary,

@@ -31,12 +31,14 @@ from cifar10.settings import Config
 from cifar10.training import predict, train
 from distillation_mnist_omitted_3 import (
     Lesson,
-    correct_towards_training,
+    correct_towards,
     distillation_loss,
     evaluate,
     hard_labels,
     transfer_set,
 )
+from transfer.images import of_training_images
+from transfer.probes import frequencies
 
 UNSEEN = "unseen"  # what tables call the omitted classes
 N_TIMED = 1000  # test images that the speed is measured on
@@ -138,14 +140,14 @@ def run(config: Config, console: Console | None = None) -> Experiment:
 
 def run_on_data(data: Data, config: Config, session: Session, data_seconds: float = 0.0) -> Experiment:
     """The experiment on data that is already there, in a session that is open. Raises UserError."""
-    transfer = transfer_indices(config, data)
     teacher = train_teacher(config, data, session)
     student = train_student(config, data, teacher.network, session)
     runs = {"teacher": teacher, "student": student, "baseline": train_baseline(config, data, session)}
     networks = sizes_and_speeds(runs, data.test_images[:N_TIMED], session.workers)
     probe_logits = predict(student.network, data.train_images[: config.probe_size], session.workers)
-    correction = correct_towards_training(
-        probe_logits, config.omitted_class, data, session.console, class_names(data)
+    targets = frequencies(data.train_labels, config.omitted_class)
+    correction = correct_towards(
+        targets, probe_logits, config.omitted_class, session.console, class_names(data)
     )
     return Experiment(
         config,
@@ -155,7 +157,7 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
         probe_logits,
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),
         outdir=outdir_for(config, data),
-        transfer=transfer,
+        transfer=of_training_images(data.train_images, transfer_indices(config, data)),
         n_threads=session.workers.n_threads,
         seconds={"data": data_seconds},
         networks=networks,

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from distillation_mnist_omitted_3 import Config
+
 MAX_JSON_BYTES = 64 * 2**20  # the largest results.json of ours has one
 Check = Callable[[Any], bool]
 
@@ -102,7 +104,7 @@ def check_metrics(found: Any, n_test: int, omitted: Sequence[int], where: str) -
             "per_class_accuracy": list_of(optional(share), N_CLASSES),
             "omitted_accuracy": share if omitted else nothing,
             "omitted_errors": errors,
-            "other_accuracy": share,
+            "other_accuracy": share if len(omitted) < N_CLASSES else nothing,
         },
         where,
     )
@@ -110,23 +112,24 @@ def check_metrics(found: Any, n_test: int, omitted: Sequence[int], where: str) -
         raise ValueError(f"{where} has a test_accuracy that its test_errors contradict")
 
 
-def check_correction(found: Any, n_test: int, n_omitted: int) -> None:
-    """One finite offset for each omitted class, and what belongs to it. Raises ValueError."""
-    shares = list_of(share, n_omitted)
+def check_correction(found: Any, n_test: int, omitted: Sequence[int], corrected: Sequence[int]) -> None:
+    """One finite offset for each corrected class, and what belongs to it. Raises ValueError."""
+    some, n = 0 < len(omitted) < N_CLASSES, len(corrected)
+    shares = list_of(share, n)
     hold(
         found,
         {
-            "offsets": list_of(number(), n_omitted),
+            "offsets": list_of(number(), n),
             "reached": lambda x: isinstance(x, bool),
             "target_frequencies": shares,
-            "mean_probabilities_before": list_of(number(-1e-6, 1 + 1e-6), n_omitted),
-            "mean_probabilities_after": list_of(number(-1e-6, 1 + 1e-6), n_omitted),
+            "mean_probabilities_before": list_of(number(-1e-6, 1 + 1e-6), n),
+            "mean_probabilities_after": list_of(number(-1e-6, 1 + 1e-6), n),
             "probe_size": whole(1),
-            "best_on_test_set": is_object if n_omitted else nothing,
+            "best_on_test_set": is_object if some else nothing,
         },
         "bias_correction",
     )
-    if n_omitted:
+    if some:
         errors = whole(0, n_test)
         best = {"offset": number(), "test_errors": errors, "omitted_errors": errors}
         hold(found["best_on_test_set"], best, "best_on_test_set")
@@ -138,12 +141,13 @@ def check_data(found: Any) -> None:
     hold(found, {"name": text, "sha256": dict_of(text), "n_train": images, "n_test": images}, "data")
 
 
-def check_run(found: Any, n_test: int, omitted: Sequence[int]) -> None:
+def check_run(found: Any, n_test: int, config: Config) -> None:
     """What one run of the MNIST experiment measured, as in results.json. Raises ValueError."""
+    omitted = config.omitted_class
     hold(found, dict.fromkeys(("teacher", "student", "bias_correction"), anything))
     check_metrics(found["teacher"], n_test, omitted, "teacher")
     parts = ("before_correction", "after_correction")
     hold(found["student"], dict.fromkeys(parts, anything), "student")
     for part in parts:
         check_metrics(found["student"][part], n_test, omitted, f"student.{part}")
-    check_correction(found["bias_correction"], n_test, len(omitted))
+    check_correction(found["bias_correction"], n_test, omitted, config.corrected_class)

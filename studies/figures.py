@@ -24,7 +24,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies import ingredients
+from studies import beyond_figures, ingredients
 from studies.claims import CLAIMS, TEST_ERRORS, against_paper, is_the_papers_data, runs_for
 from studies.intervals import in_words
 from studies.measured import EVERY_CLASS, Run, choices, spread, where
@@ -295,6 +295,17 @@ def draw_ingredients(question: str, runs: Sequence[Run]) -> Figure:
     return figure
 
 
+def draw_beyond(name: str) -> Callable[[str, Sequence[Run]], Figure]:
+    """What draws one of the questions beyond the paper."""
+
+    def draw(question: str, runs: Sequence[Run]) -> Figure:
+        figure = study_figure(runs, question, beyond_figures.SIZES[name], beyond_figures.DOTS)
+        beyond_figures.DRAW[name](figure, runs)
+        return figure
+
+    return draw
+
+
 DRAW: dict[str, Callable[[str, Sequence[Run]], Figure]] = {
     "paper": draw_paper,
     "transformed": draw_paper,
@@ -305,4 +316,5 @@ DRAW: dict[str, Callable[[str, Sequence[Run]], Figure]] = {
     "student-size": draw_student_size,
     "hard-mix": draw_hard_mix,
     "transfer-size": draw_transfer_size,
+    **{name: draw_beyond(name) for name in beyond_figures.DRAW},
 }

@@ -27,7 +27,7 @@ import numpy as np
 import distillation_mnist_omitted_3 as core
 from distillation_mnist_omitted_3 import Config
 from studies.pools import Pool, PoolLostError
-from studies.records import RECORDED, MemoryStore, Record, Shelf, flags_of, source
+from studies.records import IF_THERE, RECORDED, MemoryStore, Record, Shelf, flags_of, source
 
 Trained = dict[str, bytes]  # trainings by kind, "teacher" and "student"
 one_run_per_process = threading.Lock()  # a run sets its process's BLAS threads
@@ -61,7 +61,7 @@ def work(task: Task, data: Data, student: Trained, teacher: Trained) -> tuple[Re
             core.train_teacher(task.config, data, session)
         else:
             found = core.run_on_data(data, task.config, session).results()
-            record = {key: found[key] for key in RECORDED}
+            record = {key: found[key] for key in (*RECORDED, *IF_THERE) if key in found}
         return record, {kind: content for kind, content in store.held.items() if kind not in given}
 
 
@@ -72,8 +72,10 @@ def cost(config: Config, data: Data, teacher_only: bool) -> float:
     """What a training takes, in arbitrary units: per image its weights, and 100,000 for all else."""
     training = config.training("teacher" if teacher_only else "student")
     n_parameters = sum((a + 1) * b for a, b in pairwise(training.sizes))
-    omitted = [] if teacher_only else config.omitted_class
+    omitted = [] if teacher_only or config.is_drawn else config.omitted_class
     n_images = (~np.isin(data.train_labels, omitted)).sum()
+    if config.is_drawn and not teacher_only:  # the teacher looks at each image, too, a third of the work
+        n_parameters += sum((a + 1) * b for a, b in pairwise(config.training("teacher").sizes)) / 3
     return float(training.n_epochs * n_images * (n_parameters + 100_000))
 
 

@@ -35,7 +35,7 @@ class Run:
         head, _, tail = path.partition(".")
         found: Any = self.record
         for key in f"{short.get(head, head)}.{tail}".split("."):
-            found = found[key]
+            found = found[int(key)] if isinstance(found, list) else found[key]
         return found
 
     @property

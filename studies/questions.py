@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from distillation_mnist_omitted_3 import RECIPES, Config
-from studies import ingredients
+from studies import beyond, ingredients
 from studies.claims import (
     ALL_DIGITS,
     HARD_ALL,
@@ -125,6 +125,13 @@ STUDIES = {
             [{"transfer_fraction": f, "hard_weight": w} for f in FRACTIONS for w in (0.0, 1.0)],
             WHOLE_PROBE,
         ),
+        Study("answers", "Is the knowledge in what the teacher says of 3?", beyond.ANSWERS, WHOLE_PROBE),
+        Study("images", "In which images does the knowledge of a 3 sit?", beyond.IMAGES, WHOLE_PROBE),
+        Study("little", "How little must a student see?", beyond.LITTLE, WHOLE_PROBE),
+        Study("contours", "Taught by contour lines of noise: what matters?", beyond.CONTOUR_POINTS),
+        Study("subliminal", "Through outputs that mean nothing?", beyond.SUBLIMINAL, beyond.SPARE_PRESET),
+        Study("sevens-and-eights", "Why 3 % and 6 %?", beyond.DISCREPANCY, WHOLE_PROBE),
+        Study("prior", "Must one know how often 3s occur?", beyond.PRIORS, WHOLE_PROBE),
     )
 }
 

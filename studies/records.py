@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support import experiment, offsets, schedule, stored, tiles, transformations
+from support import experiment, offsets, stored
 from support.console import Console, UserError
 from support.data import Data
 from support.files import check_folder, read_sealed, write_sealed
@@ -18,21 +18,18 @@ from typing import Any
 import numpy as np
 
 import distillation_mnist_omitted_3 as core
+import transfer.probes
 from distillation_mnist_omitted_3 import Config
 from studies.checks import check_data, check_run, dict_of, hold, is_object, number, parse_json
+from synthetic import digits, noise
+from transfer.settings import MEASURING
 
 Record = dict[str, Any]  # what one run measured: the keys of results.json that RECORDED names
 RECORDED = ("teacher", "student", "bias_correction", "data", "environment", "wall_clock_seconds")
+IF_THERE = ("transfer_set",)  # of a drawn one
 MAX_RECORD_BYTES = 2**20  # one has some ten thousand
-DECISIVE = (
-    core,
-    schedule,
-    tiles,
-    transformations,
-    offsets,
-    experiment,
-    stored,
-)  # the modules that decide what a run measures
+# the modules that decide what a run measures
+DECISIVE = (*core.DECISIVE, offsets, experiment, stored, transfer.probes, digits, noise)
 
 
 def source() -> str:
@@ -43,12 +40,15 @@ def source() -> str:
 def flags_of(config: Config) -> str:
     """The flags with which distillation_mnist_omitted_3.py would make this run."""
     words = []
-    plain = Config(recipe=config.recipe, **core.RECIPES[config.recipe])
+    recipe = {"recipe": config.recipe}
+    plain = core.config_from(recipe | ({"transfer_set": config.transfer_set} if config.is_drawn else {}))
+    usual_set = core.config_from(recipe).transfer_set
     for item in fields(Config):
         value = getattr(config, item.name)
         if item.name in ("outdir", "cache_dir", "data_dir", "dataset", "mirror", "quiet", "retrain"):
             continue
-        if item.name in ("recipe", "seed") or value != getattr(plain, item.name):
+        usual = usual_set if item.name == "transfer_set" else getattr(plain, item.name)
+        if item.name in ("recipe", "seed") or value != usual:
             if item.name == "omitted_class" and len(value) not in range(1, 6):
                 words += ["--keep-class", *(str(c) for c in range(N_CLASSES) if c not in value)]
             else:
@@ -62,7 +62,7 @@ def check_record(record: Any, config: Config, data: Data) -> None:
     check_data(record["data"])
     if (record["data"]["name"], record["data"]["sha256"]) != (data.name, data.sha256):
         raise ValueError("it is of other data")
-    check_run(record, len(data.test_labels), config.omitted_class)
+    check_run(record, len(data.test_labels), config)
     hold(record["wall_clock_seconds"], dict.fromkeys(("teacher", "student"), number(0)), "wall_clock_seconds")
 
 
@@ -130,7 +130,8 @@ class Shelf:
         """Its name stands for both trainings and for how they are measured."""
         decisive = {kind: core.determinants(kind, config, self.data) for kind in ("teacher", "student")}
         code = [code_of(module) for module in DECISIVE]
-        return self.store.path("record", decisive | {"probe_size": config.probe_size, "code": code})
+        measuring = {name: getattr(config, name) for name in ("probe_size", *MEASURING)}
+        return self.store.path("record", decisive | measuring | {"code": code})
 
     def record(self, config: Config) -> Record | None:
         """What a stored run measured; None when there is none, which for a damaged one is said."""

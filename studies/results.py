@@ -33,7 +33,7 @@ from studies.checks import (
 from studies.figures import DRAW
 from studies.measured import Run, Settings
 from studies.questions import STUDIES, of_study
-from studies.records import flags_of
+from studies.records import IF_THERE, flags_of
 from studies.tables import tables
 
 PARTIAL = "results.partial.json"  # of a study in which runs failed, beside a complete one
@@ -55,6 +55,7 @@ def entry(run: Run) -> Found:
         "teacher": without_matrix(run.record["teacher"]),
         "student": {part: without_matrix(student[part]) for part in student},
         "bias_correction": run.record["bias_correction"],
+        **{key: run.record[key] for key in IF_THERE if key in run.record},
         "seconds": {k: run.record["wall_clock_seconds"][k] for k in ("teacher", "student")},
         "environment": run.record["environment"],
     }
@@ -104,7 +105,7 @@ def runs_of(found: Found) -> list[Run]:
             if point in points:
                 raise ValueError("the same point and seed a second time")
             points.add(point)
-            check_run(one, found["data"]["n_test"], config.omitted_class)
+            check_run(one, found["data"]["n_test"], config)
         except (ValueError, UserError) as error:
             raise ValueError(f"run {index}: {error}") from error
         runs.append(Run(one["study"], grid, config, {**one, "data": found["data"]}))

@@ -7,7 +7,7 @@ from support.report import markdown
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from studies import ingredients
+from studies import beyond_tables, ingredients
 from studies.claims import HEADER, TRANSFORMED, claim_rows
 from studies.measured import Run, Settings, all_but, mean_sd
 from studies.questions import STUDIES, Study, of_study
@@ -59,6 +59,8 @@ def tables(runs: Sequence[Run]) -> dict[str, str]:
                 found[name] = markdown(HEADER, claim_rows(mine), n_left=2)
             elif name == "ingredients":
                 found[name] = ingredients.ingredients_table(mine)
+            elif name in beyond_tables.TABLES:
+                found[name] = beyond_tables.TABLES[name](mine)
             else:
                 found[name] = study_table(study, mine)
     return found

@@ -76,6 +76,7 @@ def load(source: Source, settings: Any, console: Console) -> Data:
     if settings.hold_out:
         data = with_held_out_test_set(data, settings.hold_out)
     check_omitted(data, settings.omitted_class)
+    check_omitted(data, settings.teacher_omitted_class, "--teacher-omitted-class")
     warn_of_stand_in(data, source.notice, console)
     console.line(
         f"data: {data.name}, {len(data.train_labels)} training and {len(data.test_labels)} test images"
@@ -102,15 +103,18 @@ def digests(parts: dict[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
 
 
-def check_omitted(data: Data, omitted_class: Sequence[int]) -> None:
-    """Raises UserError when an omitted class has no image in `data`, or no other class has one."""
+def check_omitted(data: Data, omitted_class: Sequence[int], flag: str = "--omitted-class") -> None:
+    """Raises UserError when an omitted class has no image in `data`, or no other class has one.
+
+    (With every class omitted, images come from elsewhere.)
+    """
     for labels, part in ((data.train_labels, "training"), (data.test_labels, "test")):
         for c in omitted_class:
             if not (labels == c).any():
-                raise UserError(f"--omitted-class {c}: the {part} set has no image of it; choose another")
-        if np.isin(labels, omitted_class).all():
+                raise UserError(f"{flag} {c}: the {part} set has no image of it; choose another")
+        if len(omitted_class) < N_CLASSES and np.isin(labels, omitted_class).all():
             classes = " ".join(map(str, omitted_class))
-            raise UserError(f"--omitted-class {classes}: the {part} set has no other class; use other data")
+            raise UserError(f"{flag} {classes}: the {part} set has no other class; use other data")
 
 
 def with_held_out_test_set(data: Data, n: int) -> Data:

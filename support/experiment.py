@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.console import Console
 from support.data import Data
 from support.files import check_output
-from support.offsets import add_offsets, best_offset_on_test_set
+from support.offsets import add_offsets, best_offset_on_test_set, mean_probabilities
 from support.report import RESULTS, Results, environment
 from support.stored import TrainedRun
 
@@ -41,14 +41,15 @@ class Experiment:
     config: Any  # CommonSettings
     data: Data
     runs: dict[str, TrainedRun]  # by kind: "teacher", "student" (before the correction) and, maybe, others
-    correction: Any  # a dataclass with `offsets`
+    correction: Any  # a dataclass with `classes` and their `offsets`
     probe_logits: np.ndarray  # (probe_size, classes), of the student before the correction
     measure: Callable[[np.ndarray], dict[str, Any]]  # test logits to metrics
     outdir: Path
-    transfer: np.ndarray  # indices of the training images that the student learned from
+    transfer: Any  # what the student learned from: transfer.images.Transfer
     n_threads: int
     seconds: dict[str, float]  # wall clock of all but the trainings
     networks: dict[str, dict[str, Any]] | None = None  # size and speed by kind, where they matter
+    transfer_set: dict[str, Any] | None = None  # what is worth saying of a drawn transfer set
 
     @property
     def teacher(self) -> TrainedRun:
@@ -62,7 +63,7 @@ class Experiment:
     @property
     def corrected_network(self) -> Any:
         """The student with its biases corrected, another network than the one that was trained."""
-        return self.student.network.with_offsets(self.config.omitted_class, self.correction.offsets)
+        return self.student.network.with_offsets(self.correction.classes, self.correction.offsets)
 
     @property
     def student_logits(self) -> np.ndarray:
@@ -72,7 +73,7 @@ class Experiment:
     @property
     def corrected_logits(self) -> np.ndarray:
         """The student's test logits (n_test, classes) after the correction."""
-        return add_offsets(self.student_logits, self.config.omitted_class, self.correction.offsets)
+        return add_offsets(self.student_logits, self.correction.classes, self.correction.offsets)
 
     def history(self, kind: str) -> list[dict[str, Any]]:
         """One entry per epoch of a training."""
@@ -90,6 +91,19 @@ class Experiment:
         phases = {"data": self.seconds["data"], **trainings, **self.seconds}
         return phases | {"total": sum(phases.values())}
 
+    def calibration(self, best: dict[str, Any] | None) -> list[dict[str, float]] | None:
+        """Where one class is omitted: its mean probability on test images of it and of others.
+
+        Without an offset, at the chosen one, and at the one that is `best` on the test set.
+        """
+        omitted, labels = self.config.omitted_class, self.data.test_labels
+        if len(omitted) != 1 or best is None or self.correction.classes != omitted:
+            return None
+        return [
+            {"offset": offset, **mean_probabilities(self.student_logits, labels, omitted, offset)}
+            for offset in (0.0, self.correction.offsets[0], best["offset"])
+        ]
+
     def results(self) -> Results:
         """The content of results.json; docs/reference.md documents its keys."""
         data, metrics, omitted = self.data, self.metrics(), self.config.omitted_class
@@ -103,13 +117,18 @@ class Experiment:
                 "sha256": data.sha256,
                 "n_train": len(data.train_labels),
                 "n_test": len(data.test_labels),
-                "n_transfer": len(np.unique(self.transfer)),
+                "n_transfer": self.transfer.n_different,
                 "n_test_omitted": int(np.isin(data.test_labels, omitted).sum()),
             },
             **metrics,  # the teacher's and, maybe, others'
             "student": student,
             **({"networks": self.networks} if self.networks else {}),
-            "bias_correction": {**asdict(self.correction), "best_on_test_set": best},
+            **({"transfer_set": self.transfer_set} if self.transfer_set else {}),
+            "bias_correction": {
+                **asdict(self.correction),
+                "best_on_test_set": best,
+                "calibration": self.calibration(best),
+            },
             "history": {kind: self.history(kind) for kind in self.runs},
             "reused": {kind: run.reused for kind, run in self.runs.items()},
             "wall_clock_seconds": self.wall_clock_seconds(),

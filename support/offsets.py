@@ -33,9 +33,15 @@ def match_class_frequencies(
     in every direction, so that the minimum exists and is the only one; Newton's method with a bounded step,
     halved until F falls (Armijo), then gets there from anywhere. What is returned meets every target to 1e-9.
 
+    When every class is omitted, targets add up to 1 and a constant in all offsets changes nothing: the first
+    is held at 0 while the others are found, and in the end they are moved to a mean of 0.
+
     `logits` (n, classes). None when the targets are no such frequencies, or no offsets within `max_offset`
     reach them.
     """
+    if len(omitted_class) == logits.shape[1]:
+        found = match_class_frequencies(logits, omitted_class[1:], targets[1:], log_softmax, max_offset)
+        return None if found is None else np.concatenate(([0.0], found)) - found.sum() / (len(found) + 1)
     target, omitted = np.asarray(targets, np.float64), list(omitted_class)
     if not ((target > 0).all() and target.sum() < 1):
         return None
@@ -66,10 +72,54 @@ def match_class_frequencies(
     return None
 
 
+def em_frequencies(
+    log_probabilities: np.ndarray, frequencies_in_training: np.ndarray, n_steps: int = 10_000
+) -> np.ndarray:
+    """How often each class occurs among images of which no label is known: Saerens, Latinne & Decaestecker
+    (2002), "Adjusting the outputs of a classifier to new a priori probabilities", equation 2.9.
+
+    `log_probabilities` (n, classes) are a classifier's at T = 1, `frequencies_in_training` (classes,) those
+    of the classes where it learned, positive. From these on, each step weighs the probabilities by the ratio
+    of new to old frequencies, and takes their mean as the next ones: expectation maximisation, which raises
+    the likelihood until it is at its one maximum (it is concave). Ends when no frequency moves by more than
+    1e-9, or after `n_steps`.
+    """
+    probabilities = np.exp(log_probabilities - log_probabilities.max(axis=1, keepdims=True), dtype=np.float64)
+    likelihoods = probabilities / frequencies_in_training  # p(c | x) / p(c), up to a factor for each x
+    found = np.asarray(frequencies_in_training, np.float64)
+    for _ in range(n_steps):
+        weighted = likelihoods * found
+        before, found = found, (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
+        if np.abs(found - before).max() <= 1e-9:
+            break
+    return found
+
+
 def margins(logits: np.ndarray, omitted_class: Sequence[int]) -> np.ndarray:
     """The common offset (n,) of the omitted classes from which on one of them is predicted."""
     is_omitted = np.isin(np.arange(logits.shape[1]), omitted_class)
     return logits[:, ~is_omitted].max(axis=1) - logits[:, is_omitted].max(axis=1)
+
+
+def probability_of_omitted(logits: np.ndarray, omitted_class: Sequence[int], offset: float) -> np.ndarray:
+    """The probability (n,), at T = 1, of all omitted classes together when each gets the same offset.
+
+    With A and B the log sum exp of the others' logits and of theirs it is 1 / (1 + exp(A - B - offset)).
+    """
+    omitted = np.isin(np.arange(logits.shape[1]), omitted_class)
+    others, theirs = (
+        np.logaddexp.reduce(logits[:, part].astype(np.float64), axis=1) for part in (~omitted, omitted)
+    )
+    return np.exp(-np.logaddexp(0, others - theirs - offset))
+
+
+def mean_probabilities(
+    logits: np.ndarray, labels: np.ndarray, omitted_class: Sequence[int], offset: float
+) -> dict[str, float]:
+    """That probability's mean on images of the omitted classes, on those of all others, and on all."""
+    p, mine = probability_of_omitted(logits, omitted_class, offset), np.isin(labels, omitted_class)
+    parts = {"on_omitted": p[mine], "on_others": p[~mine], "on_all": p}
+    return {name: float(part.mean()) for name, part in parts.items()}
 
 
 def errors_by_offset(
@@ -95,9 +145,10 @@ def best_offset_on_test_set(
 ) -> dict[str, Any] | None:
     """The common offset with the fewest test errors: how the paper chose its 3.5 and its 7.6 (section 3).
 
-    Uses test labels, so it is reported for comparison and never applied. None when no class is omitted.
+    Uses test labels, so it is reported for comparison and never applied. None when no class is omitted, or
+    every one.
     """
-    if not len(omitted_class):
+    if len(omitted_class) in (0, logits.shape[1]):
         return None
     edges = np.sort(margins(logits, omitted_class).astype(np.float64))
     edges = np.concatenate(([edges[0] - 1], edges, [edges[-1] + 1]))

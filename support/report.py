@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.console import Console, percent
 from support.files import atomic_output
+from support.settings import N_CLASSES
 
 import json
 import os
@@ -44,13 +45,17 @@ def environment(n_threads: int) -> dict[str, Any]:
 
 
 def class_name(omitted_class: Sequence[int], names: Sequence[str] = DIGITS) -> str:
-    """ "class 3", "classes 3, 5", "class cat"."""
+    """ "class 3", "classes 3, 5", "class cat", "any class"."""
+    if len(omitted_class) == len(names):
+        return "any class"
     plural = "class" if len(omitted_class) == 1 else "classes"
     return f"{plural} {', '.join(names[c] for c in omitted_class)}"
 
 
 def short_name(omitted_class: Sequence[int]) -> str:
-    """What a column of a table can hold: "3s", for several classes "omitted", for none ""."""
+    """What a column of a table can hold: "3s", for several classes "omitted", for none or all ""."""
+    if len(omitted_class) == N_CLASSES:
+        return ""
     return f"{omitted_class[0]}s" if len(omitted_class) == 1 else "omitted" if omitted_class else ""
 
 
@@ -86,8 +91,7 @@ def summary(found: Results, unseen: str, names: Sequence[str] = DIGITS) -> str:
     omitted, networks = found["config"]["omitted_class"], found.get("networks")
     student = found["student"]
     rows = [("teacher", "teacher", found["teacher"])]
-    if omitted:
-        offsets = found["bias_correction"]["offsets"]
+    if offsets := found["bias_correction"]["offsets"]:
         offset = f" ({offsets[0]:+.3f})" if len(offsets) == 1 else ""
         rows.append(("student before the correction", "student", student["before_correction"]))
         rows.append((f"student after it{offset}", "student", student["after_correction"]))
@@ -98,23 +102,26 @@ def summary(found: Results, unseen: str, names: Sequence[str] = DIGITS) -> str:
         rows.append(("the same student, hard labels", "baseline", found["baseline"]))
 
     def cells(network: str, m: Results) -> list[str]:
-        of_omitted = [percent(m["omitted_accuracy"])] if omitted else []
+        of_omitted = [percent(m["omitted_accuracy"])] if unseen else []
         if networks:
             sizes = networks[network]
             last = [f"{sizes['parameters']:,}", f"{sizes['multiply_adds']:,}"]
         else:
-            last = [str(m["test_errors"]), *([str(m["omitted_errors"])] if omitted else [])]
+            last = [str(m["test_errors"]), *([str(m["omitted_errors"])] if unseen else [])]
         return [percent(m["test_accuracy"]), *of_omitted, *last]
 
     name = found["data"]["name"]
     is_long = len(name) > 30  # then it takes a line of its own
-    header = ["" if is_long else name, "overall"] + ([f"of {unseen}"] if omitted else [])
+    header = ["" if is_long else name, "overall"] + ([f"of {unseen}"] if unseen else [])
     header += (
-        ["parameters", "multiply-adds"] if networks else ["errors"] + ([f"on {unseen}"] if omitted else [])
+        ["parameters", "multiply-adds"] if networks else ["errors"] + ([f"on {unseen}"] if unseen else [])
     )
     lines = [name] if is_long else []
     lines += text_table(header, [[label, *cells(network, m)] for label, network, m in rows])
     seconds = found["wall_clock_seconds"].items()
+    if learned := found.get("transfer_set"):
+        images = f"{learned['n_different']:,} images, none of a digit"
+        lines.append(f"the student learned from {images}: {learned['kind']}")
     lines += correction_lines(found["bias_correction"], omitted, unseen, names)
     lines.append("seconds: " + ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in seconds))
     return "\n".join(lines)
@@ -124,8 +131,8 @@ def correction_lines(
     correction: Results, omitted: Sequence[int], unseen: str, names: Sequence[str]
 ) -> list[str]:
     """What the correction did to each omitted class, and the offset that the test set would have chosen."""
-    lines, one = [], len(omitted) == 1
-    for index, c in enumerate(omitted):
+    lines, one = [], len(correction["classes"]) == 1
+    for index, c in enumerate(correction["classes"]):
         before, after, target, offset = (
             correction[part][index]
             for part in (
@@ -139,9 +146,9 @@ def correction_lines(
         lines.append(f"class {names[c]} {what} probability {before:.4f} -> {after:.4f}, target {target:.4f}")
     if best := correction["best_on_test_set"]:
         lines.append(
-            f"best {'' if one else 'common '}offset by test labels, for comparison: "
+            f"best {'' if len(omitted) == 1 else 'common '}offset by test labels, for comparison: "
             f"{best['offset']:+.3f}, {best['test_errors']} errors"
-            + (f", {best['omitted_errors']} on {unseen}" if one else "")
+            + (f", {best['omitted_errors']} on {unseen}" if len(omitted) == 1 else "")
         )
     return lines
 

@@ -19,7 +19,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 N_CLASSES = 10
 MAX_SEED = 10**18 - 1  # of 18 digits
@@ -75,6 +75,7 @@ class CommonSettings:
     """
 
     CACHE = ""  # name of the folder below the user's cache
+    teacher_omitted_class: ClassVar[tuple[int, ...]] = ()  # a subclass may make it a setting
 
     seed: int = setting(0, "seed of every random choice", at_least=0, at_most=MAX_SEED)
     probe_size: int = setting(
@@ -98,10 +99,15 @@ class CommonSettings:
             check_field(item.name, getattr(self, item.name), item.default, item.metadata)
         omitted = tuple(sorted(set(self.omitted_class)))
         object.__setattr__(self, "omitted_class", omitted)
-        if len(omitted) == N_CLASSES:
+        if len(omitted) == N_CLASSES and not self.may_omit_all:
             raise UserError("--omitted-class must be fewer than all classes")
         if self.data_dir is not None and self.dataset == "rendered":
             raise UserError("--data-dir and --dataset rendered exclude each other; leave one of them out")
+
+    @property
+    def may_omit_all(self) -> bool:
+        """Whether there is anything to learn from when every class is left out."""
+        return False
 
     @property
     def cache_folder(self) -> Path:

@@ -98,9 +98,12 @@ class ImageSettings(CommonSettings):
         return Limits(**{limit.name: getattr(self, limit.name + suffix) for limit in fields(Limits)})
 
 
-def scaled_into(inputs: np.ndarray, images: np.ndarray) -> None:
-    """Write images (n, ...) of values 0 to 255 as values in [0, 1] into `inputs` (pixels, n)."""
-    np.multiply(images.reshape(len(images), -1).T, inputs.dtype.type(1 / 255), out=inputs)
+def scaled_into(inputs: np.ndarray, images: np.ndarray, background: float = 0.0) -> None:
+    """Write images (n, ...) of values 0 to 255 as values in [background, 1] into `inputs` (pixels, n)."""
+    scale = inputs.dtype.type((1 - background) / 255)
+    np.multiply(images.reshape(len(images), -1).T, scale, out=inputs)
+    if background:
+        inputs += inputs.dtype.type(background)
 
 
 def smooth_fields(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -178,15 +181,15 @@ def random_warps(limits: Limits, rng: np.random.Generator) -> Warps:
 class Transformer:
     """Draws a transformation for each image of a batch and writes what a network then sees."""
 
-    def __init__(self, limits: Limits, rng: np.random.Generator) -> None:
-        self.jitter, self.rng = limits.jitter, rng
+    def __init__(self, limits: Limits, rng: np.random.Generator, background: float = 0.0) -> None:
+        self.jitter, self.rng, self.background = limits.jitter, rng, background
         self.warps = random_warps(limits, rng) if limits.warp else None
 
     def calls(self, inputs: np.ndarray, images: np.ndarray) -> list[Callable[[], None]]:
         """Draw now; the calls then write images (n, 28, 28), transformed, into `inputs` (784, n).
 
-        The images are uint8, what is written lies in [0, 1]; zeros move in. The calls can be made in any
-        order and on any thread: each writes a piece of its own.
+        The images are uint8, what is written lies in [background, 1]; empty pixels move in. The calls can be
+        made in any order and on any thread: each writes a piece of its own.
         """
         n, jitter = len(images), self.jitter
         if jitter:
@@ -202,6 +205,6 @@ class Transformer:
                 seen = windows[np.arange(len(seen)), down[part], right[part]]
             if self.warps is not None:
                 seen = self.warps.apply(seen, chosen[part])
-            scaled_into(inputs[:, part], seen)
+            scaled_into(inputs[:, part], seen, self.background)
 
         return [partial(piece, part) for part in slices(n, PIECE)]

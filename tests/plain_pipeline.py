@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from plain_numpy import shifted, softmax
 
+from synthetic import digits, noise
+
 Layers = list[tuple[np.ndarray, np.ndarray]]  # weights (out, in), biases (out,)
 
 
@@ -130,6 +132,8 @@ class Course:
     dropout_input: float = 0.0
     dropout: float = 0.0
     max_norm: float | None = None
+    background: float = 0.0
+    drawn: Any = None  # epoch, counted from 0, to its images
 
 
 def learn(layers: Layers, course: Course) -> tuple[Layers, list[float]]:
@@ -140,17 +144,18 @@ def learn(layers: Layers, course: Course) -> tuple[Layers, list[float]]:
     n_steps = course.n_epochs * -(-len(course.indices) // size)
     warm_up = max(1, round(n_steps / 20))
     warps = PlainWarps(*course.warp, rng) if any(course.warp) else None
-    for _ in range(course.n_epochs):
+    for epoch in range(course.n_epochs):
+        pool = course.images if course.drawn is None else course.drawn(epoch)
         order, total = rng.permutation(course.indices), 0.0
         for first in range(0, len(order), size):
             batch = order[first : first + size]
-            images = course.images[batch]
+            images = pool[batch]
             if course.jitter:
                 corner = rng.integers(0, 2 * course.jitter + 1, (2, len(batch)))
                 images = shifted(images, *(course.jitter - corner))
             if warps is not None:
                 images = warps.all(images, rng.integers(0, 4000, len(batch)))
-            x, masks = images.reshape(len(batch), -1) / 255, None
+            x, masks = seen(images, course.background), None
             if course.dropout_input or course.dropout:
                 x = x * kept((x.shape[1], len(x)), course.dropout_input, rng)
                 masks = [kept((len(b), len(x)), course.dropout, rng) for _, b in layers[:-1]]
@@ -173,6 +178,12 @@ def learn(layers: Layers, course: Course) -> tuple[Layers, list[float]]:
     return layers, losses
 
 
+def seen(images: np.ndarray, background: float) -> np.ndarray:
+    """Ink 1, an empty pixel `background`: (n, 784)."""
+    ink = images.reshape(len(images), -1) / 255
+    return ink + (1 - ink) * background
+
+
 def limited(layer: tuple[np.ndarray, np.ndarray], max_norm: float) -> tuple[np.ndarray, np.ndarray]:
     weights, biases = layer
     rows = [w * min(1.0, max_norm / np.sqrt((w**2).sum())) for w in weights]
@@ -181,11 +192,66 @@ def limited(layer: tuple[np.ndarray, np.ndarray], max_norm: float) -> tuple[np.n
 
 def hard(labels: np.ndarray) -> Any:
     def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-        q = softmax(logits)
+        q = softmax(logits[:, :10])
         onehot = np.eye(10)[labels[batch]]
-        return float(-np.log((q * onehot).sum(axis=1)).mean()), (q - onehot) / len(batch)
+        gradient = np.hstack([(q - onehot) / len(batch), np.zeros((len(batch), logits.shape[1] - 10))])
+        return float(-np.log((q * onehot).sum(axis=1)).mean()), gradient
 
     return loss
+
+
+def told(logits: np.ndarray, labels: np.ndarray, c: Any) -> np.ndarray:
+    """What the student is told of the teacher's logits on the training images."""
+    found, rng = logits.copy(), np.random.default_rng(c.seed + 73)
+    for k in c.omitted_class if c.teacher_answers == "mean" else ():
+        found[:, k] = np.mean([z[k] for z in logits])
+    for label in sorted(set(labels)):
+        rows = [i for i in range(len(labels)) if labels[i] == label]
+        mixed = rng.permutation(rows) if c.teacher_answers == "shuffled" else rows
+        for k in range(10):
+            mean = np.mean([logits[i, k] for i in rows])
+            for i, j in zip(rows, mixed, strict=True):
+                if (c.teacher_answers == "class-mean" and k in c.omitted_class) or (
+                    c.teacher_answers == "alone" and k not in c.omitted_class
+                ):
+                    found[i, k] = mean
+                elif c.teacher_answers == "shuffled" and k in c.omitted_class:
+                    found[i, k] = logits[j, k]
+    return found
+
+
+def drawn_images(c: Any, training: np.ndarray) -> Any:
+    """Epoch to images, made from a thousand at a time, each thousand with a generator of its own."""
+    n, few = len(training), c.transfer_images or 10**9
+
+    def block(k: int) -> np.ndarray:
+        rng = np.random.default_rng([c.seed + 61, k])
+        if c.transfer_set == "halves":
+            upper, lower = rng.integers(0, n, (2, 1000))
+            return np.concatenate([training[upper][:, :14], training[lower][:, 14:]], axis=1)
+        if c.transfer_set == "rendered":
+            return digits.render_digits(1000, rng)[0]
+        return noise.DRAW[c.transfer_set](1000, rng)
+
+    def images(epoch: int) -> np.ndarray:
+        if few <= n:
+            return np.array([block(i // 1000)[i % 1000] for i in np.arange(n) % few])
+        n_cycle = -(-min(few, n * c.n_epochs_student) // n)
+        first = epoch % n_cycle * n
+        blocks = {k: block(k) for k in {i // 1000 for i in range(first, first + n)}}
+        return np.array([blocks[i // 1000][i % 1000] for i in range(first, first + n)])
+
+    return images
+
+
+def saerens(q: np.ndarray, learned: np.ndarray) -> np.ndarray:
+    """Saerens et al. (2002): E step, equation 2.9 above, M step below; from the learned frequencies on."""
+    now = learned.copy()
+    for _ in range(5000):
+        posterior = q * (now / learned)
+        posterior /= posterior.sum(axis=1)[:, None]
+        now = posterior.mean(axis=0)
+    return now
 
 
 def experiment(c: Any, data: Any) -> dict[str, Any]:
@@ -194,19 +260,25 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
     if c.hold_out:
         test = images[len(images) - c.hold_out :]
         images, labels = images[: len(images) - c.hold_out], labels[: len(labels) - c.hold_out]
+    some = np.array([i for i, label in enumerate(labels) if label not in c.teacher_omitted_class])
     teacher, teacher_losses = learn(
-        start([784, *c.teacher_hidden, 10], c.seed),
+        start([784, *c.teacher_hidden, 10 + c.spare_outputs], c.seed),
         Course(
-            images, np.arange(len(labels)), hard(labels), c.n_epochs_teacher, c.batch_size, c.learning_rate,
+            images, some, hard(labels), c.n_epochs_teacher, c.batch_size, c.learning_rate,
             c.lr_schedule == "linear", c.jitter, (c.rotation, c.scaling, c.shear, c.elastic), c.seed + 17,
-            c.dropout_input, c.dropout, c.max_norm,
+            c.dropout_input, c.dropout, c.max_norm, c.background,
         ),
     )  # fmt: skip
+    heard = slice(10, None) if c.spare_outputs else slice(0, 10)
+    on_training = forward(teacher, seen(images, c.background))[-1]
+    instead = None if c.teacher_answers == "whole" else told(on_training, labels, c)
 
     def soft(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
         t, w = c.temperature, c.hard_weight
-        p, q = softmax(forward(teacher, inputs)[-1], t), softmax(logits, t)
-        value, gradient = t**2 * float((p * np.log(p / q)).sum(axis=1).mean()), t * (q - p) / len(batch)
+        z = forward(teacher, inputs)[-1] if instead is None else instead[batch]
+        p, q = softmax(z[:, heard], t), softmax(logits[:, heard], t)
+        value, gradient = t**2 * float((p * np.log(p / q)).sum(axis=1).mean()), np.zeros(logits.shape)
+        gradient[:, heard] = t * (q - p) / len(batch)
         hard_value, hard_gradient = hard(labels)(logits, batch, inputs)
         return (1 - w) * value + w * hard_value, (1 - w) * gradient + w * hard_gradient
 
@@ -214,30 +286,63 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
     if c.transfer_fraction < 1:
         n = max(1, round(c.transfer_fraction * len(indices)))
         few = np.random.default_rng(c.seed + 47).permutation(indices)[:n]
+        if c.transfer_choice != "random":
+            like = softmax(on_training[:, :10], c.temperature)[:, list(c.omitted_class)].sum(axis=1)
+            ranked = sorted(indices, key=lambda i: like[i] if c.transfer_choice == "least-like" else -like[i])
+            few = np.array(ranked[:n])
         indices = np.array([few[i % n] for i in range(len(indices))])
+    drawn = None if c.transfer_set == "digits" else drawn_images(c, images)
+    if drawn is not None:
+        indices = np.arange(len(images))
     student, student_losses = learn(
-        start([784, *c.student_hidden, 10], c.seed + 1),
+        start([784, *c.student_hidden, 10 + c.spare_outputs], c.seed + (c.student_start == "own")),
         Course(
             images, indices, soft, c.n_epochs_student, c.batch_size_student or c.batch_size,
             c.learning_rate_student or c.learning_rate, c.lr_schedule == "linear", c.jitter_student,
             (c.rotation_student, c.scaling_student, c.shear_student, c.elastic_student), c.seed + 31,
+            background=c.background, drawn=drawn,
         ),
     )  # fmt: skip
-    pixels = test.reshape(len(test), -1) / 255
-    probe = forward(student, images[: c.probe_size].reshape(-1, 784) / 255)[-1]
+    logits = {
+        (name, which): forward(network, seen(pictures, c.background))[-1][:, :10]
+        for name, network in (("teacher", teacher), ("student", student))
+        for which, pictures in (
+            ("test", test), ("training", images),
+            ("transfer", (images if drawn is None else drawn(0))[np.unique(indices)]),
+        )
+    }  # fmt: skip
+    classes = list(range(10)) if c.correct == "all" else list(c.omitted_class)
+    probe = logits["student", c.probe]
+    probe_labels = {"test": data.test_labels, "training": labels}.get(c.probe)
+    if c.probe_share:
+        mine = [i for i, label in enumerate(probe_labels) if label in c.omitted_class]
+        others = [i for i, label in enumerate(probe_labels) if label not in c.omitted_class]
+        n = min(len(mine), int(len(others) * c.probe_share / (1 - c.probe_share)))
+        m = min(len(others), round(n * (1 - c.probe_share) / c.probe_share))
+        probe = probe[sorted(mine[:n] + others[:m])]
+    probe = probe[: c.probe_size]
+    targets = np.array([(labels == k).mean() for k in range(10)])
+    if c.probe == "transfer":
+        targets = softmax(logits["teacher", "transfer"][: c.probe_size]).mean(axis=0)
+    if c.prior == "em":
+        learned = softmax(logits["student", "transfer"][: c.probe_size]).mean(axis=0)
+        targets = saerens(softmax(probe), learned)
     return {
-        "teacher": forward(teacher, pixels)[-1],
-        "student": forward(student, pixels)[-1],
+        "teacher": logits["teacher", "test"],
+        "student": logits["student", "test"],
         "losses": np.array([*teacher_losses, *student_losses]),
-        "offsets": offsets(probe, c.omitted_class, [(labels == k).mean() for k in c.omitted_class]),
+        "offsets": offsets(probe, classes, targets[classes]),
     }
 
 
-def offsets(probe: np.ndarray, classes: tuple[int, ...], targets: list[float]) -> np.ndarray:
-    """Where every class's mean probability is its target: its odds scaled by what is missing, until it is."""
+def offsets(probe: np.ndarray, classes: list[int], targets: np.ndarray) -> np.ndarray:
+    """Where every class's mean probability is its target: its odds scaled by what is missing, until it is.
+
+    Those of all classes are only known up to a constant: their mean is 0.
+    """
     b = np.zeros(10)
     for _ in range(4000):
         mean = softmax(probe + b).mean(axis=0)
         for k, target in zip(classes, targets, strict=True):
             b[k] += np.log(target / mean[k])
-    return b[list(classes)]
+    return b[classes] - (b.mean() if len(classes) == 10 else 0)

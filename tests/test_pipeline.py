@@ -18,12 +18,16 @@ import plain_pipeline
 import pytest
 
 import distillation_mnist_omitted_3 as core
+from transfer.images import of_training_images
+from transfer.settings import DRAWN_SETS, EVERY_CLASS
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE: dict[str, Any] = {
     "n_epochs_teacher": 2, "n_epochs_student": 2, "teacher_hidden": (24,), "student_hidden": (16, 12),
     "batch_size": 50, "learning_rate": 2e-3, "probe_size": 300, "jitter": 0,
 }  # fmt: skip
+LONGER = {"n_epochs_teacher": 12, "n_epochs_student": 12}  # else EM's maximum lies at the border, at 0
+DRAWN: dict[str, Any] = {"omitted_class": EVERY_CLASS}
 VARIANTS: list[dict[str, Any]] = [
     {"seed": 1},
     {"temperature": 1.5},
@@ -57,6 +61,31 @@ VARIANTS: list[dict[str, Any]] = [
     {"hard_weight": 0.3},
     {"hard_weight": 1.0},
     {"transfer_fraction": 0.3},
+    {"transfer_fraction": 0.3, "transfer_choice": "least-like"},
+    {"transfer_fraction": 0.3, "transfer_choice": "most-like", "omitted_class": (3, 5)},
+    {"teacher_answers": "mean"},
+    {"teacher_answers": "class-mean"},
+    {"teacher_answers": "shuffled", "omitted_class": (3, 8)},
+    {"teacher_answers": "alone"},
+    {"teacher_omitted_class": (3,)},
+    {"spare_outputs": 4},
+    {"spare_outputs": 3, "student_start": "teacher", "student_hidden": (24,)},
+    {"student_start": "teacher", "student_hidden": (24,)},
+    {"background": -1.0},
+    {"background": -0.5, "jitter": 2, "rotation_student": 20.0},
+    *(DRAWN | {"transfer_set": kind} for kind in DRAWN_SETS),
+    DRAWN | {"transfer_set": "contours", "transfer_images": 250},
+    DRAWN | {"transfer_set": "contours", "transfer_images": 1200, "n_epochs_student": 3},
+    DRAWN | {"transfer_set": "blobs", "probe": "transfer"},
+    DRAWN | {"transfer_set": "noise", "spare_outputs": 3, "background": -1.0},
+    {"correct": "all"},
+    {"correct": "all", "omitted_class": ()},
+    {"probe": "test"},
+    {"probe": "transfer"},
+    {"probe_share": 0.02},
+    {"probe_share": 0.3, "probe": "test"},
+    LONGER | {"prior": "em"},
+    LONGER | {"prior": "em", "probe_share": 0.3},
     {"probe_size": 100},
     {"hold_out": 150},
 ]
@@ -208,7 +237,8 @@ def test_results_json_says_what_was_measured(base):
     assert 0 < seconds["bias_correction"] < 60
     assert found["environment"]["threads"] == Workers().n_threads
     assert found["config"]["probe_size"] == 300
-    half = dataclasses.replace(base, transfer=base.transfer[:100].repeat(2))
+    some = of_training_images(base.data.train_images, base.transfer.indices[:100].repeat(2))
+    half = dataclasses.replace(base, transfer=some)
     assert half.results()["data"]["n_transfer"] == 100
 
 

@@ -1,0 +1,94 @@
+"""What the pictures and the animation share: title, words for what was never seen, the axis of classes."""
+
+from __future__ import annotations
+
+from support.charts import FAINT, OMITTED, titled_figure
+from support.experiment import Experiment
+from support.report import class_name
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+import distillation_mnist_omitted_3 as core
+
+SHOWN = {  # what the images of a drawn transfer set are, in a title
+    "halves": "halves of two digits, glued together",
+    "rendered": "digits that a program drew",
+    "contours": "contour lines of noise",
+    "lines": "contour lines of noise, all over the image",
+    "blobs": "blobs of noise",
+    "patches": "blobs of noise, all over the image",
+    "noise": "noise",
+}
+
+
+def never_seen(omitted_class: Sequence[int]) -> str:
+    """What the student never sees: "a 3", "classes 3, 5", "any digit"."""
+    if len(omitted_class) == core.N_CLASSES:
+        return "any digit"
+    return f"a {omitted_class[0]}" if len(omitted_class) == 1 else class_name(omitted_class)
+
+
+def instances(omitted_class: Sequence[int]) -> str:
+    """ "3s", "3s and 5s" or, where that gets long, "8 classes"; "digits" when it is all of them."""
+    if len(omitted_class) == core.N_CLASSES:
+        return "digits"
+    few = len(omitted_class) <= 2
+    return " and ".join(f"{c}s" for c in omitted_class) if few else f"{len(omitted_class)} classes"
+
+
+def sees_no_digit(experiment: Experiment) -> bool:
+    return len(experiment.config.omitted_class) == core.N_CLASSES
+
+
+def learner(experiment: Experiment) -> str:
+    """Who learns in this experiment: "a student that never sees a 3", "... sees contour lines of noise"."""
+    if sees_no_digit(experiment):
+        return f"a student that sees no digit, only {SHOWN[experiment.config.transfer_set]}"
+    return f"a student that never sees {never_seen(experiment.config.omitted_class)}"
+
+
+def new_figure(experiment: Experiment, title: str, width: float, height: float) -> Figure:
+    """An empty figure with the title and, small, which data and settings it shows."""
+    config = experiment.config
+    origin = (
+        f"{experiment.data.name}, temperature {config.temperature:g}, recipe {config.recipe}, "
+        f"{config.lr_schedule} rate, seed {config.seed}"
+    )
+    return titled_figure(title, origin, width, height)
+
+
+def mark_omitted(axes: Axes, omitted_class: Sequence[int]) -> None:
+    """Ten classes along the x axis, the omitted ones shaded and named, unless it is all of them."""
+    axes.set_xticks(range(core.N_CLASSES))
+    if len(omitted_class) == core.N_CLASSES:
+        axes.set_xlabel("class (the student never saw a digit of any)", color=OMITTED, fontweight="bold")
+        return
+    note = "\nnever seen" if len(omitted_class) == 1 else ""
+    if len(omitted_class) > 1:
+        axes.set_xlabel("shaded: classes never seen", color=OMITTED, fontweight="bold")
+    axes.set_xticklabels([f"{c}{note}" if c in omitted_class else str(c) for c in range(core.N_CLASSES)])
+    for c in omitted_class:
+        label = axes.get_xticklabels()[c]
+        label.set_color(OMITTED)
+        label.set_fontweight("bold")
+        axes.axvspan(c - 0.5, c + 0.5, color=OMITTED, alpha=0.12, linewidth=0, zorder=0)
+
+
+def error_axis(axes: Axes) -> None:
+    """Shares of errors on a logarithmic axis: it shows what happens between 99 and 100 % right."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def error_shares(accuracies: Sequence[float], n: int) -> np.ndarray:
+    """1 - accuracy, no less than half an error of n images: a logarithmic axis has no zero."""
+    return np.maximum(1 - np.asarray(accuracies, float), 0.5 / n)

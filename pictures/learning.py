@@ -1,0 +1,177 @@
+"""How teacher and student learn, epoch by epoch, and what they reach class by class."""
+
+from __future__ import annotations
+
+from support.charts import AFTER, BEFORE, INK, OMITTED, OTHERS, TEACHER, draw_loss, epoch_axis, percent_axis
+from support.experiment import Experiment
+from support.report import class_name
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import distillation_mnist_omitted_3 as core
+from pictures.frame import (
+    SHOWN,
+    error_axis,
+    error_shares,
+    instances,
+    mark_omitted,
+    never_seen,
+    new_figure,
+    sees_no_digit,
+)
+from pictures.seeds import other_seeds, seeds_in_words
+
+THIN = {"linewidth": 0.8, "alpha": 0.45}
+
+
+def draw_losses(axes: Axes, experiment: Experiment, kind: str, title: str) -> None:
+    """A network's loss, and thin those of other seeds."""
+    for run in other_seeds(experiment):
+        losses = [entry["loss"] for entry in run["history"][kind]]
+        axes.plot(range(1, len(losses) + 1), losses, color=INK, **THIN)
+    draw_loss(axes, experiment.runs[kind].losses, INK, title)
+
+
+def teacher_curves(experiment: Experiment) -> Figure:
+    """The teacher's loss and test errors per epoch."""
+    entries, others, n = (
+        experiment.history("teacher"),
+        other_seeds(experiment),
+        len(experiment.data.test_labels),
+    )
+    figure = new_figure(experiment, "The teacher learns all ten classes from hard labels", 10, 4.4)
+    left, right = figure.subplots(1, 2)
+    draw_losses(left, experiment, "teacher", "training loss: cross-entropy (log scale)")
+    epochs = range(1, len(entries) + 1)
+    for run in others:
+        shares = error_shares([entry["test_accuracy"] for entry in run["history"]["teacher"]], n)
+        right.plot(epochs, shares, color=TEACHER, **THIN)
+    shares = error_shares([entry["test_accuracy"] for entry in entries], n)
+    right.plot(epochs, shares, color=INK, marker="o", markersize=4)
+    end = f"after epoch {len(entries)}: {entries[-1]['test_errors']} errors, {100 * shares[-1]:.2f} %"
+    right.annotate(end, (0.97, 0.96), xycoords="axes fraction", ha="right", va="top")
+    if others:
+        right.annotate(
+            seeds_in_words(others), (0.97, 0.88), xycoords="axes fraction", ha="right", va="top", fontsize=9
+        )
+    right.set_title(f"errors on {n:,} test images (log scale)")
+    error_axis(right)
+    epoch_axis(right, len(entries))
+    return figure
+
+
+def student_curves(experiment: Experiment) -> Figure:
+    """The student's loss and its test errors per epoch on the omitted class, the others and all."""
+    config, entries, others = experiment.config, experiment.history("student"), other_seeds(experiment)
+    omitted_class, labels = config.omitted_class, experiment.data.test_labels
+    after, n_epochs = experiment.metrics()["after_correction"], len(entries)
+    if sees_no_digit(experiment):
+        title = f"The student sees {SHOWN[config.transfer_set]} and no digit, and learns to read digits"
+        curves: Sequence[tuple[str, str, str, str]] = (("test_accuracy", "all digits", BEFORE, "o"),)
+    else:
+        it = "it" if len(omitted_class) == 1 else "them"
+        title = f"The student never sees {never_seen(omitted_class)}, and learns to recognise {it}"
+        curves = (
+            ("omitted_accuracy", f"{class_name(omitted_class)}, never seen", OMITTED, "D"),
+            ("test_accuracy", "all classes", BEFORE, "o"),
+            ("other_accuracy", "the classes it sees", OTHERS, "s"),
+        )
+    figure = new_figure(experiment, title, 11.5, 5)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
+    draw_losses(left, experiment, "student", "T² KL(teacher ‖ student), log scale")
+    end = n_epochs + max(1.0, 0.08 * n_epochs)  # the corrected student stands after the last epoch
+    n_of = {
+        "test_accuracy": len(labels),
+        "omitted_accuracy": int(np.isin(labels, omitted_class).sum()),
+        "other_accuracy": int((~np.isin(labels, omitted_class)).sum()),
+    }
+    for key, label, colour, marker in curves:
+        runs: list[tuple[list[Any], dict[str, Any], dict[str, Any]]] = [
+            (run["history"]["student"], run["student"]["after_correction"], {"color": colour, **THIN})
+            for run in others
+        ]
+        style = {"color": colour, "marker": marker, "markersize": 4, "label": label}
+        for history, corrected, drawn in (*runs, (entries, after, style)):
+            shares = error_shares([entry[key] for entry in history], n_of[key])
+            at_end = error_shares([corrected[key]], n_of[key])[0]
+            right.plot(range(1, n_epochs + 1), shares, **drawn)
+            thin = "label" not in drawn
+            jump = THIN if thin else {"linewidth": 1.5}
+            right.plot([n_epochs, end], [shares[-1], at_end], color=colour, linestyle=":", **jump)
+            right.plot(
+                end, at_end, marker="*", markersize=6 if thin else 13, color=colour, linestyle="none",
+                alpha=0.5 if thin else 1,
+            )  # fmt: skip
+    right.set_title("test errors (log scale)" + (f"; {seeds_in_words(others)}" if others else ""))
+    right.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=3)
+    error_axis(right)
+    epoch_axis(right, n_epochs)
+    right.set_xlim(0.5, end + 0.06 * end)
+    right.axvline((n_epochs + end) / 2, color=AFTER, linewidth=1)
+    ticks = [tick for tick in right.get_xticks() if 1 <= tick <= n_epochs - 0.08 * end]
+    right.set_xticks([*ticks, end], [*(f"{tick:g}" for tick in ticks), "biases\ncorrected"])
+    right.get_xticklabels()[-1].set_color(AFTER)
+    before = experiment.metrics()["before_correction"]
+    words = "right, before and after the correction"
+    right.annotate(
+        f"{instances(omitted_class)} {words}: "
+        f"{100 * before['omitted_accuracy']:.1f} → {100 * after['omitted_accuracy']:.1f} %",
+        (0.86, 0.97), xycoords="axes fraction", ha="right", va="top", color=OMITTED,
+    )  # fmt: skip
+    return figure
+
+
+def per_class_accuracy(experiment: Experiment) -> Figure:
+    """Accuracy per class of the teacher and of the student before and after the correction."""
+    omitted_class, metrics, others = (
+        experiment.config.omitted_class,
+        experiment.metrics(),
+        other_seeds(experiment),
+    )
+    one = len(omitted_class) == 1
+    if sees_no_digit(experiment):
+        title = f"Accuracy per class, of {instances(omitted_class)} none of which the student has ever seen"
+    else:
+        repaired = "one scalar repairs the class" if one else "one scalar each repairs the classes"
+        title = f"Accuracy per class: {repaired} never seen"
+    figure = new_figure(experiment, title, 11, 4.8)
+    axes = figure.subplots()
+    bars = (
+        ("teacher", "teacher", TEACHER),
+        ("before_correction", "student before the correction", BEFORE),
+        (
+            "after_correction",
+            f"student after it, bias {experiment.correction.offsets[0]:+.2f}" if one else "student after it",
+            AFTER,
+        ),
+    )
+    lowest = 1.0
+    for index, (key, label, colour) in enumerate(bars):
+        values = [np.nan if v is None else v for v in metrics[key]["per_class_accuracy"]]
+        of_others = [(run["teacher"] if key == "teacher" else run["student"][key]) for run in others]
+        seeds = np.array([[np.nan if v is None else v for v in m["per_class_accuracy"]] for m in of_others])
+        lowest = min(lowest, np.nanmin(values), np.nanmin(seeds) if len(seeds) else 1.0)
+        positions = np.arange(core.N_CLASSES) + (index - 1) * 0.27
+        axes.bar(positions, values, width=0.25, color=colour, label=label)
+        for number, seed in enumerate(seeds):
+            dots = "dots: other seeds" if number == 0 and index == len(bars) - 1 else None
+            axes.plot(positions, seed, ".", color=INK, markersize=4, alpha=0.7, label=dots)
+        if not sees_no_digit(experiment):
+            for c in omitted_class:
+                top = np.nanmax([values[c], *seeds[:, c]]) if len(seeds) else values[c]
+                axes.annotate(
+                    f"{100 * values[c]:.1f}", (positions[c], top), xytext=(0, 3), textcoords="offset points",
+                    ha="center", fontsize=9 if one else 7,
+                )  # fmt: skip
+    floor = max(0.0, np.floor(lowest * 20) / 20 - 0.05)
+    axes.set_ylim(floor, 1.0 + 0.06 * (1 - floor))
+    mark_omitted(axes, omitted_class)
+    axes.set_ylabel(f"test accuracy (axis starts at {100 * floor:.0f} %)")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12 if one else -0.15), ncols=4)
+    percent_axis(axes)
+    return figure

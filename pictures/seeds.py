@@ -1,0 +1,44 @@
+"""Runs of other seeds, where they lie in viz/seeds: they show how much of a curve is chance."""
+
+from __future__ import annotations
+
+from support.data import VIZ
+from support.experiment import Experiment
+from support.files import read_regular
+from support.report import RESULTS, Results
+
+import json
+from dataclasses import fields
+
+import distillation_mnist_omitted_3 as core
+
+MAX_BYTES = 2**22
+FREE = ("seed", "outdir", "data_dir", "cache_dir", "dataset", "mirror", "quiet", "retrain", "recipe")
+
+
+def other_seeds(experiment: Experiment) -> list[Results]:
+    """results.json of runs with these settings and other seeds; what cannot be read is no such run."""
+    config = experiment.config
+    wanted, found = settings_of(config.plain()), []
+    for path in sorted((VIZ / "seeds" / config.recipe).glob(f"*/{RESULTS}")):
+        try:
+            run = json.loads(read_regular(path, MAX_BYTES))
+            same = settings_of(run["config"]) == wanted and run["data"]["sha256"] == experiment.data.sha256
+            if same and run["config"]["seed"] != config.seed and run["data"]["name"] == experiment.data.name:
+                found.append(run)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return found
+
+
+def settings_of(plain: Results) -> Results:
+    """All settings that decide a result but the seed; what a run does not name yet has its default."""
+    defaults = {item.name: item.default for item in fields(core.Config)} | plain
+    decisive = {name: value for name, value in defaults.items() if name not in FREE}
+    return json.loads(json.dumps(decisive, sort_keys=True))
+
+
+def seeds_in_words(runs: list[Results]) -> str:
+    """ "thin lines: seeds 1, 2, 3, 4"."""
+    seeds = sorted(run["config"]["seed"] for run in runs)
+    return f"thin lines: seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"

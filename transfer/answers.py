@@ -1,0 +1,39 @@
+"""Controls: the teacher's answers with a part of what they say taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from transfer.settings import TransferSettings
+
+
+def heard(logits: np.ndarray, labels: np.ndarray, config: TransferSettings) -> np.ndarray:
+    """What of the teacher's logits (n, outputs) on the training images its student is told."""
+    if config.teacher_answers == "whole":
+        return logits
+    rng = np.random.default_rng(config.seed + 73)
+    return altered(logits, labels, config.omitted_class, config.teacher_answers, rng)
+
+
+def altered(
+    logits: np.ndarray, labels: np.ndarray, classes: Sequence[int], how: str, rng: np.random.Generator
+) -> np.ndarray:
+    """The teacher's logits (n, outputs) with those of `classes` made to say less; see TransferSettings.
+
+    `labels` (n,) are used to take means and to shuffle within classes: this is a control, no way to learn.
+    """
+    found, mine = logits.copy(), list(classes)
+    if how == "mean":
+        found[:, mine] = logits[:, mine].mean(axis=0)
+    others = [c for c in range(logits.shape[1]) if c not in classes]
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if how == "class-mean":
+            found[np.ix_(rows, mine)] = logits[np.ix_(rows, mine)].mean(axis=0)
+        elif how == "shuffled":
+            found[np.ix_(rows, mine)] = logits[np.ix_(rng.permutation(rows), mine)]
+        elif how == "alone":
+            found[np.ix_(rows, others)] = logits[np.ix_(rows, others)].mean(axis=0)
+    return found

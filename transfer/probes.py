@@ -1,0 +1,66 @@
+"""What sets the bias: on which images the student's mean probabilities are to have which values."""
+
+from __future__ import annotations
+
+from support.data import Data
+from support.offsets import em_frequencies
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from transfer.images import Transfer
+from transfer.settings import TransferSettings
+
+Predict = Callable[[np.ndarray], np.ndarray]  # images to logits (n, classes)
+
+
+def frequencies(labels: np.ndarray, classes: Sequence[int]) -> list[float]:
+    """The share of each of `classes` among `labels`."""
+    return [float((labels == c).mean()) for c in classes]
+
+
+def with_share(labels: np.ndarray, classes: Sequence[int], share: float) -> np.ndarray:
+    """The first images, as many as can be, of which a `share` is of `classes`: indices, in order."""
+    mine, others = (np.flatnonzero(np.isin(labels, classes) == wanted) for wanted in (True, False))
+    n_mine = min(len(mine), math.floor(len(others) * share / (1 - share)))
+    n_others = min(len(others), round(n_mine * (1 - share) / share))
+    return np.sort(np.concatenate((mine[:n_mine], others[:n_others])))
+
+
+def probe_and_targets(
+    config: TransferSettings,
+    data: Data,
+    seen: Transfer,
+    predict_teacher: Predict,
+    predict_student: Predict,
+    log_softmax: Predict,
+) -> tuple[np.ndarray, list[float]]:
+    """The student's logits (n, classes) on the probe, and the mean probabilities that they are to have.
+
+    Described: training images, and how often the classes occur in the whole training set. A probe of images
+    that the student learned from takes the teacher's mean probabilities instead. Labels compose a probe with
+    a given share of unseen classes, and otherwise only say how often classes occur; with the prior "em" not
+    even that. EM starts from the frequencies that the student learned: its own mean probabilities on what it
+    learned from.
+    """
+
+    def mean_probabilities(logits: np.ndarray) -> np.ndarray:
+        return np.exp(log_softmax(logits.astype(np.float64))).mean(axis=0)
+
+    corrected = list(config.corrected_class)
+    if config.probe == "transfer":
+        images = seen.first(config.probe_size)
+        answers = mean_probabilities(predict_teacher(images))
+        return predict_student(images), answers[corrected].tolist()
+    images, labels = data.train_images, data.train_labels
+    if config.probe == "test":
+        images, labels = data.test_images, data.test_labels
+    if config.probe_share is not None:
+        images = images[with_share(labels, config.omitted_class, config.probe_share)]
+    logits = predict_student(images[: config.probe_size])
+    if config.prior == "known":
+        return logits, frequencies(data.train_labels, corrected)
+    learned = mean_probabilities(predict_student(seen.first(config.probe_size)))
+    return logits, em_frequencies(log_softmax(logits.astype(np.float64)), learned)[corrected].tolist()
