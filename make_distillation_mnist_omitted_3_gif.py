@@ -111,6 +111,7 @@ def hard_label_student(config: Config, console: Console) -> list[dict] | None:
     """
     if config.is_drawn or config.hard_weight == 1:
         return None
+    console.line("for comparison, the same student on hard labels:")
     hard = replace(config, hard_weight=1.0, teacher_answers="whole", spare_outputs=0)
     return core.run(hard, console).history("student")
 

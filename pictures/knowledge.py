@@ -183,7 +183,8 @@ def typical_starts(experiment: Experiment, target: int, n: int = 3) -> list[int]
     means = {c: likeness[labels == c].mean() for c in np.unique(labels) if c != target}
     starts = []
     for c in sorted(means, key=lambda c: -means[c])[:n]:
-        mine = np.flatnonzero((labels == c) & (logits.argmax(axis=1) == c))
+        right = (labels == c) & (logits.argmax(axis=1) == c)
+        mine = np.flatnonzero(right if right.any() else labels == c)
         starts.append(int(mine[likeness[mine].argsort()[len(mine) // 2]]))
     return starts
 

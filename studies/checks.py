@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from distillation_mnist_omitted_3 import Config
-
 MAX_JSON_BYTES = 64 * 2**20  # the largest results.json of ours has one
 Check = Callable[[Any], bool]
 
@@ -141,13 +139,17 @@ def check_data(found: Any) -> None:
     hold(found, {"name": text, "sha256": dict_of(text), "n_train": images, "n_test": images}, "data")
 
 
-def check_run(found: Any, n_test: int, config: Config) -> None:
-    """What one run of the MNIST experiment measured, as in results.json. Raises ValueError."""
-    omitted = config.omitted_class
+def check_run(
+    found: Any, n_test: int, omitted: Sequence[int], corrected: Sequence[int] | None = None
+) -> None:
+    """What one run of an experiment measured, as in results.json. Raises ValueError.
+
+    `corrected`: the classes whose biases the correction sets, if these are not the omitted ones.
+    """
     hold(found, dict.fromkeys(("teacher", "student", "bias_correction"), anything))
     check_metrics(found["teacher"], n_test, omitted, "teacher")
     parts = ("before_correction", "after_correction")
     hold(found["student"], dict.fromkeys(parts, anything), "student")
     for part in parts:
         check_metrics(found["student"][part], n_test, omitted, f"student.{part}")
-    check_correction(found["bias_correction"], n_test, omitted, config.corrected_class)
+    check_correction(found["bias_correction"], n_test, omitted, omitted if corrected is None else corrected)

@@ -62,7 +62,7 @@ def check_record(record: Any, config: Config, data: Data) -> None:
     check_data(record["data"])
     if (record["data"]["name"], record["data"]["sha256"]) != (data.name, data.sha256):
         raise ValueError("it is of other data")
-    check_run(record, len(data.test_labels), config)
+    check_run(record, len(data.test_labels), config.omitted_class, config.corrected_class)
     hold(record["wall_clock_seconds"], dict.fromkeys(("teacher", "student"), number(0)), "wall_clock_seconds")
 
 

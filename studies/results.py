@@ -105,7 +105,7 @@ def runs_of(found: Found) -> list[Run]:
             if point in points:
                 raise ValueError("the same point and seed a second time")
             points.add(point)
-            check_run(one, found["data"]["n_test"], config)
+            check_run(one, found["data"]["n_test"], config.omitted_class, config.corrected_class)
         except (ValueError, UserError) as error:
             raise ValueError(f"run {index}: {error}") from error
         runs.append(Run(one["study"], grid, config, {**one, "data": found["data"]}))

@@ -14,7 +14,7 @@ from support.charts import STYLE, save
 from support.console import Console, OneLineParser, UserError, put, run_script
 from support.files import check_output
 from support.report import RESULTS, Results, class_name, markdown, short_name
-from support.settings import named_file, named_folder
+from support.settings import N_CLASSES, named_file, named_folder
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -57,7 +57,9 @@ def check(run: Any) -> None:
     hold(run["config"], {"seed": whole(0), "omitted_class": classes}, "config")
     check_data(run["data"])
     omitted, n_test = run["config"]["omitted_class"], run["data"]["n_test"]
-    check_run(run, n_test, omitted)
+    corrected = run["bias_correction"].get("classes", omitted)  # older runs do not say it
+    hold({"classes": corrected}, {"classes": classes}, "bias_correction")
+    check_run(run, n_test, omitted, corrected)
     hold(run["wall_clock_seconds"], {"total": a_number(0)}, "wall_clock_seconds")
     if "networks" in run:
         hold(run, {"networks": dict_of(is_object), "baseline": is_object})
@@ -196,6 +198,8 @@ def rows_for(omitted: Sequence[int]) -> list[Row]:
     if not omitted:
         student = ("student, all", "", "", percent(BEFORE + "test"))
         return [TEACHER_ROWS[0], student, SECONDS_ROW]
+    if len(omitted) == N_CLASSES:  # no digit was seen
+        return [TEACHER_ROWS[0], TEACHER_ROWS[2], CORRECTED_ROWS[0], SECONDS_ROW]
     rows = [*TEACHER_ROWS, *([OFFSET_ROW] if len(omitted) == 1 else []), *CORRECTED_ROWS, SECONDS_ROW]
     of_omitted = short_name(omitted) if len(omitted) == 1 else class_name(omitted)
     return [(name.format(of_omitted), *rest) for name, *rest in rows]
@@ -227,12 +231,16 @@ def seeds_table(groups: Groups) -> str:
     header = ["", "seed", "teacher", "before", unseen, "offset", "after", unseen, "best on test", unseen]
     if not omitted:
         header = ["", "seed", "teacher", "student"]
+    if len(omitted) == N_CLASSES:
+        header = ["", "seed", "teacher", "before", "after"]
     rows = []
     for name, runs in groups.items():
         for run in runs:
             before, after = run["student"]["before_correction"], run["student"]["after_correction"]
             correction, cells = run["bias_correction"], [run["teacher"]["test_errors"], before["test_errors"]]
-            if omitted:
+            if len(omitted) == N_CLASSES:
+                cells += [after["test_errors"]]
+            elif omitted:
                 best = correction["best_on_test_set"]
                 cells += [before["omitted_errors"], " ".join(f"{b:+.2f}" for b in correction["offsets"])]
                 cells += [after["test_errors"], after["omitted_errors"]]

@@ -89,6 +89,7 @@ def summary(found: Results, unseen: str, names: Sequence[str] = DIGITS) -> str:
     `unseen` is what columns call the omitted class or classes, `names` are those of all classes.
     """
     omitted, networks = found["config"]["omitted_class"], found.get("networks")
+    unseen = unseen if omitted else ""
     student = found["student"]
     rows = [("teacher", "teacher", found["teacher"])]
     if offsets := found["bias_correction"]["offsets"]:

@@ -126,20 +126,22 @@ def test_a_recipe_is_its_flags_and_flags_given_win():
         "linear",
         "fast",
     )
-    with pytest.raises(UserError, match="--recipe must be one of described, fast, middle, best, not worst"):
+    with pytest.raises(
+        UserError, match="--recipe must be one of described, fast, best, middle, no-digit, not worst"
+    ):
         core.Config(recipe="worst")
 
 
-def test_a_frequency_that_no_offset_reaches_is_said_and_the_bias_left_alone(small_data, capsys):
+def test_a_frequency_that_no_offset_reaches_is_said_and_the_bias_left_alone(capsys):
     logits = np.zeros((50, 10), np.float32)
     logits[:, 3] = -1e4
-    found = core.correct_towards_training(logits, (3,), small_data, Console())
+    found = core.correct_towards([0.1], logits, (3,), Console())
     assert (found.reached, found.offsets) == (False, (0.0,))
     assert capsys.readouterr().err == (
-        "warning: no offset within +-50 brings the mean probability of class 3 to its frequency in training; "
+        "warning: no offset within +-50 brings the mean probability of class 3 to its target; "
         "the bias is left as it is\n"
     )
-    assert core.correct_towards_training(logits[:, ::-1], (3,), small_data, Console()).reached
+    assert core.correct_towards([0.1], logits[:, ::-1], (3,), Console()).reached
     assert capsys.readouterr().err == ""
 
 

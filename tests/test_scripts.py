@@ -61,7 +61,9 @@ PNGS = (
     "per_class_accuracy",
     "bias_correction",
     "dark_knowledge",
+    "transfer_set",
     "omitted_examples",
+    "imagined",
     "transformations",
 )
 
@@ -158,6 +160,8 @@ def test_results_json_has_the_documented_keys(rendered):
         assert part["test_accuracy"] == pytest.approx(1 - part["test_errors"] / 5_000)
     correction = found["bias_correction"]
     assert set(correction) == {
+        "calibration",
+        "classes",
         "offsets",
         "reached",
         "target_frequencies",
@@ -190,7 +194,7 @@ def test_pictures_and_animation_reuse_the_stored_run(rendered):
             assert len(image.convert("RGB").getcolors(2**20)) > 50  # something is drawn
     gif = call(GIF, *flags, "--snapshot-every", 2, "--fps", 4, "--out", "anim/x.gif", cwd=folder)
     assert gif.returncode == 0, gif.stderr
-    assert gif.stdout.count("reused") == 2
+    assert gif.stdout.count("reused") == 3  # of the comparison on hard labels the teacher
     path = folder / "anim" / "x.gif"
     assert path.stat().st_size < 3e6
     with Image.open(path) as image:
