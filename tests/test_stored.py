@@ -90,7 +90,8 @@ def test_the_code_of_every_module_that_a_training_runs_is_in_its_key(small_data)
     harmless = {
         "support", "support.console", "support.data", "support.download", "support.experiment",
         "support.files", "support.offsets", "support.report", "support.settings", "support.stored",
-        "synthetic", "synthetic.digits", "synthetic.noise", "transfer", "transfer.probes", "transfer.settings",
+        "synthetic", "synthetic.digits", "synthetic.noise",
+        "transfer", "transfer.probes", "transfer.settings",
     }  # fmt: skip
     imported, waiting = set(), ["distillation_mnist_omitted_3"]
     while waiting:

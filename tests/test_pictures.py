@@ -1,0 +1,199 @@
+"""What the pictures compute beside what was measured: gradients by pixels, seeds beside a run, axes."""
+
+from __future__ import annotations
+
+from support.charts import STYLE
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+
+import distillation_mnist_omitted_3 as core
+import pictures.seeds
+from pictures.correction import bias_correction, omitted_examples
+from pictures.frame import error_shares, instances, learner, never_seen
+from pictures.imagined import ENOUGH, input_gradient, smallest_change
+from pictures.knowledge import dark_knowledge, imagined, transfer_set, typical_starts
+from pictures.learning import per_class_accuracy, student_curves, teacher_curves
+from transfer.settings import EVERY_CLASS
+
+ALL = (
+    teacher_curves, student_curves, per_class_accuracy, bias_correction, dark_knowledge, transfer_set,
+    omitted_examples, imagined,
+)  # fmt: skip
+TINY = {
+    "n_epochs_teacher": 2, "n_epochs_student": 2, "teacher_hidden": (24,), "student_hidden": (16,),
+    "batch_size": 50, "learning_rate": 2e-3, "probe_size": 300, "jitter": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(small_folder, tmp_path_factory):
+    """Makes small experiments, with one teacher for all."""
+    folder = tmp_path_factory.mktemp("cache")
+
+    def make(**settings) -> core.Experiment:
+        places = {"data_dir": small_folder, "cache_dir": folder, "outdir": folder}
+        return core.run(core.Config(**{**TINY, **places, **settings}))
+
+    return make
+
+
+@pytest.mark.parametrize("background", [0.0, -1.0])
+@pytest.mark.parametrize("sizes", [(784, 12, 9, 10), (784, 8, 13)])
+def test_the_gradient_by_pixels_is_that_of_finite_differences(sizes, background):
+    """In float64; of a network with spare outputs, the ten classes alone count."""
+    rng = np.random.default_rng(0)
+    network = core.MLP(sizes, rng, np.float64, background)
+    network.parameters += 0.05 * rng.standard_normal(network.parameters.shape)
+    inputs = rng.random(784)
+    value, gradient = input_gradient(network, inputs, 3)
+    z = np.append(inputs, 1.0)
+    for layer in network.layers[:-1]:
+        z = np.append(np.maximum(layer @ z, 0), 1.0)
+    z = (network.layers[-1] @ z)[:10]
+    assert value == pytest.approx(z[3] - np.log(np.exp(z).sum()))
+    for pixel in rng.choice(784, 12, replace=False):
+        step = np.zeros(784)
+        step[pixel] = 1e-5
+        up, down = (input_gradient(network, inputs + s, 3)[0] for s in (step, -step))
+        assert gradient[pixel] == pytest.approx((up - down) / 2e-5, rel=1e-5, abs=1e-9)
+
+
+def test_a_changed_image_is_one_and_says_what_was_asked_for(made):
+    experiment = made(n_epochs_teacher=15)
+    index = typical_starts(experiment, 3)[0]
+    image, network = experiment.data.test_images[index], experiment.teacher.network
+    changed, p = smallest_change(network, image, 3)
+    assert 0 <= changed.min() <= changed.max() <= 1
+    assert p >= ENOUGH - 1e-6
+    with core.Workers() as workers:
+        pixels = np.rint(255 * changed)[None].astype(np.uint8)
+        assert core.predict(network, pixels, workers).argmax() == 3
+    nearer, _ = smallest_change(network, np.rint(255 * changed).astype(np.uint8), 3)
+    assert np.abs(nearer - changed).max() <= 0.01  # nothing is left to change
+
+
+def test_starts_are_images_of_the_classes_most_like_the_wanted_one(made):
+    experiment = made(n_epochs_teacher=15)
+    starts = typical_starts(experiment, 3)
+    labels = experiment.data.test_labels[starts]
+    assert len(set(labels)) == 3
+    assert 3 not in labels
+    q = core.softmax(experiment.teacher.test_logits[-1].astype(float), 20)[:, 3]
+    means = [q[experiment.data.test_labels == c].mean() if c != 3 else 0 for c in range(10)]
+    assert set(labels) == set(np.argsort(means)[-3:])
+
+
+# other seeds
+
+
+@pytest.fixture
+def shelf(made, tmp_path: Path, monkeypatch):
+    """The small experiment, and where its other seeds are sought; `put` lays a run there."""
+    monkeypatch.setattr(pictures.seeds, "VIZ", tmp_path)
+    experiment = made()
+
+    def put(name: str, content: object) -> None:
+        path = tmp_path / "seeds" / "described" / name / "results.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+    return experiment, put
+
+
+def run_of(experiment: core.Experiment, **config: object) -> dict:
+    found = json.loads(json.dumps(experiment.results()))
+    found["config"] |= config
+    return found
+
+
+def test_other_seeds_of_the_same_settings_stand_beside_a_run_and_nothing_else(shelf):
+    experiment, put = shelf
+    put("0", run_of(experiment, seed=0))  # the same run
+    put("1", run_of(experiment, seed=1, cache_dir="elsewhere"))
+    put("2", run_of(experiment, seed=2, temperature=4.0))
+    put("3", "{")
+    put("4", [1, 2])
+    other = run_of(experiment, seed=5)
+    other["data"]["sha256"] = {"train": "others"}
+    put("5", other)
+    older = run_of(experiment, seed=6)
+    del older["config"]["spare_outputs"]  # from before there was such a flag
+    put("6", older)
+    assert [run["config"]["seed"] for run in pictures.seeds.other_seeds(experiment)] == [1, 6]
+    words = pictures.seeds.seeds_in_words(pictures.seeds.other_seeds(experiment))
+    assert words == "thin lines: seeds 1, 6"
+
+
+def test_the_lines_of_other_seeds_are_theirs(shelf):
+    experiment, put = shelf
+    other = run_of(experiment, seed=1)
+    for entry, accuracy in zip(other["history"]["student"], (0.5, 0.75), strict=True):
+        entry["omitted_accuracy"] = accuracy
+    put("1", other)
+    with rc_context(STYLE):
+        lines = [line.get_ydata() for line in student_curves(experiment).axes[1].lines]
+    assert any(np.allclose(line, [0.5, 0.25]) for line in lines if len(line) == 2)
+
+
+# words and axes
+
+
+def test_no_error_at_all_has_a_place_on_a_logarithmic_axis():
+    np.testing.assert_allclose(error_shares([0.0, 0.9, 1.0], 50), [1, 0.1, 0.01])
+
+
+def test_what_was_never_seen_in_words():
+    assert [never_seen(c) for c in ((3,), (3, 5), EVERY_CLASS)] == ["a 3", "classes 3, 5", "any digit"]
+    assert [instances(c) for c in ((3,), (3, 5), (1, 2, 3), EVERY_CLASS)] == [
+        "3s", "3s and 5s", "3 classes", "digits",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"omitted_class": (3, 8)},
+        {"omitted_class": EVERY_CLASS, "transfer_set": "contours"},
+        {"omitted_class": EVERY_CLASS, "transfer_set": "halves", "transfer_images": 40},
+        {"correct": "all"},
+        {"spare_outputs": 3, "omitted_class": EVERY_CLASS, "transfer_set": "noise", "background": -1.0},
+    ],
+    ids=str,
+)
+def test_every_picture_can_be_drawn_and_says_who_learned(settings, made):
+    experiment = made(**settings)
+    for picture in ALL:
+        with rc_context(STYLE):
+            figure = picture(experiment)
+        assert figure.axes
+    if "transfer_set" in settings:
+        assert learner(experiment).startswith("a student that sees no digit, only ")
+    else:
+        assert learner(experiment).startswith("a student that never sees ")
+
+
+def test_the_chosen_and_the_best_offset_both_stand_in_the_picture(made):
+    experiment = made()
+    best = experiment.results()["bias_correction"]["best_on_test_set"]
+    left = bias_correction(experiment).axes[0]
+    vertical = {round(float(line.get_xdata()[0]), 6) for line in left.lines if len(line.get_xdata()) == 2}
+    chosen = experiment.correction.offsets[0]
+    assert {round(best["offset"], 6), round(chosen, 6), 0.0} <= vertical
+    words = [text.get_text() for text in left.get_legend().get_texts()]
+    assert f"fewest test errors: {best['test_errors']} at {best['offset']:+.2f}" in words
+    assert f"chosen without test labels: {chosen:+.2f}" in words
+
+
+def test_calibration_belongs_to_one_class_left_out(made):
+    found = made().results()["bias_correction"]
+    assert [one["offset"] for one in found["calibration"]] == [
+        0.0, found["offsets"][0], found["best_on_test_set"]["offset"],
+    ]  # fmt: skip
+    assert made(omitted_class=(3, 5)).results()["bias_correction"]["calibration"] is None
+    assert made(correct="all").results()["bias_correction"]["calibration"] is None

@@ -1,0 +1,283 @@
+"""Transfer sets without digits, answers with a part taken out, and what sets the bias; contradictions."""
+
+from __future__ import annotations
+
+from support.console import UserError
+from support.offsets import (
+    add_offsets,
+    best_offset_on_test_set,
+    em_frequencies,
+    match_class_frequencies,
+    mean_probabilities,
+    probability_of_omitted,
+)
+from support.tiles import Workers
+
+import math
+
+import numpy as np
+import pytest
+
+import distillation_mnist_omitted_3 as core
+from synthetic import noise
+from transfer.answers import altered
+from transfer.images import BLOCK, Drawing, described, draw_halves, nearness, of_training_images
+from transfer.probes import with_share
+from transfer.settings import DRAWN_SETS, EVERY_CLASS
+
+RNG = np.random.default_rng
+
+
+# noise
+
+
+@pytest.mark.parametrize("sigma", [1.2, 2.0, 3.2])
+def test_smoothed_noise_keeps_unit_variance_and_is_as_smooth_as_asked(sigma):
+    f = noise.smooth(4000, sigma, RNG(0)).astype(float)
+    assert f.std(axis=0) == pytest.approx(1, abs=0.08)  # at the border, too
+    assert abs(f.mean()) < 0.02
+    # the correlation of white noise under a Gaussian at distance d is exp(-d^2 / (4 sigma^2))
+    for d in (1, 3):
+        found = (f[:, 14, 12] * f[:, 14, 12 + d]).mean()
+        assert found == pytest.approx(math.exp(-(d**2) / (4 * sigma**2)), abs=0.06)
+
+
+def test_contour_lines_are_where_the_noise_is_near_zero():
+    f = np.array([-1, -0.25, -0.15, 0, 0.2, 0.24, 0.3], np.float32)
+    # (0.25 - |f|) / 0.1, cut to [0, 1]
+    np.testing.assert_allclose(noise.lines(f, 0.25), [0, 0, 1, 1, 0.5, 0.1, 0], atol=1e-6)
+
+
+def test_fading_is_as_described():
+    row, column = 3, 20
+    r = math.hypot(row - 13.5, column - 13.5)
+    assert noise.fading()[row, column] == pytest.approx(math.exp(-((r / 11.3) ** 4)), rel=1e-5)
+    assert noise.fading()[13, 13] > 0.999
+    for kind in ("contours", "blobs"):
+        ink = noise.DRAW[kind](500, RNG(1)).mean(axis=0)
+        assert ink[13, 13] > 10 * max(ink[0, 0], ink[27, 0], 0.1)
+    for kind in ("lines", "patches", "noise"):
+        ink = noise.DRAW[kind](500, RNG(1)).mean(axis=0)
+        assert 0.5 < ink[0, 0] / ink[13, 13] < 2
+
+
+@pytest.mark.parametrize("kind", noise.DRAW)
+def test_drawn_images_are_bytes_with_ink_and_a_seed_gives_the_same(kind):
+    images = noise.DRAW[kind](40, RNG(2))
+    assert (images.dtype, images.shape) == (np.uint8, (40, 28, 28))
+    assert images.max() > 200
+    assert 0.01 < (images > 127).mean() < 0.6
+    np.testing.assert_array_equal(images, noise.DRAW[kind](40, RNG(2)))
+    assert (images != noise.DRAW[kind](40, RNG(3))).any()
+
+
+def test_an_edge_takes_a_tenth_of_a_standard_deviation_and_blobs_cover_what_lies_above_their_threshold():
+    images = noise.draw_patches(2000, RNG(4))
+    above = 0.5 * math.erfc((0.9 + 0.05) / math.sqrt(2))  # half of an edge is black
+    assert (images > 127).mean() == pytest.approx(above, abs=0.01)
+
+
+# transfer sets
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return RNG(0).integers(0, 256, (700, 28, 28), np.uint8)
+
+
+def test_halves_are_the_upper_of_one_and_the_lower_of_another(images):
+    for glued in draw_halves(images, 30, RNG(1)):
+        assert (images[:, :14] == glued[:14]).all(axis=(1, 2)).sum() == 1
+        assert (images[:, 14:] == glued[14:]).all(axis=(1, 2)).sum() == 1
+    assert not any((images == glued).all(axis=(1, 2)).any() for glued in draw_halves(images, 5, RNG(1)))
+
+
+@pytest.mark.parametrize("kind", DRAWN_SETS)
+def test_the_number_of_threads_changes_no_image(kind, images):
+    found = []
+    for n_threads in (1, 3):
+        with Workers(n_threads) as workers:
+            found.append(Drawing(kind, images, 5).images(range(700, 2500), workers))
+    np.testing.assert_array_equal(*found)
+    assert len(np.unique(found[0], axis=0)) > 1770  # hardly any a second time: some have no blob
+
+
+def test_new_images_come_in_each_epoch_unless_their_number_is_given(images):
+    with Workers(1) as workers:
+
+        def epochs(n_different: int | None) -> list[bytes]:
+            seen = Drawing("contours", images, 5).transfer(4, n_different, workers)
+            assert len(seen.indices) == len(images)
+            of_epoch = seen.drawn or (lambda epoch: seen.pool)
+            assert of_epoch(1).tobytes() == seen.pool.tobytes()
+            return [of_epoch(epoch)[seen.indices].tobytes() for epoch in (1, 2, 3, 4)]
+
+        assert len(set(epochs(None))) == 4
+        assert len(set(epochs(10**6))) == 4
+        first, second, third, fourth = epochs(1400)
+        assert (first, second) == (third, fourth)
+        assert first != second
+        few = Drawing("contours", images, 5).transfer(4, 100, workers)
+        assert (few.n_different, len(few.pool), few.drawn) == (100, 100, None)
+        assert np.bincount(few.indices).tolist() == [7] * 100
+        assert Drawing("contours", images, 5).transfer(4, None, workers).n_different == 2800
+
+
+def test_the_first_images_of_a_transfer_set_are_different_ones_that_it_holds(images):
+    seen = of_training_images(images, np.array([5, 2, 9, 5, 2]))
+    np.testing.assert_array_equal(seen.first(2), images[[2, 5]])
+    np.testing.assert_array_equal(seen.first(100), images[[2, 5, 9]])
+    assert seen.n_different == 3
+
+
+def test_nearness_is_1_for_a_copy_and_the_cosine_with_the_nearest_otherwise(images):
+    assert nearness(images[:20], images) == pytest.approx(1)
+    ours, theirs = np.zeros((2, 2, 28, 28), np.uint8)
+    ours[0, 0, :2] = 100  # cosines with theirs: sqrt(1/2), 0
+    ours[1, 5, 5] = 255  # nothing in common
+    theirs[0, 0, 0], theirs[1, 9, 9] = 200, 7
+    assert nearness(ours, theirs) == pytest.approx(math.sqrt(1 / 2) / 2)
+    many = np.concatenate([np.zeros((5000, 28, 28), np.uint8), theirs])  # beyond one piece
+    assert nearness(ours, many) == pytest.approx(math.sqrt(1 / 2) / 2)
+
+
+def test_what_results_json_says_of_a_drawn_transfer_set(images):
+    with Workers(1) as workers:
+        seen = Drawing("noise", images, 5).transfer(2, None, workers)
+    logits = np.zeros((700, 10))
+    logits[:350, 4] = 50.0
+
+    def teacher(given: np.ndarray) -> np.ndarray:
+        np.testing.assert_array_equal(given, seen.pool)
+        return logits
+
+    found = described(seen, images, teacher, core.softmax)
+    expected = np.full(10, 0.05)
+    expected[4] = 0.55
+    assert found["teacher_mean_probabilities"] == pytest.approx(expected.tolist())
+    assert found["teacher_mean_largest"] == pytest.approx(0.55)
+    assert (found["kind"], found["n_different"]) == ("noise", 1400)
+    assert described(of_training_images(images, np.arange(5)), images, teacher, core.softmax) is None
+
+
+def test_block_size_divides_what_is_drawn_at_a_time():
+    assert BLOCK == 1000  # the plain pipeline of the tests knows it, too
+
+
+# the teacher's answers
+
+
+def test_answers_keep_what_they_are_meant_to_keep():
+    rng = RNG(6)
+    logits, labels = rng.normal(size=(60, 10)), rng.integers(0, 5, 60)
+    others = [c for c in range(10) if c not in (3, 7)]
+    for how in ("mean", "class-mean", "shuffled"):
+        found = altered(logits, labels, (3, 7), how, RNG(0))
+        np.testing.assert_array_equal(found[:, others], logits[:, others])
+        assert (found[:, 3] != logits[:, 3]).mean() > 0.7
+    alone = altered(logits, labels, (3, 7), "alone", RNG(0))
+    np.testing.assert_array_equal(alone[:, [3, 7]], logits[:, [3, 7]])
+    mixed = altered(logits, labels, (3, 7), "shuffled", RNG(0))
+    for label in range(5):
+        mine = labels == label
+        assert sorted(mixed[mine, 3]) == sorted(logits[mine, 3])  # within the class
+        assert len(np.unique(alone[mine, 0])) == 1
+        pairs = {tuple(pair) for pair in logits[mine][:, [3, 7]]}
+        assert {tuple(pair) for pair in mixed[mine][:, [3, 7]]} == pairs  # both logits of one image
+
+
+# the bias
+
+
+def test_ten_offsets_meet_ten_frequencies_and_have_no_mean():
+    logits = RNG(7).normal(0, 3, (500, 10))
+    targets = RNG(8).dirichlet(np.full(10, 3.0))
+    offsets = match_class_frequencies(logits, EVERY_CLASS, targets, core.log_softmax, 50)
+    assert offsets.mean() == pytest.approx(0, abs=1e-12)
+    found = core.softmax(add_offsets(logits, EVERY_CLASS, offsets)).mean(axis=0)
+    np.testing.assert_allclose(found, targets, atol=1e-8)
+    assert best_offset_on_test_set(logits, np.zeros(500, int), EVERY_CLASS) is None
+
+
+def test_em_finds_the_frequencies_of_a_mixture_whose_classifier_is_exact():
+    """Two and three Gaussians: the posteriors at the old frequencies are known, the new ones are found."""
+    rng, old, new = RNG(9), np.array([0.2, 0.5, 0.3]), np.array([0.6, 0.1, 0.3])
+    means = np.array([-2.0, 0.0, 3.0])
+    x = rng.normal(means[rng.choice(3, 40_000, p=new)], 1.0)
+    log_posterior = -((x[:, None] - means) ** 2) / 2 + np.log(old)
+    found = em_frequencies(core.log_softmax(log_posterior), old)
+    np.testing.assert_allclose(found, new, atol=0.012)
+    # at the maximum of the likelihood, found by brute force along the way between two of the classes
+    likelihood = np.exp(-((x[:, None] - means) ** 2) / 2)
+
+    def log_likelihood(shift: float) -> float:
+        return float(np.log(likelihood @ (found + shift * np.array([1, -1, 0]))).sum())
+
+    assert log_likelihood(0) > max(log_likelihood(0.002), log_likelihood(-0.002))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.9])
+def test_a_probe_has_the_share_that_was_asked_for_and_as_many_images_as_can_be(share):
+    labels = RNG(10).integers(0, 10, 5000)
+    chosen = with_share(labels, (3,), share)
+    mine = (labels[chosen] == 3).sum()
+    assert mine / len(chosen) == pytest.approx(share, abs=0.002)
+    assert (np.diff(chosen) > 0).all()
+    n_mine, n_others = (labels == 3).sum(), (labels != 3).sum()
+    assert mine == n_mine or len(chosen) - mine > n_others - 1 / share  # one of both is used up
+
+
+def test_the_mean_probability_of_what_was_never_seen():
+    logits, labels = RNG(11).normal(0, 4, (300, 10)).astype(np.float32), RNG(12).integers(0, 10, 300)
+    for omitted, offset in (((3,), 0.0), ((3,), 2.5), ((1, 8), -1.0)):
+        plain = core.softmax(add_offsets(logits.astype(float), omitted, [offset] * len(omitted)))
+        plain = plain[:, list(omitted)].sum(axis=1)
+        np.testing.assert_allclose(probability_of_omitted(logits, omitted, offset), plain, rtol=1e-9)
+        mine = np.isin(labels, omitted)
+        assert mean_probabilities(logits, labels, omitted, offset) == pytest.approx(
+            {"on_omitted": plain[mine].mean(), "on_others": plain[~mine].mean(), "on_all": plain.mean()}
+        )
+
+
+# flags that exclude each other
+
+
+DRAWN = {"transfer_set": "contours", "omitted_class": EVERY_CLASS}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"transfer_set": "contours"}, "--transfer-set contours shows no image of any class; leave --om"),
+        (DRAWN | {"hard_weight": 0.1}, "has no labels; leave --hard-weight out"),
+        (DRAWN | {"transfer_fraction": 0.5}, "for fewer images, say --transfer-images"),
+        (DRAWN | {"teacher_answers": "mean"}, "--teacher-answers are for digits"),
+        ({"transfer_images": 10}, "--transfer-images is for drawn transfer sets"),
+        ({"transfer_choice": "most-like", "omitted_class": ()}, "leave at least one out"),
+        ({"teacher_answers": "mean", "jitter_student": 1}, "leave the student's transformations out"),
+        ({"teacher_answers": "mean", "elastic_student": 1.0}, "leave the student's transformations out"),
+        ({"spare_outputs": 3, "hard_weight": 0.5}, "--spare-outputs: the student hears nothing"),
+        ({"student_start": "teacher"}, "needs networks of one size"),
+        ({"probe": "transfer", "prior": "em"}, "--probe transfer takes its targets from the teacher"),
+        ({"probe_share": 0.1, "omitted_class": ()}, "--probe-share is the share of classes left out"),
+        (DRAWN | {"prior": "em"}, "--prior em needs to know"),
+        ({"teacher_omitted_class": EVERY_CLASS}, "must be fewer than all classes"),
+    ],
+    ids=str,
+)
+def test_what_excludes_what_is_said_in_one_line(settings, said):
+    with pytest.raises(UserError) as raised:
+        core.Config(**settings)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_drawn_transfer_set_leaves_every_class_out_and_the_images_as_they_are():
+    config = core.config_from({"recipe": "best", "transfer_set": "blobs"})
+    assert config.omitted_class == config.corrected_class == EVERY_CLASS
+    assert not config.limits("student").change
+    assert config.limits("teacher").elastic > 0
+    assert config.probe_size == 60_000
+    given = core.config_from({"transfer_set": "blobs", "jitter_student": 2, "probe_size": 7})
+    assert (given.jitter_student, given.probe_size) == (2, 7)
+    assert core.config_from({"recipe": "no-digit"}).transfer_set == "contours"
