@@ -138,8 +138,10 @@ def omitted_examples(experiment: Experiment) -> Figure:
         ("right only after\nthe correction", ~right_before & right_after, BEFORE),
         ("never right", ~right_after, OMITTED),
     )
-    which = "" if sees_no_digit(experiment) else f" of {instances(omitted_class)}"
-    figure = new_figure(experiment, f"Test images{which}, which the student never saw in training", 12.5, 6.6)
+    title = f"Test images of {instances(omitted_class)}, which the student never saw in training"
+    if sees_no_digit(experiment):
+        title = "Test images of digits, of which the student never saw one in training"
+    figure = new_figure(experiment, title, 12.5, 6.6)
     grid = figure.subplots(len(groups), N_EXAMPLES)
     for row, (name, members, colour) in zip(grid, groups, strict=True):
         found = np.flatnonzero(members)

@@ -34,7 +34,8 @@ def draw_answer(
 ) -> None:
     """Ten bars: the softmax of `logits` (classes,) at a temperature, up to `top`."""
     p = core.softmax(logits[None], temperature)[0]
-    axes.bar(range(core.N_CLASSES), p, color=[OMITTED if c in omitted else TEACHER for c in range(len(p))])
+    few = omitted if len(omitted) < core.N_CLASSES else ()
+    axes.bar(range(core.N_CLASSES), p, color=[OMITTED if c in few else TEACHER for c in range(len(p))])
     axes.set_xticks(range(core.N_CLASSES))
     axes.tick_params(labelsize=7)
     axes.set_ylim(0, top)

@@ -120,7 +120,7 @@ def student_curves(experiment: Experiment) -> Figure:
     words = "right, before and after the correction"
     right.annotate(
         f"{instances(omitted_class)} {words}: "
-        f"{100 * before['omitted_accuracy']:.1f} → {100 * after['omitted_accuracy']:.1f} %",
+        f"{100 * before['omitted_accuracy']:.2f} → {100 * after['omitted_accuracy']:.2f} %",
         (0.86, 0.97), xycoords="axes fraction", ha="right", va="top", color=OMITTED,
     )  # fmt: skip
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.report import markdown
+from support.settings import N_CLASSES
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,19 +26,41 @@ def class_list(classes: Sequence[int]) -> str:
     return " ".join(map(str, classes)) if len(classes) <= 5 else f"all but {class_list(all_but(*classes))}"
 
 
+def classes_seen(omitted: Sequence[int]) -> str:
+    """What a student sees that never sees these classes; nothing where it sees no digit at all."""
+    if len(omitted) == N_CLASSES:
+        return ""
+    return f"without {class_list(omitted)}" if omitted else "all classes"
+
+
 ROW_NAMES: dict[str, Callable[[Any], str]] = {
     "temperature": lambda t: f"T = {t:g}",
     "student_hidden": lambda sizes: f"{sizes[0]} units",
-    "omitted_class": lambda classes: f"without {class_list(classes)}" if classes else "all classes",
+    "omitted_class": lambda classes: classes_seen(classes),
     "hard_weight": lambda w: "hard labels" if w == 1 else "soft targets" if w == 0 else f"hard weight {w:g}",
     "transfer_fraction": lambda f: f"{100 * f:g} % of images",
+    "transfer_choice": lambda choice: choice,
+    "transfer_set": lambda kind: kind,
+    "transfer_images": lambda n: f"{n:,} images",
+    "teacher_answers": lambda how: f"answers: {how}",
+    "teacher_omitted_class": lambda classes: f"teacher without {class_list(classes)}" if classes else "",
+    "spare_outputs": lambda n: f"{n} spare outputs",
+    "student_start": lambda start: f"start: {start}",
+    "n_epochs_teacher": lambda n: f"teacher of {n} epochs",
+    "learning_rate_student": lambda rate: f"student's rate {rate:g}",
+    "dropout": lambda share: f"dropout {share:g}",
+    "max_norm": lambda norm: f"norms up to {norm:g}",
+    "probe": lambda probe: f"probe: {probe}",
+    "probe_share": lambda share: f"{100 * share:g} % unseen in the probe",
+    "prior": lambda prior: f"prior: {prior}",
 }
 
 
 def row_name(settings: Settings) -> str:
     if settings in ingredients.GRID:
         return ingredients.name_of(settings)
-    return ", ".join(ROW_NAMES[key](value) for key, value in settings.items() if key in ROW_NAMES)
+    words = [ROW_NAMES[key](value) for key, value in settings.items() if key in ROW_NAMES]
+    return ", ".join(word for word in words if word)
 
 
 def study_table(study: Study, runs: Sequence[Run]) -> str:

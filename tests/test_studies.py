@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from small_studies import ROOT, make, tiny_configs
 
 import distillation_mnist_omitted_3 as core
-from studies import claims, ingredients, intervals, results
+from studies import beyond, beyond_figures, beyond_tables, claims, ingredients, intervals, results
 from studies.figures import DRAW
 from studies.measured import Run
 from studies.questions import EPOCHS_BY_UNITS, SEVERAL, STUDIES, TEMPERATURES, WEIGHTS, of_study, plan
@@ -218,11 +218,18 @@ def shaken(small_data, tmp_path_factory):
         for (name, place), configs in plan(names, given or {}, n_seeds).items():
             for one in configs:
                 new = copy.deepcopy(record)
-                omitted = list(one.omitted_class)
+                omitted, corrected = list(one.omitted_class), list(one.corrected_class)
                 new["bias_correction"] |= {
-                    "offsets": [0.0] * len(omitted),
-                    "target_frequencies": (counts[omitted] / counts.sum()).tolist(),
+                    "classes": corrected,
+                    "offsets": rng.uniform(1, 2, len(corrected)).tolist(),
+                    "target_frequencies": (counts[corrected] / counts.sum()).tolist(),
                 }
+                if one.prior == "em":
+                    new["bias_correction"]["target_frequencies"] = rng.uniform(0.01, 0.4, 1).tolist()
+                if one.is_drawn:
+                    answers = {"teacher_mean_probabilities": rng.dirichlet(np.ones(10)).tolist()}
+                    shares = {"teacher_mean_largest": rng.random(), "nearest_digit_cosine": rng.random()}
+                    new["transfer_set"] = {"kind": one.transfer_set, "n_different": 7, **answers, **shares}
                 parts = [new["teacher"], *new["student"].values(), new["bias_correction"]["best_on_test_set"]]
                 for part in parts:
                     for key in part:
@@ -232,10 +239,13 @@ def shaken(small_data, tmp_path_factory):
                             part[key] = rng.uniform(0.5, 1, 10).tolist()
                         elif key.endswith("_accuracy"):
                             part[key] = float(rng.uniform(0.5, 1))
-                if not omitted:
+                if len(omitted) in (0, 10):
                     for part in parts[:-1]:
-                        part["omitted_accuracy"] = None
-                    new["bias_correction"]["best_on_test_set"] = None
+                        part["other_accuracy" if omitted else "omitted_accuracy"] = None
+                    new["bias_correction"] |= {"best_on_test_set": None, "calibration": None}
+                for n, at_offset in enumerate(new["bias_correction"]["calibration"] or ()):
+                    shares = {"on_omitted": rng.uniform(0.9, 1), "on_others": rng.uniform(0, 0.01)}
+                    at_offset |= {"offset": float(n), **shares}
                 found.append(Run(name, STUDIES[name].grid[place], one, new))
         return found
 
@@ -278,6 +288,7 @@ def mean_of(runs: list[Run], part: str, key: str, **settings) -> float:
 
 UNSEEN, SEEN = "omitted_accuracy", "other_accuracy"
 CLAIMED = ("paper", "transformed")  # studies whose pictures show claims
+OTHERWISE = {*CLAIMED, *beyond_figures.DRAW}  # those whose pictures have no error bars
 
 
 def expected_points(name: str, runs: list[Run]) -> list[tuple[int, float, float]]:
@@ -338,7 +349,11 @@ def expected_points(name: str, runs: list[Run]) -> list[tuple[int, float, float]
 
 
 @pytest.mark.parametrize(
-    ("name", "n_seeds"), [("several-omitted", 1), *((name, 3) for name in STUDIES if name not in CLAIMED)]
+    ("name", "n_seeds"),
+    [
+        ("several-omitted", 1),
+        *((name, 3) for name in STUDIES if name not in {*CLAIMED, *beyond_figures.DRAW}),
+    ],
 )
 def test_every_point_of_a_figure_is_the_mean_of_its_runs(name, n_seeds, shaken):
     runs = shaken([name], n_seeds=n_seeds)
@@ -347,6 +362,124 @@ def test_every_point_of_a_figure_is_the_mean_of_its_runs(name, n_seeds, shaken):
         found = [(index, round(x), y) for index, x, y in found]
     assert len(found) == len(expected_points(name, runs))
     assert np.array(sorted(found)) == pytest.approx(np.array(sorted(expected_points(name, runs))))
+
+
+def marks(figure, marker: str) -> list[list[float]]:
+    """What stands at the marks of one kind, axes by axes: x of vertical ones, y of horizontal ones."""
+    return [
+        [
+            float(line.get_xydata()[0, int(marker == "_")])
+            for line in axes.lines
+            if line.get_marker() == marker
+        ]
+        for axes in figure.axes
+    ]
+
+
+BEYOND_ROWS = {
+    "answers": ("omitted_accuracy", ("before", "after")),
+    "little": ("test_accuracy", ("before", "after")),
+    "contours": ("test_accuracy", ("before", "after")),
+    "sevens-and-eights": ("test_accuracy", ("after",)),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND_ROWS)
+def test_the_marks_beyond_the_paper_are_means_over_seeds_and_the_dots_are_the_seeds(name, shaken):
+    runs, (key, parts) = shaken([name]), BEYOND_ROWS[name]
+    axes = drawn(name, runs).axes[-1 if name == "little" else 0]
+    means = [float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() == "|"]
+    values = {
+        (part, place): [r.record["student"][f"{part}_correction"][key] for r in runs if r.settings == point]
+        for part in parts
+        for place, point in enumerate(STUDIES[name].grid)
+    }
+    assert means == pytest.approx([100 * np.mean(values[part, i]) for part, i in values])
+    dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(dots, 100 * np.array(list(values.values())))
+
+
+def test_the_lines_of_images_are_means_and_each_stands_where_its_share_is(shaken):
+    runs = shaken(["images"])
+    left, right = drawn("images", runs).axes
+    for axes, shares, choice, kept in (
+        (left, beyond.DROPPED, "least-like", lambda share: 1 - share),
+        (right, beyond.KEPT, "most-like", lambda share: share),
+    ):
+        lines = {
+            line.get_label(): line.get_xydata() for line in axes.lines if "correction" in line.get_label()
+        }
+        for which, words in ((choice, "the most 3-like"), ("random", "at random")):
+            for part in ("before", "after"):
+                fractions = [kept(share) for share in shares]
+                expected = [
+                    100 * mean_of(runs, part, UNSEEN, transfer_fraction=f, transfer_choice=which)
+                    for f in fractions
+                ]
+                found = lines[f"{words}, {part} the correction"]
+                np.testing.assert_allclose(found, np.array([[100 * s for s in shares], expected]).T)
+
+
+def test_the_marks_of_subliminal_learning_are_means(shaken):
+    runs = shaken(["subliminal"])
+    left, right = marks(drawn("subliminal", runs), "_")[:2]
+
+    def mean(n: int, width: int, start: str) -> float:
+        chosen = {"spare_outputs": n, "student_start": start, "student_hidden": (width, width)}
+        return 100 * mean_of(runs, "before", "test_accuracy", **chosen)
+
+    assert left == pytest.approx([mean(n, 256, s) for s in ("teacher", "own") for n in (2, 3, 10, 30, 0)])
+    assert right == pytest.approx([mean(3, w, s) for s in ("teacher", "own") for w in (64, 256, 1024)])
+
+
+def test_the_bars_of_calibration_add_up_to_the_mean_probability(shaken):
+    runs = shaken(["prior"])
+    right = drawn("prior", runs).axes[1]
+    mine = [r for r in runs if r.settings == {"omitted_class": (3,), "probe": "training", "prior": "known"}]
+    assert len(mine) == 3
+    tops = [bar.get_y() + bar.get_height() for bar in right.patches[3:6]]
+    for top, k in zip(tops, (0, 2, 1), strict=True):
+        at = [r.record["bias_correction"]["calibration"][k] for r in mine]
+        expected = np.mean([0.101 * a["on_omitted"] + 0.899 * a["on_others"] for a in at])
+        assert top == pytest.approx(100 * expected)
+    said = [line.get_ydata() for line in drawn("prior", runs).axes[0].lines if line.get_marker() == "o"]
+    em = [r for r in runs if r.config.prior == "em" and r.config.probe_share]
+    assert np.concatenate(said) == pytest.approx(
+        [100 * r.record["bias_correction"]["target_frequencies"][0] for r in em]
+    )
+
+
+def test_tables_beyond_the_paper_are_counted_by_hand(shaken):
+    runs = shaken(["answers", "sevens-and-eights", "prior", "little"])
+    found = tables(runs)
+    for name, point, path, scale, digits in (
+        ("answers", STUDIES["answers"].grid[1], "omitted_accuracy", 100, 2),
+        ("sevens-and-eights", STUDIES["sevens-and-eights"].grid[2], "test_accuracy", 100, 2),
+        ("prior", STUDIES["prior"].grid[0], "test_errors", 1, 1),
+    ):
+        values = [r.record["student"]["after_correction"][path] for r in runs if r.settings == point]
+        mean = scale * np.mean(values)
+        half = 4.302653 * scale * np.std(values, ddof=1) / math.sqrt(3)  # Student's t with two degrees
+        shown = f"{mean:.{digits}f} ({mean - half:.{digits}f} to {mean + half:.{digits}f})"
+        assert shown in found[name], name
+    first, second = (
+        [r.record["student"]["after_correction"]["omitted_accuracy"] for r in runs if r.settings == point]
+        for point in STUDIES["answers"].grid[:2]
+    )
+    points = 100 * (np.array(second) - first)
+    half = 4.302653 * points.std(ddof=1) / math.sqrt(3)
+    shown = f"{points.mean():+.1f} ({points.mean() - half:+.1f} to {points.mean() + half:+.1f})"
+    assert shown in found["answers"]
+
+
+def test_how_many_classes_a_teacher_says():
+    def classes(*p: float) -> float:
+        return beyond_tables.effective_classes(
+            Run("little", {}, core.Config(), {"transfer_set": {"teacher_mean_probabilities": p}})
+        )
+
+    assert classes(*[0.1] * 10) == pytest.approx(10)
+    assert classes(0.5, 0.5, *[0.0] * 8) == pytest.approx(2)
 
 
 def test_the_points_of_the_claims_are_our_errors_in_per_cent_of_the_papers(committed):
