@@ -44,8 +44,11 @@ seeds: .venv/run.stamp
 	    --recipe middle; \
 	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/best/$$seed \
 	    --recipe best; \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/no-digit/$$seed \
+	    --recipe no-digit; \
 	done
-	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/middle viz/seeds/best
+	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/middle viz/seeds/best \
+	  viz/seeds/no-digit
 	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/fast viz/seeds/middle viz/seeds/best \
 	  --picture viz/frontier.png
 

@@ -105,6 +105,7 @@ DISCREPANCY: list[Settings] = [SEVENS_AND_EIGHTS | changed for changed in DIFFER
 
 SHARES = (0.01, 0.1, 0.3)
 PROBES: tuple[Settings, ...] = (
-    {"probe": "training"}, {"probe": "test"}, *({"probe_share": share} for share in SHARES)
+    {"probe": "training"}, {"probe_size": 5000}, {"probe": "test"},
+    *({"probe_share": share} for share in SHARES),
 )  # fmt: skip
 PRIORS: list[Settings] = [NO_3S | probe | {"prior": prior} for probe in PROBES for prior in ("known", "em")]

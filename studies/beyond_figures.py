@@ -26,7 +26,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from studies import beyond, beyond_tables
 from studies.beyond_tables import Row, at, over_seeds
-from studies.measured import Run, where
+from studies.measured import Run
 from synthetic import digits, noise
 
 DOTS = "dots: seeds, bars: their mean"
@@ -220,34 +220,45 @@ def draw_prior(figure: Figure, runs: Sequence[Run]) -> None:
     left.set_title("how often do 3s occur?")
     light_grid(left)
     left.legend(loc="upper left")
-    draw_calibration(right, where(at(runs, beyond.NO_3S | {"probe": "training", "prior": "known"})))
+    draw_calibration(right, runs)
 
 
 def draw_calibration(axes: Axes, runs: Sequence[Run]) -> None:
-    """What the mean probability of a 3 is made of, on the test set: where 3s are, and where they are not."""
-    names = ("no offset", "the matched one", "best on the test set")
-    order, bottom = (0, 2, 1), np.zeros(len(names))
-    share = 1010 / 10_000
+    """What the mean probability of a 3 on the test set is made of, at offsets from several choices."""
+    known = {"prior": "known"}
+    whole, first = (at(runs, beyond.NO_3S | p | known) for p in ({"probe": "training"}, {"probe_size": 5000}))
+    choices = [
+        ("no offset", whole, 0),
+        ("best on the\ntest set", whole, 2),
+        ("matched on\n60,000", whole, 1),
+        ("matched on the\nfirst 5,000", first, 1),
+    ]
+    choices = [choice for choice in choices if choice[1]]
+    bottom, share = np.zeros(len(choices)), 1010 / 10_000
     for key, weight, label, colour in (
         ("on_omitted", share, "from 3s: their share x their mean p(3)", OMITTED),
         ("on_others", 1 - share, "from other digits", OTHERS),
     ):
-        means = [over_seeds(runs, f"bias_correction.calibration.{k}.{key}").mean for k in order]
+        means = [over_seeds(mine, f"bias_correction.calibration.{k}.{key}").mean for _, mine, k in choices]
         heights = 100 * weight * np.array(means)
-        axes.bar(range(len(order)), heights, bottom=bottom, color=colour, width=0.6, label=label)
+        axes.bar(range(len(choices)), heights, bottom=bottom, color=colour, width=0.6, label=label)
         bottom += heights
-    for place, k in enumerate(order):
-        offset = statistics.mean(run.value(f"bias_correction.calibration.{k}.offset") for run in runs)
+    names = []
+    for place, (name, mine, k) in enumerate(choices):
+        offset = over_seeds(mine, f"bias_correction.calibration.{k}.offset").mean
+        errors = {0: "before.test_errors", 1: "after.test_errors"}.get(
+            k, "bias_correction.best_on_test_set.test_errors"
+        )
+        names.append(f"{name}\n{offset:+.2f}: {over_seeds(mine, errors).mean:.0f} errors")
         axes.annotate(f"{bottom[place]:.2f} %", (place, bottom[place]), xytext=(0, 3),
                       textcoords="offset points", ha="center")  # fmt: skip
-        names = (*names[:k], f"{names[k]}\n{offset:+.2f}", *names[k + 1 :])
     axes.axhline(100 * share, color=INK, linestyle="--", linewidth=1, label="the share of 3s: 10.1 %")
-    axes.set_xticks(range(len(order)), [names[k] for k in order])
+    axes.set_xticks(range(len(choices)), names, fontsize=9)
     axes.set_ylim(8.5, 11.2)
-    axes.set_ylabel("mean p(3) on the test set (axis starts at 8.5 %)")
+    axes.set_ylabel("mean p(3) on the test set\n(axis starts at 8.5 %)")
     axes.set_title("why the matched offset overshoots")
     light_grid(axes)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=9)
 
 
 SIZES = {

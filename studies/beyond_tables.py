@@ -187,15 +187,13 @@ def differences_table(runs: Sequence[Run]) -> str:
     return markdown(header, found)
 
 
-PROBES = {"training": "60,000 training images", "test": "10,000 test images"}
-
-
 def prior_table(runs: Sequence[Run]) -> str:
     found = []
     for probe in beyond.PROBES:
         known, em = (at(runs, beyond.NO_3S | probe | {"prior": prior}) for prior in ("known", "em"))
         if known and em:
-            name = PROBES.get(probe.get("probe", ""), "training images")
+            name = "10,000 test images" if probe.get("probe") == "test" else "training images"
+            name = {5000: "the first 5,000 "}.get(probe.get("probe_size", 0), "") + name
             share = probe.get("probe_share")
             name += f", of which {100 * share:g} % are 3s" if share else ""
             said = over_seeds(em, "bias_correction.target_frequencies.0", 100)

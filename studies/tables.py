@@ -51,6 +51,7 @@ ROW_NAMES: dict[str, Callable[[Any], str]] = {
     "dropout": lambda share: f"dropout {share:g}",
     "max_norm": lambda norm: f"norms up to {norm:g}",
     "probe": lambda probe: f"probe: {probe}",
+    "probe_size": lambda n: f"probe of {n:,}" if n < 60_000 else "",
     "probe_share": lambda share: f"{100 * share:g} % unseen in the probe",
     "prior": lambda prior: f"prior: {prior}",
 }
