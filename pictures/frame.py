@@ -26,6 +26,14 @@ SHOWN = {  # what the images of a drawn transfer set are, in a title
 }
 
 
+LACKS = {"halves": "no whole digit", "rendered": "no training image"}  # all others: no digit
+
+
+def lacks(experiment: Experiment) -> str:
+    """What a student of drawn images never sees: "no digit", "no whole digit", "no training image"."""
+    return LACKS.get(experiment.config.transfer_set, "no digit")
+
+
 def never_seen(omitted_class: Sequence[int]) -> str:
     """What the student never sees: "a 3", "classes 3, 5", "any digit"."""
     if len(omitted_class) == core.N_CLASSES:
@@ -48,7 +56,7 @@ def sees_no_digit(experiment: Experiment) -> bool:
 def learner(experiment: Experiment) -> str:
     """Who learns in this experiment: "a student that never sees a 3", "... sees contour lines of noise"."""
     if sees_no_digit(experiment):
-        return f"a student that sees no digit, only {SHOWN[experiment.config.transfer_set]}"
+        return f"a student that sees {lacks(experiment)}, only {SHOWN[experiment.config.transfer_set]}"
     return f"a student that never sees {never_seen(experiment.config.omitted_class)}"
 
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
-from pictures.frame import SHOWN, instances, new_figure, sees_no_digit
+from pictures.frame import SHOWN, instances, lacks, new_figure, sees_no_digit
 from pictures.imagined import smallest_change
 
 N_CLASSES_SHOWN = 6  # of dark_knowledge.png: an extreme and a typical image of each
@@ -140,7 +140,9 @@ def imagined(experiment: Experiment) -> Figure:
     starts = typical_starts(experiment, target)
     networks = (("the corrected student", experiment.corrected_network, AFTER),
                 ("its teacher", experiment.teacher.network, TEACHER))  # fmt: skip
-    never = "no digit was ever shown" if sees_no_digit(experiment) else f"no {target} was ever shown"
+    never = (
+        f"{lacks(experiment)} was ever shown" if sees_no_digit(experiment) else f"no {target} was ever shown"
+    )
     figure = new_figure(
         experiment,
         f"From another digit to a {target}: the change asked for by a student to which {never}",

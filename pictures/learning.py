@@ -19,6 +19,7 @@ from pictures.frame import (
     error_axis,
     error_shares,
     instances,
+    lacks,
     mark_omitted,
     never_seen,
     new_figure,
@@ -71,7 +72,8 @@ def student_curves(experiment: Experiment) -> Figure:
     omitted_class, labels = config.omitted_class, experiment.data.test_labels
     after, n_epochs = experiment.metrics()["after_correction"], len(entries)
     if sees_no_digit(experiment):
-        title = f"The student sees {SHOWN[config.transfer_set]} and no digit, and learns to read digits"
+        seen, lacking = SHOWN[config.transfer_set], lacks(experiment)
+        title = f"The student sees {seen} and {lacking}, and learns to read digits"
         curves: Sequence[tuple[str, str, str, str]] = (("test_accuracy", "all digits", BEFORE, "o"),)
     else:
         it = "it" if len(omitted_class) == 1 else "them"

@@ -334,6 +334,32 @@ def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path):
     assert call(MAIN, *quick(small_folder), cwd=tmp_path).stdout.count("reused") == 2
 
 
+@pytest.mark.parametrize("kind", ["contours", "halves"])
+def test_a_student_that_sees_no_digit_in_results_pictures_and_animation(
+    kind, small_folder, tmp_path, monkeypatch, capsys
+):
+    for main in MAINS.values():
+        main(within(tmp_path, monkeypatch, quick(small_folder, "--transfer-set", kind)))
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert f"images, none a training image: {kind}" in shown.out
+    assert "hard labels" not in shown.out  # there are none to compare with
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["config"]["omitted_class"] == found["bias_correction"]["classes"] == list(range(10))
+    assert found["bias_correction"]["best_on_test_set"] is None
+    assert found["transfer_set"]["kind"] == kind
+    n_epochs = found["config"]["n_epochs_student"]
+    assert found["data"]["n_transfer"] == found["transfer_set"]["n_different"] == 600 * n_epochs
+    after = found["student"]["after_correction"]
+    assert (after["other_accuracy"], after["omitted_accuracy"]) == (None, after["test_accuracy"])
+    for name in PNGS:
+        with Image.open(tmp_path / "out" / f"{name}.png") as image:
+            assert image.width >= 1000
+    with Image.open(tmp_path / "out" / "distillation_mnist_omitted_3.gif") as image:
+        assert image.n_frames == n_epochs + 1
+
+
 @pytest.mark.parametrize(
     ("flags", "omitted"),
     [(("--omitted-class", 5, 3), [3, 5]), (("--keep-class", 7, 8), [0, 1, 2, 3, 4, 5, 6, 9])],

@@ -257,6 +257,7 @@ DRAWN = {"transfer_set": "contours", "omitted_class": EVERY_CLASS}
         ({"teacher_answers": "mean", "jitter_student": 1}, "leave the student's transformations out"),
         ({"teacher_answers": "mean", "elastic_student": 1.0}, "leave the student's transformations out"),
         ({"spare_outputs": 3, "hard_weight": 0.5}, "--spare-outputs: the student hears nothing"),
+        ({"spare_outputs": 1}, "take 2 or more"),
         ({"student_start": "teacher"}, "needs networks of one size"),
         ({"probe": "transfer", "prior": "em"}, "--probe transfer takes its targets from the teacher"),
         ({"probe_share": 0.1, "omitted_class": ()}, "--probe-share is the share of classes left out"),

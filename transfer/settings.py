@@ -115,6 +115,8 @@ class TransferSettings(ImageSettings):
             (self.teacher_answers != "whole" and changed,
              "--teacher-answers changes what the teacher says of the images as they are; leave the student's "
              "transformations out"),
+            (self.spare_outputs == 1,
+             "--spare-outputs 1: the softmax of one output is always 1; take 2 or more, or 0"),
             (self.spare_outputs > 0 and (self.hard_weight > 0 or self.teacher_answers != "whole"),
              "--spare-outputs: the student hears nothing of the classes; leave --hard-weight and "
              "--teacher-answers out"),
