@@ -253,7 +253,11 @@ DRAWN = {"transfer_set": "contours", "omitted_class": EVERY_CLASS}
         (DRAWN | {"transfer_fraction": 0.5}, "for fewer images, say --transfer-images"),
         (DRAWN | {"teacher_answers": "mean"}, "--teacher-answers are for digits"),
         ({"transfer_images": 10}, "--transfer-images is for drawn transfer sets"),
-        ({"transfer_choice": "most-like", "omitted_class": ()}, "leave at least one out"),
+        (
+            {"transfer_choice": "most-like", "transfer_fraction": 0.5, "omitted_class": ()},
+            "leave at least one",
+        ),
+        ({"transfer_choice": "most-like"}, "say how much with --transfer-fraction"),
         ({"teacher_answers": "mean", "jitter_student": 1}, "leave the student's transformations out"),
         ({"teacher_answers": "mean", "elastic_student": 1.0}, "leave the student's transformations out"),
         ({"spare_outputs": 3, "hard_weight": 0.5}, "--spare-outputs: the student hears nothing"),

@@ -6,7 +6,7 @@ from support.console import UserError
 from support.settings import N_CLASSES, setting
 from support.transformations import ImageSettings
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 DIGITS_SET = "digits"  # the paper's transfer set: training images
@@ -97,8 +97,6 @@ class TransferSettings(ImageSettings):
     def contradictions(self) -> list[tuple[bool, str]]:
         """What excludes what, each with the line that says so."""
         drawn = f"--transfer-set {self.transfer_set}"
-        changed = any(getattr(self, f"{name}_student") for name in ("jitter", "rotation", "scaling"))
-        changed = changed or self.shear_student > 0 or self.elastic_student > 0
         selects = self.transfer_choice != "random" or self.teacher_answers != "whole"
         return [
             (self.is_drawn and self.omitted_class != EVERY_CLASS,
@@ -112,7 +110,9 @@ class TransferSettings(ImageSettings):
              "--transfer-images is for drawn transfer sets; for fewer digits, say --transfer-fraction"),
             (selects and not self.omitted_class,
              "--transfer-choice and --teacher-answers are about classes left out; leave at least one out"),
-            (self.teacher_answers != "whole" and changed,
+            (self.transfer_choice != "random" and self.transfer_fraction == 1,
+             "--transfer-choice takes a part; say how much with --transfer-fraction"),
+            (self.teacher_answers != "whole" and self.limits("student").change,
              "--teacher-answers changes what the teacher says of the images as they are; leave the student's "
              "transformations out"),
             (self.spare_outputs == 1,
@@ -134,10 +134,9 @@ class TransferSettings(ImageSettings):
         ]  # fmt: skip
 
 
-# Fields that decide what a student is trained to, and no other training of its settings says.
-MEASURING = ("background", "correct", "probe", "probe_share", "prior")
+# What decides how a student's biases are set, but not its training.
+MEASURING = ("correct", "probe", "probe_share", "prior")
+# What decides its training and is not said by the settings of either network, as `background` is.
 STUDENT_FIELDS = tuple(
-    field.name
-    for field in fields(TransferSettings)
-    if field.name in TransferSettings.__annotations__ and field.name not in MEASURING
+    name for name in TransferSettings.__annotations__ if name not in (*MEASURING, "background")
 )
