@@ -109,10 +109,10 @@ def hard_label_student(config: Config, console: Console) -> list[dict] | None:
 
     Raises UserError.
     """
-    if config.is_drawn or config.hard_weight == 1:
+    if config.is_drawn or config.spare_outputs or config.hard_weight == 1:
         return None
     console.line("for comparison, the same student on hard labels:")
-    hard = replace(config, hard_weight=1.0, teacher_answers="whole", spare_outputs=0)
+    hard = replace(config, hard_weight=1.0, teacher_answers="whole")
     return core.run(hard, console).history("student")
 
 

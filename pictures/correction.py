@@ -12,7 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
-from pictures.frame import error_axis, error_shares, instances, mark_omitted, new_figure, sees_no_digit
+from pictures.frame import (
+    error_axis,
+    error_shares,
+    instances,
+    mark_omitted,
+    new_figure,
+    sees_no_digit,
+    target_in_words,
+)
 
 N_EXAMPLES = 8  # images per row of omitted_examples.png
 
@@ -111,7 +119,7 @@ def draw_mean_probabilities(
     targets = np.array(correction.target_frequencies)
     if len(omitted_class) == 1:
         axes.plot(xs, probabilities[:, 0], color=OMITTED, linewidth=2, label="mean probability")
-        label = f"target, its frequency in training: {100 * targets[0]:.2f} %"
+        label = f"target, {target_in_words(experiment)}: {100 * targets[0]:.2f} %"
         axes.axhline(targets[0], color=INK, linestyle="-.", linewidth=1, label=label)
         axes.set_title(f"mean probability of {class_name(omitted_class)} on {correction.probe_size:,} images")
     else:
@@ -120,7 +128,9 @@ def draw_mean_probabilities(
             axes.annotate(
                 f"{c}", (xs[-1], curve[-1]), xytext=(3, 0), textcoords="offset points", color=OMITTED
             )
-        axes.axhline(1, color=INK, linestyle="--", linewidth=1, label="target, the class's frequency")
+        axes.axhline(
+            1, color=INK, linestyle="--", linewidth=1, label=f"target, {target_in_words(experiment)}"
+        )
         axes.set_title(f"mean probability / frequency, {correction.probe_size:,} images")
     percent_axis(axes)
 

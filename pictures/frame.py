@@ -87,6 +87,22 @@ def mark_omitted(axes: Axes, omitted_class: Sequence[int]) -> None:
         axes.axvspan(c - 0.5, c + 0.5, color=OMITTED, alpha=0.12, linewidth=0, zorder=0)
 
 
+def target_in_words(experiment: Experiment) -> str:
+    """Where the targets of the correction come from."""
+    config = experiment.config
+    if config.probe == "transfer":
+        return "the teacher's mean probability"
+    return "its frequency in training" if config.prior == "known" else "its frequency as EM finds it"
+
+
+def not_all_heard(experiment: Experiment) -> str:
+    """What a picture of the teacher's answers has to add where the student hears something else."""
+    config = experiment.config
+    if config.spare_outputs:
+        return " (the student hears other outputs)"
+    return "" if config.teacher_answers == "whole" else f" (the student hears: {config.teacher_answers})"
+
+
 def error_axis(axes: Axes) -> None:
     """Shares of errors on a logarithmic axis: it shows what happens between 99 and 100 % right."""
     axes.set_yscale("log")

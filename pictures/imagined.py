@@ -1,4 +1,4 @@
-"""The smallest change of an image that makes a network say another class: gradient steps on the pixels."""
+"""A short, smooth change of an image that makes a network say another class: gradient steps on the pixels."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ def input_gradient(network: MLP, inputs: np.ndarray, target: int) -> tuple[float
     return float(log_p[target]), delta
 
 
-def smallest_change(network: MLP, image: np.ndarray, target: int) -> tuple[np.ndarray, float]:
+def short_change(network: MLP, image: np.ndarray, target: int) -> tuple[np.ndarray, float]:
     """The image (28, 28), pixels in [0, 1], at which p(target) passes ENOUGH, and that probability.
 
     From `image` (uint8) on, steps of one length go up the gradient, made smooth by a Gaussian: the steepest
-    way for changes that are measured by their smoothness. Pixels stay in [0, 1].
+    way for changes that are measured by their smoothness, step by step, though not the shortest of all ways.
+    Pixels stay in [0, 1]. After MOST_STEPS it is given back as far as it came.
     """
     side = len(image)
     distance = np.subtract.outer(np.arange(side), np.arange(side))
     gaussian = np.exp(-(distance**2) / (2 * SIGMA**2))
     pixels, scale = image / 255.0, 1 - network.background
-    for _ in range(MOST_STEPS):
+    for step in range(MOST_STEPS + 1):
         log_p, gradient = input_gradient(network, network.background + scale * pixels.ravel(), target)
-        if log_p >= np.log(ENOUGH):
+        if log_p >= np.log(ENOUGH) or step == MOST_STEPS:
             break
         uphill = gaussian @ gradient.reshape(side, side) @ gaussian
         uphill[(pixels <= 0) & (uphill < 0) | (pixels >= 1) & (uphill > 0)] = 0  # the border holds them

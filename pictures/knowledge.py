@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
-from pictures.frame import SHOWN, instances, lacks, new_figure, sees_no_digit
-from pictures.imagined import smallest_change
+from pictures.frame import SHOWN, instances, lacks, new_figure, not_all_heard, sees_no_digit
+from pictures.imagined import short_change
 
 N_CLASSES_SHOWN = 6  # of dark_knowledge.png: an extreme and a typical image of each
 N_SEEN = 16  # images of transfer_set.png
@@ -78,7 +78,7 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     else:
         title = (f"Dark knowledge: what the soft targets of other digits say about {instances(omitted)}, "
                  "which the student never sees")  # fmt: skip
-    figure = new_figure(experiment, title, 15, 6.2)
+    figure = new_figure(experiment, title + not_all_heard(experiment), 15, 6.2)
     grid = figure.subplots(3, len(columns), squeeze=False, height_ratios=(1.15, 1, 1))
     top = max(0.15, 1.15 * p[[index for index, _, _ in columns]].max())
     for column, (index, c, kind) in zip(grid.T, columns, strict=True):
@@ -115,7 +115,7 @@ def transfer_set(experiment: Experiment) -> Figure:
         else f"every digit but {instances(config.omitted_class)}"
     )
     title = f"All that the student sees: {what} (here {N_SEEN} of {transfer.n_different:,} images)"
-    figure = new_figure(experiment, title, 14, 6.4)
+    figure = new_figure(experiment, title + not_all_heard(experiment), 14, 6.4)
     grid = figure.subplots(4, N_SEEN // 2, height_ratios=(1.3, 1, 1.3, 1))
     top = 1.15 * core.softmax(logits, config.temperature).max()
     for index in range(N_SEEN):
@@ -134,7 +134,7 @@ def transfer_set(experiment: Experiment) -> Figure:
 
 
 def imagined(experiment: Experiment) -> Figure:
-    """The smallest smooth change that makes other digits the omitted class, for student and teacher."""
+    """A short, smooth change that makes other digits the omitted class, for student and teacher."""
     data, omitted = experiment.data, experiment.config.omitted_class
     target = 3 if sees_no_digit(experiment) else omitted[0]
     starts = typical_starts(experiment, target)
@@ -154,7 +154,7 @@ def imagined(experiment: Experiment) -> Figure:
         image = data.test_images[index]
         draw_image(row[0], image, f"a {data.test_labels[index]}, as it is")
         for place, (name, network, colour) in enumerate(networks):
-            changed, p = smallest_change(network, image, target)
+            changed, p = short_change(network, image, target)
             size = np.linalg.norm((changed - image / 255.0).ravel())
             draw_image(row[1 + 2 * place], 255 * changed, f"for {name}:\np({target}) = {p:.2f}")
             draw_change(

@@ -45,7 +45,11 @@ def teacher_curves(experiment: Experiment) -> Figure:
         other_seeds(experiment),
         len(experiment.data.test_labels),
     )
-    figure = new_figure(experiment, "The teacher learns all ten classes from hard labels", 10, 4.4)
+    never = experiment.config.teacher_omitted_class
+    title = (
+        f"The teacher learns {f'all but {instances(never)}' if never else 'all ten classes'} from hard labels"
+    )
+    figure = new_figure(experiment, title, 10, 4.4)
     left, right = figure.subplots(1, 2)
     draw_losses(left, experiment, "teacher", "training loss: cross-entropy (log scale)")
     epochs = range(1, len(entries) + 1)
@@ -135,12 +139,15 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
         experiment.metrics(),
         other_seeds(experiment),
     )
-    one = len(omitted_class) == 1
+    classes = experiment.correction.classes
+    one = len(classes) == 1
     if sees_no_digit(experiment):
         title = f"Accuracy per class, of {instances(omitted_class)} none of which the student has ever seen"
     else:
-        repaired = "one scalar repairs the class" if one else "one scalar each repairs the classes"
-        title = f"Accuracy per class: {repaired} never seen"
+        who = "class" if len(omitted_class) == 1 else "classes"
+        scalars = "one scalar" if one else "one scalar each" if classes == omitted_class else "ten scalars"
+        title = f"Accuracy per class: {scalars} for the {who} never seen"
+        title += "" if classes == omitted_class else ", and all others"
     figure = new_figure(experiment, title, 11, 4.8)
     axes = figure.subplots()
     bars = (

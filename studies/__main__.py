@@ -60,6 +60,11 @@ def check(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         raise UserError(
             "--jobs and --scheduler exclude each other: a cluster's workers say how many they are"
         )
+    recipe = core.RECIPES.get(given.get("recipe", ""), {})
+    if "transfer_set" in given or "transfer_set" in recipe:
+        raise UserError(
+            "the studies say what their students see; leave --transfer-set and --recipe no-digit out"
+        )
     if given.get("retrain"):
         raise UserError("--retrain: a study shares its runs; to train all anew, name an empty --cache-dir")
     others = [arguments.study, arguments.seeds, arguments.jobs, arguments.scheduler]

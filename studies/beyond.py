@@ -20,7 +20,7 @@ KEPT = (0.01, 0.05, 0.1)  # share that is kept alone
 
 
 def part(share: float, choice: str) -> Settings:
-    return {"transfer_fraction": share, "transfer_choice": choice}
+    return NO_3S | {"transfer_fraction": share, "transfer_choice": choice}
 
 
 IMAGES: list[Settings] = [
@@ -41,7 +41,6 @@ def drawn(kind: str, **others: object) -> Settings:
     return {"transfer_set": kind, **DRAWN_DEFAULTS, "n_epochs_student": 8, **others}
 
 
-CONTOURS = drawn("contours")
 LITTLE: list[Settings] = [
     only(*EVERY_CLASS, epochs=8),
     only(*all_but(3), epochs=8),
@@ -51,13 +50,11 @@ LITTLE: list[Settings] = [
     only(1, epochs=80),
     *(drawn(kind) for kind in DRAWN_SETS),
 ]
-TEMPERATURES_DRAWN = (1.0, 4.0, 20.0)
-N_IMAGES_DRAWN = (1_000, 10_000, 60_000, None)  # different ones; None: new ones in each epoch
-EPOCHS_TEACHER_DRAWN = (1, 4, 12)
+CONTOURS = drawn("contours", temperature=20.0, n_epochs_teacher=4)
 CONTOUR_POINTS: list[Settings] = [
     CONTOURS,
-    *(CONTOURS | {"temperature": t} for t in TEMPERATURES_DRAWN[:-1]),
-    *(CONTOURS | {"transfer_images": n} for n in N_IMAGES_DRAWN[:-1]),
+    *(CONTOURS | {"temperature": t} for t in (1.0, 4.0)),
+    *(CONTOURS | {"transfer_images": n} for n in (1_000, 10_000, 60_000)),  # different ones in all
     *(CONTOURS | {"n_epochs_teacher": n} for n in (1, 12)),
     CONTOURS | {"probe": "transfer"},
 ]

@@ -223,6 +223,12 @@ def draw_prior(figure: Figure, runs: Sequence[Run]) -> None:
     draw_calibration(right, runs)
 
 
+def sizes(run: Run) -> tuple[int, float]:
+    """How many test images there are, and how many of the omitted class: from means over both parts."""
+    on, n_test = run.value("bias_correction.calibration.0"), run.value("data.n_test")
+    return n_test, n_test * (on["on_all"] - on["on_others"]) / (on["on_omitted"] - on["on_others"])
+
+
 def draw_calibration(axes: Axes, runs: Sequence[Run]) -> None:
     """What the mean probability of a 3 on the test set is made of, at offsets from several choices."""
     known = {"prior": "known"}
@@ -234,7 +240,10 @@ def draw_calibration(axes: Axes, runs: Sequence[Run]) -> None:
         ("matched on the\nfirst 5,000", first, 1),
     ]
     choices = [choice for choice in choices if choice[1]]
-    bottom, share = np.zeros(len(choices)), 1010 / 10_000
+    if not choices:
+        return
+    n_test, n_3s = (statistics.mean(sizes(run)[i] for run in choices[0][1]) for i in (0, 1))
+    bottom, share = np.zeros(len(choices)), n_3s / n_test
     for key, weight, label, colour in (
         ("on_omitted", share, "from 3s: their share x their mean p(3)", OMITTED),
         ("on_others", 1 - share, "from other digits", OTHERS),
@@ -252,10 +261,13 @@ def draw_calibration(axes: Axes, runs: Sequence[Run]) -> None:
         names.append(f"{name}\n{offset:+.2f}: {over_seeds(mine, errors).mean:.0f} errors")
         axes.annotate(f"{bottom[place]:.2f} %", (place, bottom[place]), xytext=(0, 3),
                       textcoords="offset points", ha="center")  # fmt: skip
-    axes.axhline(100 * share, color=INK, linestyle="--", linewidth=1, label="the share of 3s: 10.1 %")
+    axes.axhline(
+        100 * share, color=INK, linestyle="--", linewidth=1, label=f"the share of 3s: {100 * share:.1f} %"
+    )
     axes.set_xticks(range(len(choices)), names, fontsize=9)
-    axes.set_ylim(8.5, 11.2)
-    axes.set_ylabel("mean p(3) on the test set\n(axis starts at 8.5 %)")
+    start = max(0.0, np.floor(2 * (100 * share - 1.2)) / 2)
+    axes.set_ylim(start, max(*bottom, 100 * share) + 0.5)
+    axes.set_ylabel(f"mean p(3) on the test set\n(axis starts at {start:g} %)")
     axes.set_title("why the matched offset overshoots")
     light_grid(axes)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize=9)

@@ -19,7 +19,7 @@ HEARD = {
     "whole": "everything",
     "shuffled": "the logits for 3 shuffled within each class",
     "class-mean": "for 3 the mean of each class",
-    "mean": "for 3 one mean for all images",
+    "mean": "for 3 one mean of all images, 3s among them",
     "alone": "for 3 everything, for the others the mean of each class",
 }
 SETS = {
@@ -39,7 +39,8 @@ def at(runs: Sequence[Run], point: Settings) -> list[Run]:
 
 def over_seeds(runs: Sequence[Run], path: str, scale: float = 1.0) -> Interval:
     """Mean and 95 % interval of a metric over seeds."""
-    return interval([scale * value for value in seed_means(runs, path).values()])
+    values = [scale * value for value in seed_means(runs, path).values()]
+    return interval(values) if values else Interval(math.nan, math.nan)
 
 
 def percent(runs: Sequence[Run], path: str) -> str:
@@ -48,6 +49,8 @@ def percent(runs: Sequence[Run], path: str) -> str:
 
 
 def plain(found: Interval, digits: int) -> str:
+    if math.isnan(found.mean):  # no run of this point succeeded
+        return "-"
     if math.isnan(found.half):
         return f"{found.mean:.{digits}f}"
     low, high = found.mean - found.half, found.mean + found.half
@@ -138,7 +141,7 @@ def effective_classes(run: Run) -> float:
 
 def contours_rows(runs: Sequence[Run]) -> list[Row]:
     def name(point: Settings) -> str:
-        changed = {k: v for k, v in point.items() if k not in beyond.CONTOURS}
+        changed = {k: v for k, v in point.items() if beyond.CONTOURS.get(k) != v}
         words: dict[str, Callable[[Any], str]] = {
             "temperature": lambda t: f"T = {t:g}",
             "transfer_images": lambda n: f"{n:,} images, again and again",
@@ -192,7 +195,7 @@ def prior_table(runs: Sequence[Run]) -> str:
     for probe in beyond.PROBES:
         known, em = (at(runs, beyond.NO_3S | probe | {"prior": prior}) for prior in ("known", "em"))
         if known and em:
-            name = "10,000 test images" if probe.get("probe") == "test" else "training images"
+            name = "the test images" if probe.get("probe") == "test" else "training images"
             name = {5000: "the first 5,000 "}.get(probe.get("probe_size", 0), "") + name
             share = probe.get("probe_share")
             name += f", of which {100 * share:g} % are 3s" if share else ""
@@ -202,7 +205,7 @@ def prior_table(runs: Sequence[Run]) -> str:
                 offset = over_seeds(side, "bias_correction.offsets.0")
                 cells += [plain(offset, 2), plain(over_seeds(side, "after.test_errors"), 1)]
             found.append([name, *cells])
-    header = ["probe", "EM: % of 3s", "offset, 10.22 % known", "errors", "offset, EM", "errors"]
+    header = ["probe", "EM: % of 3s", "share known: offset", "errors", "EM: offset", "its errors"]
     return markdown(header, found)
 
 

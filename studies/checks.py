@@ -127,10 +127,25 @@ def check_correction(found: Any, n_test: int, omitted: Sequence[int], corrected:
         },
         "bias_correction",
     )
+    # runs from before these two were there do not have them
+    parts = dict.fromkeys(("offset", "on_omitted", "on_others", "on_all"), number())
+    of_one = some and len(omitted) == 1 and list(corrected) == list(omitted)
+    three = list_of(is_object, 3) if of_one else nothing
+    held = {"classes": lambda x: x == list(corrected), "calibration": three}
+    hold(found, {key: check for key, check in held.items() if key in found}, "bias_correction")
+    for one in found.get("calibration") or ():
+        hold(one, parts, "calibration")
     if some:
         errors = whole(0, n_test)
         best = {"offset": number(), "test_errors": errors, "omitted_errors": errors}
         hold(found["best_on_test_set"], best, "best_on_test_set")
+
+
+def check_transfer_set(found: Any) -> None:
+    """What is said of a drawn transfer set. Raises ValueError."""
+    checks = {"kind": text, "n_different": whole(1), "teacher_mean_largest": share}
+    checks |= {"teacher_mean_probabilities": list_of(share, N_CLASSES)}
+    hold(found, checks | {"nearest_digit_cosine": number(0, 1.001)}, "transfer_set")
 
 
 def check_data(found: Any) -> None:
@@ -147,6 +162,8 @@ def check_run(
     `corrected`: the classes whose biases the correction sets, if these are not the omitted ones.
     """
     hold(found, dict.fromkeys(("teacher", "student", "bias_correction"), anything))
+    if "transfer_set" in found:
+        check_transfer_set(found["transfer_set"])
     check_metrics(found["teacher"], n_test, omitted, "teacher")
     parts = ("before_correction", "after_correction")
     hold(found["student"], dict.fromkeys(parts, anything), "student")

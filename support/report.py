@@ -121,8 +121,7 @@ def summary(found: Results, unseen: str, names: Sequence[str] = DIGITS) -> str:
     lines += text_table(header, [[label, *cells(network, m)] for label, network, m in rows])
     seconds = found["wall_clock_seconds"].items()
     if learned := found.get("transfer_set"):
-        images = f"{learned['n_different']:,} images, none a training image"
-        lines.append(f"the student learned from {images}: {learned['kind']}")
+        lines.append(f"the student learned from {learned['n_different']:,} drawn images: {learned['kind']}")
     lines += correction_lines(found["bias_correction"], omitted, unseen, names)
     lines.append("seconds: " + ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in seconds))
     return "\n".join(lines)

@@ -80,7 +80,7 @@ class CommonSettings:
     seed: int = setting(0, "seed of every random choice", at_least=0, at_most=MAX_SEED)
     probe_size: int = setting(
         5000,
-        "training images, from the first on, that set the bias correction",
+        "images, from the first on, that set the bias correction; 60000 with a drawn transfer set",
         type=whole_number,
         at_least=1,
     )

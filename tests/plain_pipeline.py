@@ -318,6 +318,7 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
         mine = [i for i, label in enumerate(probe_labels) if label in c.omitted_class]
         others = [i for i, label in enumerate(probe_labels) if label not in c.omitted_class]
         n = min(len(mine), int(len(others) * c.probe_share / (1 - c.probe_share)))
+        n = min(n, round(c.probe_share * c.probe_size))
         m = min(len(others), round(n * (1 - c.probe_share) / c.probe_share))
         probe = probe[sorted(mine[:n] + others[:m])]
     probe = probe[: c.probe_size]

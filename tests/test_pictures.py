@@ -15,7 +15,7 @@ import distillation_mnist_omitted_3 as core
 import pictures.seeds
 from pictures.correction import bias_correction, omitted_examples
 from pictures.frame import error_shares, instances, learner, never_seen
-from pictures.imagined import ENOUGH, input_gradient, smallest_change
+from pictures.imagined import ENOUGH, input_gradient, short_change
 from pictures.knowledge import dark_knowledge, imagined, transfer_set, typical_starts
 from pictures.learning import per_class_accuracy, student_curves, teacher_curves
 from transfer.settings import EVERY_CLASS
@@ -67,13 +67,13 @@ def test_a_changed_image_is_one_and_says_what_was_asked_for(made):
     experiment = made(n_epochs_teacher=15)
     index = typical_starts(experiment, 3)[0]
     image, network = experiment.data.test_images[index], experiment.teacher.network
-    changed, p = smallest_change(network, image, 3)
+    changed, p = short_change(network, image, 3)
     assert 0 <= changed.min() <= changed.max() <= 1
     assert p >= ENOUGH - 1e-6
     with core.Workers() as workers:
         pixels = np.rint(255 * changed)[None].astype(np.uint8)
         assert core.predict(network, pixels, workers).argmax() == 3
-    nearer, _ = smallest_change(network, np.rint(255 * changed).astype(np.uint8), 3)
+    nearer, _ = short_change(network, np.rint(255 * changed).astype(np.uint8), 3)
     assert np.abs(nearer - changed).max() <= 0.01  # nothing is left to change
 
 

@@ -343,7 +343,7 @@ def test_a_student_that_sees_no_digit_in_results_pictures_and_animation(
     shown = capsys.readouterr()
     assert shown.err == ""
     assert max(map(len, shown.out.splitlines())) <= 80
-    assert f"images, none a training image: {kind}" in shown.out
+    assert f"drawn images: {kind}" in shown.out
     assert "hard labels" not in shown.out  # there are none to compare with
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["config"]["omitted_class"] == found["bias_correction"]["classes"] == list(range(10))

@@ -244,8 +244,10 @@ def shaken(small_data, tmp_path_factory):
                         part["other_accuracy" if omitted else "omitted_accuracy"] = None
                     new["bias_correction"] |= {"best_on_test_set": None, "calibration": None}
                 for n, at_offset in enumerate(new["bias_correction"]["calibration"] or ()):
-                    shares = {"on_omitted": rng.uniform(0.9, 1), "on_others": rng.uniform(0, 0.01)}
-                    at_offset |= {"offset": float(n), **shares}
+                    on, off = rng.uniform(0.9, 1), rng.uniform(0, 0.01)
+                    new["share"] = 0.2 + 0.01 * one.seed  # of test images that are 3s
+                    both = new["share"] * on + (1 - new["share"]) * off
+                    at_offset |= {"offset": float(n), "on_omitted": on, "on_others": off, "on_all": both}
                 found.append(Run(name, STUDIES[name].grid[place], one, new))
         return found
 
@@ -438,10 +440,11 @@ def test_the_bars_of_calibration_add_up_to_the_mean_probability(shaken):
     mine = [r for r in runs if r.settings == {"omitted_class": (3,), "probe": "training", "prior": "known"}]
     assert len(mine) == 3
     first = [r for r in runs if r.settings == {"omitted_class": (3,), "probe_size": 5000, "prior": "known"}]
+    share = np.mean([r.record["share"] for r in mine])
     tops = [bar.get_y() + bar.get_height() for bar in right.patches[4:8]]
     for top, side, k in zip(tops, (mine, mine, mine, first), (0, 2, 1, 1), strict=True):
         at = [r.record["bias_correction"]["calibration"][k] for r in side]
-        expected = np.mean([0.101 * a["on_omitted"] + 0.899 * a["on_others"] for a in at])
+        expected = np.mean([share * a["on_omitted"] + (1 - share) * a["on_others"] for a in at])
         assert top == pytest.approx(100 * expected)
     said = [line.get_ydata() for line in drawn("prior", runs).axes[0].lines if line.get_marker() == "o"]
     em = [r for r in runs if r.config.prior == "em" and r.config.probe_share]
@@ -471,6 +474,52 @@ def test_tables_beyond_the_paper_are_counted_by_hand(shaken):
     half = 4.302653 * points.std(ddof=1) / math.sqrt(3)
     shown = f"{points.mean():+.1f} ({points.mean() - half:+.1f} to {points.mean() + half:+.1f})"
     assert shown in found["answers"]
+
+
+def cells(table: str) -> dict[tuple[str, str, str], str]:
+    """The cells of a Markdown table by the row's first two cells and the column's heading."""
+    header, _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()]
+    return {(row[0], row[1], name): cell for row in rows for name, cell in zip(header, row, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "point", "columns"),
+    [
+        ("answers", 1, {"omitted_class": (3,), "teacher_answers": "shuffled"},
+         {"3s, after": ("after", UNSEEN), "others, after": ("after", SEEN)}),
+        ("images", 4, beyond.part(0.95, "least-like"),
+         {"3s, before": ("before", UNSEEN), "3s, after": ("after", UNSEEN)}),
+        ("little", 8, beyond.LITTLE[8],
+         {"test accuracy, before": ("before", "test_accuracy"), "after": ("after", "test_accuracy")}),
+        ("contours", 3, beyond.CONTOUR_POINTS[3],
+         {"before": ("before", "test_accuracy"), "after": ("after", "test_accuracy")}),
+        ("subliminal", 1, beyond.spare(3, 256, "teacher"),
+         {"student from the teacher's start": ("before", "test_accuracy")}),
+        ("subliminal", 1, beyond.spare(3, 256, "own"), {"student from its own": ("before", "test_accuracy")}),
+        ("sevens-and-eights", 3, beyond.DISCREPANCY[3],
+         {"before": ("before", "test_accuracy"), "after": ("after", "test_accuracy")}),
+        ("prior", 1, beyond.PRIORS[2], {"errors": ("after", "test_errors")}),
+        ("prior", 1, beyond.PRIORS[3], {"its errors": ("after", "test_errors")}),
+    ],
+)  # fmt: skip
+def test_each_cell_stands_in_its_row_and_under_its_heading(name, row, point, columns, shaken):
+    runs = shaken([name])
+    table = tables(runs)[name]
+    key = list(dict.fromkeys((first, second) for first, second, _ in cells(table)))[row]
+    for heading, (part, metric) in columns.items():
+        values = [r.record["student"][f"{part}_correction"][metric] for r in runs if r.settings == point]
+        mean = np.mean(values) * (1 if metric.endswith("errors") else 100)
+        shown = float(cells(table)[(*key, heading)].partition(" ")[0])
+        assert shown == pytest.approx(mean, abs=0.051), heading
+
+
+@pytest.mark.parametrize("name", beyond_figures.DRAW)
+def test_a_point_whose_runs_all_failed_is_missing_and_nothing_else(name, shaken):
+    runs = shaken([name], n_seeds=2)
+    for point in STUDIES[name].grid:
+        others = [run for run in runs if run.settings != point]
+        assert tables(others)[name]
+        assert drawn(name, others).axes
 
 
 def test_how_many_classes_a_teacher_says():

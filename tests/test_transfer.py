@@ -21,7 +21,7 @@ import pytest
 import distillation_mnist_omitted_3 as core
 from synthetic import noise
 from transfer.answers import altered
-from transfer.images import BLOCK, Drawing, described, draw_halves, nearness, of_training_images
+from transfer.images import Drawing, described, draw_halves, nearness, of_training_images
 from transfer.probes import with_share
 from transfer.settings import DRAWN_SETS, EVERY_CLASS
 
@@ -160,10 +160,6 @@ def test_what_results_json_says_of_a_drawn_transfer_set(images):
     assert described(of_training_images(images, np.arange(5)), images, teacher, core.softmax) is None
 
 
-def test_block_size_divides_what_is_drawn_at_a_time():
-    assert BLOCK == 1000  # the plain pipeline of the tests knows it, too
-
-
 # the teacher's answers
 
 
@@ -219,12 +215,26 @@ def test_em_finds_the_frequencies_of_a_mixture_whose_classifier_is_exact():
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.9])
 def test_a_probe_has_the_share_that_was_asked_for_and_as_many_images_as_can_be(share):
     labels = RNG(10).integers(0, 10, 5000)
-    chosen = with_share(labels, (3,), share)
+    chosen = with_share(labels, (3,), share, 10_000)
     mine = (labels[chosen] == 3).sum()
     assert mine / len(chosen) == pytest.approx(share, abs=0.002)
     assert (np.diff(chosen) > 0).all()
     n_mine, n_others = (labels == 3).sum(), (labels != 3).sum()
     assert mine == n_mine or len(chosen) - mine > n_others - 1 / share  # one of both is used up
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_a_small_probe_has_that_share_too(share):
+    labels = RNG(10).integers(0, 10, 5000)
+    chosen = with_share(labels, (3,), share, 200)
+    assert len(chosen) == pytest.approx(200, abs=2)
+    assert (labels[chosen] == 3).mean() == pytest.approx(share, abs=0.005)
+
+
+@pytest.mark.parametrize("share", [1e-6, 1 - 1e-6])
+def test_a_probe_without_one_side_is_refused(share):
+    with pytest.raises(UserError, match="is no image, or every one"):
+        with_share(RNG(10).integers(0, 10, 500), (3,), share, 400)
 
 
 def test_the_mean_probability_of_what_was_never_seen():
@@ -258,6 +268,7 @@ DRAWN = {"transfer_set": "contours", "omitted_class": EVERY_CLASS}
             "leave at least one",
         ),
         ({"transfer_choice": "most-like"}, "say how much with --transfer-fraction"),
+        ({"teacher_answers": "mean", "hard_weight": 1.0}, "hears nothing of its teacher"),
         ({"teacher_answers": "mean", "jitter_student": 1}, "leave the student's transformations out"),
         ({"teacher_answers": "mean", "elastic_student": 1.0}, "leave the student's transformations out"),
         ({"spare_outputs": 3, "hard_weight": 0.5}, "--spare-outputs: the student hears nothing"),
@@ -286,3 +297,5 @@ def test_a_drawn_transfer_set_leaves_every_class_out_and_the_images_as_they_are(
     given = core.config_from({"transfer_set": "blobs", "jitter_student": 2, "probe_size": 7})
     assert (given.jitter_student, given.probe_size) == (2, 7)
     assert core.config_from({"recipe": "no-digit"}).transfer_set == "contours"
+    on_digits = core.config_from({"recipe": "no-digit", "transfer_set": "digits"})
+    assert (on_digits.omitted_class, on_digits.n_epochs_student) == ((3,), 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.console import UserError
 from support.data import Data
 from support.offsets import em_frequencies
 
@@ -21,12 +22,30 @@ def frequencies(labels: np.ndarray, classes: Sequence[int]) -> list[float]:
     return [float((labels == c).mean()) for c in classes]
 
 
-def with_share(labels: np.ndarray, classes: Sequence[int], share: float) -> np.ndarray:
-    """The first images, as many as can be, of which a `share` is of `classes`: indices, in order."""
+def with_share(labels: np.ndarray, classes: Sequence[int], share: float, size: int) -> np.ndarray:
+    """The first images, up to `size` of them, of which a `share` is of `classes`: indices, in order.
+
+    Raises UserError when there are none of these or none of others.
+    """
     mine, others = (np.flatnonzero(np.isin(labels, classes) == wanted) for wanted in (True, False))
-    n_mine = min(len(mine), math.floor(len(others) * share / (1 - share)))
+    n_mine = min(len(mine), math.floor(len(others) * share / (1 - share)), round(share * size))
     n_others = min(len(others), round(n_mine * (1 - share) / share))
+    if not (n_mine and n_others):
+        raise UserError(
+            f"--probe-share {share:g} of {min(size, len(labels)):,} images is no image, or every one; choose "
+            "another share or a larger --probe-size"
+        )
     return np.sort(np.concatenate((mine[:n_mine], others[:n_others])))
+
+
+def probe_images(config: TransferSettings, data: Data) -> np.ndarray:
+    """The images of a probe that is not of the transfer set. Raises UserError when it cannot be had."""
+    images, labels = data.train_images, data.train_labels
+    if config.probe == "test":
+        images, labels = data.test_images, data.test_labels
+    if config.probe_share is not None:
+        images = images[with_share(labels, config.omitted_class, config.probe_share, config.probe_size)]
+    return images[: config.probe_size]
 
 
 def probe_and_targets(
@@ -54,12 +73,7 @@ def probe_and_targets(
         images = seen.first(config.probe_size)
         answers = mean_probabilities(predict_teacher(images))
         return predict_student(images), answers[corrected].tolist()
-    images, labels = data.train_images, data.train_labels
-    if config.probe == "test":
-        images, labels = data.test_images, data.test_labels
-    if config.probe_share is not None:
-        images = images[with_share(labels, config.omitted_class, config.probe_share)]
-    logits = predict_student(images[: config.probe_size])
+    logits = predict_student(probe_images(config, data))
     if config.prior == "known":
         return logits, frequencies(data.train_labels, corrected)
     learned = mean_probabilities(predict_student(seen.first(config.probe_size)))

@@ -29,7 +29,8 @@ class TransferSettings(ImageSettings):
         "that this project draws; contours (of smooth noise, faded), lines (the same, all over the image), "
         "blobs (faded), patches (all over), noise", choices=(DIGITS_SET, *DRAWN_SETS))
     transfer_images: int | None = setting(
-        None, "drawn transfer sets: so many different images in all (new ones each epoch unless given)",
+        None, "drawn transfer sets: so many different images in all, beyond one epoch rounded up to whole "
+        "epochs (new ones in each epoch unless given)",
         at_least=1)
     transfer_fraction: float = setting(
         1.0, "student: share of the transfer set that it learns from, in as many steps as from all of it",
@@ -81,11 +82,6 @@ class TransferSettings(ImageSettings):
         """The classes whose biases the correction sets."""
         return EVERY_CLASS if self.correct == "all" else self.omitted_class
 
-    @property
-    def heard_outputs(self) -> slice:
-        """The teacher's outputs that the student learns from."""
-        return slice(N_CLASSES, None) if self.spare_outputs else slice(0, N_CLASSES)
-
     def __post_init__(self) -> None:
         super().__post_init__()
         never = tuple(sorted(set(self.teacher_omitted_class)))
@@ -110,6 +106,8 @@ class TransferSettings(ImageSettings):
              "--transfer-images is for drawn transfer sets; for fewer digits, say --transfer-fraction"),
             (selects and not self.omitted_class,
              "--transfer-choice and --teacher-answers are about classes left out; leave at least one out"),
+            (self.hard_weight == 1 and self.teacher_answers != "whole",
+             "--hard-weight 1: the student hears nothing of its teacher; leave --teacher-answers out"),
             (self.transfer_choice != "random" and self.transfer_fraction == 1,
              "--transfer-choice takes a part; say how much with --transfer-fraction"),
             (self.teacher_answers != "whole" and self.limits("student").change,
