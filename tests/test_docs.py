@@ -28,6 +28,7 @@ import pytest
 import cifar10.settings as cifar
 import distillation_mnist_omitted_3 as core
 from studies import beyond_figures, ingredients, results
+from studies.beyond_tables import effective_classes
 from studies.measured import Run, all_but
 from studies.questions import STUDIES
 from studies.summarise import (
@@ -41,6 +42,7 @@ from studies.summarise import (
     value,
 )
 from studies.tables import tables
+from transfer.settings import DRAWN_SETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
@@ -315,6 +317,12 @@ def quotes_of_readme() -> list[Quote]:
             f"{mean(seed_runs('best'), 'teacher.test_errors'):.1f}",
             f"{mean(point('transformed', 5, omitted_class=()), ERRORS_BEFORE):.1f}",
         ),
+        (
+            "reads # % of the test digits (# errors, its teacher makes #; means of five seeds)",
+            percent(seed_runs("no-digit"), ALL_BEFORE, 2),
+            count(seed_runs("no-digit"), ERRORS_BEFORE),
+            count(seed_runs("no-digit"), "teacher.test_errors"),
+        ),
         ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
         ("claim 1 (# errors of the regularised teacher, not 67)", count(without_3, "teacher.test_errors")),
         (
@@ -358,7 +366,13 @@ def quotes_of_results() -> list[Quote]:
     teacher = [entry["test_accuracy"] for entry in pictured()["history"]["teacher"]]
     jump = max(abs(after - before) for before, after in pairwise(teacher))
     scatter = sorted(values(described, UNSEEN_ERRORS_BEFORE))
+    no_digit, first = seed_runs("no-digit"), "history.student.0.test_accuracy"
+    assert all(value(run, first) < 0.5 for run in no_digit)  # "fewer than half of the digits"
     return [
+        (
+            "Its teacher makes # errors; the student that learned from noise makes #, # with its biases set",
+            *(f"{mean(no_digit, path):.1f}" for path in ("teacher.test_errors", ERRORS_BEFORE, ERRORS_AFTER)),
+        ),
         (
             "makes # errors without 3s in its transfer set, the paper's 206; on the 3s, # against 133",
             count(without_3, ERRORS_BEFORE),
@@ -411,6 +425,66 @@ def quotes_of_studies() -> list[Quote]:
         *quotes_of_claims(),
         *quotes_of_temperature_and_classes(),
         *quotes_of_size_labels_and_data(),
+        *quotes_of_answers_and_little(),
+    ]
+
+
+def quotes_of_answers_and_little() -> list[Quote]:
+    def answers(path: str, **grid: Any) -> str:
+        return percent(point("answers", 5, omitted_class=(3,), **grid), path)
+
+    def heard(how: str, path: str) -> str:
+        return answers(path, teacher_answers=how)
+
+    def little(path: str, digits: int = 0, **grid: Any) -> str:
+        return percent(point("little", 5, **grid), path, digits)
+
+    def of_kind(kind: str, path: str) -> float:
+        return mean(point("little", 5, transfer_set=kind), path)
+
+    def classes(kind: str) -> str:
+        found = [effective_classes(run) for run in point("little", 5, transfer_set=kind)]
+        return f"{statistics.mean(found):.1f}"
+
+    no_3_taught = point("answers", 5, teacher_omitted_class=(3,))
+    assert mean(no_3_taught, UNSEEN_BEFORE) == 0  # "recognise none"
+    surest = "transfer_set.teacher_mean_largest"
+    assert all(
+        of_kind("contours", surest) < of_kind(kind, surest) for kind in DRAWN_SETS if kind != "contours"
+    )
+    assert all(
+        of_kind("noise", ALL_BEFORE) < of_kind(kind, ALL_BEFORE) for kind in DRAWN_SETS if kind != "noise"
+    )
+    near = [f"{of_kind(kind, 'transfer_set.nearest_digit_cosine'):.2f}" for kind in ("noise", "contours")]
+    only_8, only_1 = ({"omitted_class": all_but(c)} for c in (8, 1))
+    return [
+        (
+            "# to # % of the unseen 3s are left before the correction, where there are # % with everything",
+            heard("class-mean", UNSEEN_BEFORE),
+            heard("shuffled", UNSEEN_BEFORE),
+            heard("whole", UNSEEN_BEFORE),
+        ),
+        ("the mean of the class for all others, there are # %", heard("alone", UNSEEN_BEFORE)),
+        (
+            "raising the bias finds # to # % of the 3s for those students, and # % for one",
+            heard("class-mean", UNSEEN_AFTER),
+            heard("shuffled", UNSEEN_AFTER),
+            heard("mean", UNSEEN_AFTER),
+        ),
+        ("and # % after it, as many as [hard labels]", percent(no_3_taught, UNSEEN_AFTER)),
+        (
+            "learns to read # % of the test digits, in 8 epochs of blobs # %, where all ten digits give # %",
+            little(ALL_BEFORE, 1, transfer_set="contours"),
+            little(ALL_BEFORE, 1, transfer_set="blobs"),
+            little(ALL_BEFORE, 1, omitted_class=()),
+        ),
+        (
+            "8s alone # %, and # % with the biases corrected; 1s alone # and # %",
+            *(little(path, **only) for only in (only_8, only_1) for path in (ALL_BEFORE, ALL_AFTER)),
+        ),
+        ("it says # and # of ten", classes("blobs"), classes("contours")),
+        ("all over the image # and #, of uniform noise #", *map(classes, ("patches", "lines", "noise"))),
+        ("which teaches least, is nearer (#) than contour lines (#)", *near),
     ]
 
 
