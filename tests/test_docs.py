@@ -455,6 +455,8 @@ def quotes_of_answers_and_little() -> list[Quote]:
     assert all(
         of_kind("noise", ALL_BEFORE) < of_kind(kind, ALL_BEFORE) for kind in DRAWN_SETS if kind != "noise"
     )
+    right = {kind: of_kind(kind, ALL_BEFORE) for kind in DRAWN_SETS}
+    assert min(right["contours"], right["blobs"]) > max(right["lines"], right["patches"])
     near = [f"{of_kind(kind, 'transfer_set.nearest_digit_cosine'):.2f}" for kind in ("noise", "contours")]
     only_8, only_1 = ({"omitted_class": all_but(c)} for c in (8, 1))
     return [
