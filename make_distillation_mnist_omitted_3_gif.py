@@ -145,7 +145,8 @@ def draw_curves(axes: Axes, story: Story, epoch: int, corrected: bool) -> None:
         axes.annotate(
             f"bias {offsets[0]:+.2f}" if len(offsets) == 1 else "biases corrected",
             (end, error_shares([after[what[-1][0]]], n_of[what[-1][0]])[0]),
-            xytext=(6, -12), textcoords="offset points", ha="right", va="top", color=AFTER, fontweight="bold",
+            xytext=(-12, -2), textcoords="offset points", ha="right", va="center",
+            color=AFTER, fontweight="bold",
         )  # fmt: skip
     axes.set_ylim(0.55 * lowest, 3.5)
     axes.set_title("test errors so far (log scale)")
