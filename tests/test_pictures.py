@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.charts import STYLE
+from support.console import UserError
 
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import rc_context
+from matplotlib.text import Text
 
 import distillation_mnist_omitted_3 as core
 import pictures.seeds
@@ -198,3 +200,33 @@ def test_calibration_belongs_to_one_class_left_out(made):
     ]  # fmt: skip
     assert made(omitted_class=(3, 5)).results()["bias_correction"]["calibration"] is None
     assert made(correct="all").results()["bias_correction"]["calibration"] is None
+
+
+def words_of(figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_pictures_say_what_the_flags_did(made):
+    with rc_context(STYLE):
+        one, ten = (per_class_accuracy(made(correct=which)) for which in ("omitted", "all"))
+        assert f"student after it, bias {made().correction.offsets[0]:+.2f}" in words_of(one)
+        assert "bias" not in words_of(ten)
+        assert "ten scalars for the class never seen, and all others" in words_of(ten)
+        for settings, words in (
+            ({}, "target, its frequency in training"),
+            ({"prior": "em"}, "target, its frequency as EM finds it"),
+            ({"probe": "transfer"}, "target, the teacher's mean probability"),
+        ):
+            assert words in words_of(bias_correction(made(**settings)))
+        taught = words_of(teacher_curves(made(teacher_omitted_class=(3,))))
+        assert "The teacher learns all but 3s from hard labels" in taught
+        altered = words_of(dark_knowledge(made(teacher_answers="shuffled")))
+        assert "(the student hears: shuffled)" in altered
+        assert "hears" not in words_of(dark_knowledge(made()))
+
+
+def test_a_probe_that_cannot_be_had_is_said_before_anything_is_trained(small_folder, tmp_path):
+    config = core.Config(data_dir=small_folder, cache_dir=tmp_path, outdir=tmp_path, probe_share=0.0001)
+    with pytest.raises(UserError, match=r"--probe-share 0\.0001 of 600 images is no image"):
+        core.run(config)
+    assert not list((tmp_path / "runs").glob("*.run"))

@@ -789,3 +789,33 @@ def test_merging_keeps_what_was_not_asked_for_anew(small_results):
     assert found["runs"] == others + small_results["runs"]
     assert found["failed"] == failed[1:]
     assert results.merged(small_results, None, [asked]) == small_results
+
+
+@pytest.mark.parametrize(
+    ("study", "where", "wrong"),
+    [
+        ("answers", ("bias_correction", "calibration"), "x"),
+        ("answers", ("bias_correction", "calibration"), [{}, {}, {}]),
+        ("answers", ("bias_correction", "classes"), [4]),
+        ("little", ("transfer_set",), 3),
+        ("little", ("transfer_set", "teacher_mean_probabilities"), [0.5, "x"]),
+        ("little", ("transfer_set", "nearest_digit_cosine"), 7),
+    ],
+)
+def test_what_tables_beyond_the_paper_use_is_held_to_its_form(study, where, wrong, tmp_path):
+    content = json.loads(RESULTS.read_text())
+    chosen = next(
+        r for r in content["runs"] if r["study"] == study and ("transfer_set" in r or study != "little")
+    )
+    content["runs"] = [chosen]
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(content))
+    assert results.read(path)[1]
+    *way, last = where
+    place = chosen
+    for key in way:
+        place = place[key]
+    place[last] = wrong
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="is not a study's results"):
+        results.read(path)
