@@ -119,7 +119,7 @@ def draw_images(figure: Figure, runs: Sequence[Run]) -> None:
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     left.set_title("images taken out")
     right.set_title("images kept alone")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    left.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=3, borderaxespad=0)
 
 
 def draw_little(figure: Figure, runs: Sequence[Run]) -> None:
@@ -184,7 +184,7 @@ def draw_subliminal(figure: Figure, runs: Sequence[Run]) -> None:
     left.set_ylim(0, 100)
     left.set_ylabel("digits read by the student")
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    left.legend(loc="center", bbox_to_anchor=(0.4, 0.45))
 
 
 def draw_differences(figure: Figure, runs: Sequence[Run]) -> None:

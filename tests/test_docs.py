@@ -426,6 +426,30 @@ def quotes_of_studies() -> list[Quote]:
         *quotes_of_temperature_and_classes(),
         *quotes_of_size_labels_and_data(),
         *quotes_of_answers_and_little(),
+        *quotes_of_subliminal(),
+    ]
+
+
+def quotes_of_subliminal() -> list[Quote]:
+    def reads(n: int, width: int = 256, start: str = "teacher") -> float:
+        wanted = {"spare_outputs": n, "student_hidden": (width, width), "student_start": start}
+        return 100 * mean(point("subliminal", 5, **wanted), ALL_BEFORE)
+
+    own = sorted(reads(n, start="own") for n in (2, 3, 10, 30))
+    teacher = 100 * mean(point("subliminal", 5, spare_outputs=3, student_hidden=(256, 256), student_start="own"),
+                         "teacher.test_accuracy")  # fmt: skip
+    return [
+        (
+            "reads # % of the digits with three of them (its teacher: # %), # % with two, # % with thirty",
+            *(f"{share:.0f}" for share in (reads(3), teacher, reads(2), reads(30))),
+        ),
+        ("with weights of its own guesses (# to # %)", f"{own[0]:.0f}", f"{own[-1]:.0f}"),
+        ("does noise teach it something: # %", f"{reads(0, start='own'):.0f}"),
+        (
+            "With 64 units per layer three outputs carry # %, with 1,024 they carry # %",
+            f"{reads(3, 64):.0f}",
+            f"{reads(3, 1024):.0f}",
+        ),
     ]
 
 
