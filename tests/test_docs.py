@@ -436,8 +436,8 @@ def quotes_of_subliminal() -> list[Quote]:
         return 100 * mean(point("subliminal", 5, **wanted), ALL_BEFORE)
 
     own = sorted(reads(n, start="own") for n in (2, 3, 10, 30))
-    teacher = 100 * mean(point("subliminal", 5, spare_outputs=3, student_hidden=(256, 256), student_start="own"),
-                         "teacher.test_accuracy")  # fmt: skip
+    three = point("subliminal", 5, spare_outputs=3, student_hidden=(256, 256), student_start="own")
+    teacher = 100 * mean(three, "teacher.test_accuracy")
     return [
         (
             "reads # % of the digits with three of them (its teacher: # %), # % with two, # % with thirty",
