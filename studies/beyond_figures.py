@@ -93,7 +93,8 @@ def draw_answers(figure: Figure, runs: Sequence[Run]) -> None:
 
 
 def draw_images(figure: Figure, runs: Sequence[Run]) -> None:
-    left, right = figure.subplots(1, 2, sharey=True)
+    upper, lower, _ = figure.subfigures(3, 1, height_ratios=(1, 0.16, 0.05))  # the last for the origin
+    left, right = upper.subplots(1, 2, sharey=True)
     sides: tuple[tuple[Axes, Sequence[float], str, str, Callable[[float], float]], ...] = (
         (left, beyond.DROPPED, "least-like", "taken out of the transfer set", lambda s: 1 - s),
         (right, beyond.KEPT, "most-like", "kept, and nothing else", lambda s: s),
@@ -119,7 +120,7 @@ def draw_images(figure: Figure, runs: Sequence[Run]) -> None:
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     left.set_title("images taken out")
     right.set_title("images kept alone")
-    left.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=3, borderaxespad=0)
+    lower.legend(*left.get_legend_handles_labels(), loc="center", ncols=3)
 
 
 def draw_little(figure: Figure, runs: Sequence[Run]) -> None:

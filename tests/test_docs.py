@@ -427,6 +427,32 @@ def quotes_of_studies() -> list[Quote]:
         *quotes_of_size_labels_and_data(),
         *quotes_of_answers_and_little(),
         *quotes_of_subliminal(),
+        *quotes_of_images(),
+    ]
+
+
+def quotes_of_images() -> list[Quote]:
+    n_seeds = len([run for run in study_runs() if run.settings == STUDIES["images"].grid[0]])
+
+    def right(share: float, choice: str, path: str) -> float:
+        return 100 * mean(point("images", n_seeds, transfer_fraction=share, transfer_choice=choice), path)
+
+    random = sorted(right(1 - share, "random", UNSEEN_BEFORE) for share in (0.01, 0.05, 0.1, 0.25, 0.5))
+    return [
+        (
+            "most 3-like # % of the unseen 3s are recognised before the correction, without half of the images # %",
+            *(f"{right(1 - share, 'least-like', UNSEEN_BEFORE):.0f}" for share in (0.1, 0.5)),
+        ),
+        ("taken out at random cost nothing (# to # %)", f"{random[0]:.0f}", f"{random[-1]:.0f}"),
+        (
+            "makes up for most of it: # and # % after it",
+            *(f"{right(1 - share, 'least-like', UNSEEN_AFTER):.0f}" for share in (0.1, 0.5)),
+        ),
+        (
+            "teach # % of the 3s before the correction, 539 at random # %",
+            *(f"{right(0.01, choice, UNSEEN_BEFORE):.0f}" for choice in ("most-like", "random")),
+        ),
+        ("does harm, down to # %", f"{right(0.01, 'most-like', UNSEEN_AFTER):.0f}"),
     ]
 
 
