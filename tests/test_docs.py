@@ -440,7 +440,7 @@ def quotes_of_images() -> list[Quote]:
     random = sorted(right(1 - share, "random", UNSEEN_BEFORE) for share in (0.01, 0.05, 0.1, 0.25, 0.5))
     return [
         (
-            "most 3-like # % of the unseen 3s are recognised before the correction, without half of the images # %",
+            "# % of the unseen 3s are recognised before the correction, without half of the images # %",
             *(f"{right(1 - share, 'least-like', UNSEEN_BEFORE):.0f}" for share in (0.1, 0.5)),
         ),
         ("taken out at random cost nothing (# to # %)", f"{random[0]:.0f}", f"{random[-1]:.0f}"),
