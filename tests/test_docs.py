@@ -428,6 +428,33 @@ def quotes_of_studies() -> list[Quote]:
         *quotes_of_answers_and_little(),
         *quotes_of_subliminal(),
         *quotes_of_images(),
+        *quotes_of_prior(),
+    ]
+
+
+def quotes_of_prior() -> list[Quote]:
+    def of(path: str, digits: int, prior: str = "known", **probe: Any) -> str:
+        wanted = {"omitted_class": (3,), "prior": prior, **(probe or {"probe": "training"})}
+        scale = 1 if "errors" in path or "offset" in path else 100
+        return f"{scale * mean(point('prior', 5, **wanted), path):.{digits}f}"
+
+    offset, best = "bias_correction.offsets.0", "bias_correction.best_on_test_set"
+    em, errors, said = partial(of, prior="em"), ERRORS_AFTER, "bias_correction.target_frequencies.0"
+    one, thirty, few = {"probe_share": 0.01}, {"probe_share": 0.3}, {"probe_size": 5000}
+    return [
+        (
+            "finds # % of 3s where there are 10.2 %, # % where there is 1 %, # % where there are 30 %",
+            *(em(said, 1, **probe) for probe in ({}, one, thirty)),
+        ),
+        (
+            "+# instead of +#, and costs # errors instead of #",
+            *(em(offset, 1), of(offset, 1), em(errors, 0), of(errors, 0)),
+        ),
+        ("the known 10.2 % give # errors, EM #", of(errors, 0, **one), em(errors, 0, **one)),
+        ("described offset is +# (# errors)", of(offset, 2, **few), of(errors, 0, **few)),
+        ("on all 60,000 it is +# (#)", of(offset, 2), of(errors, 0)),
+        ("where +# would be best on the test set (#)", of(f"{best}.offset", 2), of(f"{best}.test_errors", 0)),
+        ('There the mean probability of "3", # %', of("bias_correction.calibration.2.on_all", 2)),
     ]
 
 
