@@ -895,7 +895,7 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
 
 
 def config_from(given: dict[str, Any]) -> Config:
-    """Defaults, a recipe's preset, what a drawn transfer set asks for, then the flags given. Raises UserError."""
+    """Defaults, a recipe, what a drawn transfer set asks for, then the flags given. Raises UserError."""
     preset = RECIPES[given.get("recipe", "described")]
     kind = given.get("transfer_set", preset.get("transfer_set", DIGITS_SET))
     if kind != DIGITS_SET:
