@@ -27,7 +27,7 @@ import pytest
 
 import cifar10.settings as cifar
 import distillation_mnist_omitted_3 as core
-from studies import beyond_figures, ingredients, results
+from studies import beyond, beyond_figures, ingredients, results
 from studies.beyond_tables import effective_classes
 from studies.measured import Run, all_but
 from studies.questions import STUDIES
@@ -429,7 +429,26 @@ def quotes_of_studies() -> list[Quote]:
         *quotes_of_subliminal(),
         *quotes_of_images(),
         *quotes_of_prior(),
+        *quotes_of_contours(),
     ]
+
+
+def quotes_of_contours() -> list[Quote]:
+    def reads(path: str = ALL_BEFORE, **changed: Any) -> str:
+        plain = beyond.CONTOURS | changed
+        runs = [run for run in study_runs() if run.study == "contours" and run.settings == plain]
+        return percent(runs, path, 1)
+
+    one, twelve = {"n_epochs_teacher": 1}, {"n_epochs_teacher": 12}
+    of_teacher = "teacher.test_accuracy"
+    return [
+        ("teach # % of the digits, 10,000 teach # %, 60,000 teach # %, and 480,000, each seen once, # %",
+         *(reads(transfer_images=n) for n in (1_000, 10_000, 60_000)), reads()),
+        ("epoch (# %) has a student of # %, one of twelve (# %) a student of # %",
+         reads(of_teacher, **one), reads(**one), reads(of_teacher, **twelve), reads(**twelve)),
+        ("At T = 1 it is # %", reads(temperature=1.0)),
+        ("its teacher, it reads # %, as before", reads(ALL_AFTER, probe="transfer")),
+    ]  # fmt: skip
 
 
 def quotes_of_prior() -> list[Quote]:
