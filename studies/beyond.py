@@ -90,10 +90,10 @@ MAX_NORM: Settings = {"max_norm": 3.0}
 DIFFERENCES: dict[str, Settings] = {
     "fast": {},
     "student: 100 epochs, smaller steps": LONG_STUDENT,
-    "teacher: 12 epochs": LONG_TEACHER,
+    "teacher: 12 epochs, 2 px": LONG_TEACHER,
     "teacher: dropout": DROPOUT,
     "teacher: max-norm": MAX_NORM,
-    "teacher: 12 epochs, dropout": LONG_TEACHER | DROPOUT,
+    "teacher: 12 epochs, 2 px, dropout": LONG_TEACHER | DROPOUT,
     "all of these": LONG_STUDENT | LONG_TEACHER | DROPOUT | MAX_NORM,
 }
 DISCREPANCY: list[Settings] = [SEVENS_AND_EIGHTS | changed for changed in DIFFERENCES.values()]
