@@ -28,7 +28,7 @@ from studies.questions import EPOCHS_BY_UNITS, SEVERAL, STUDIES, TEMPERATURES, W
 from studies.records import flags_of
 from studies.tables import row_name, tables
 
-FIVE_SEEDS = ("transformed", "answers", "little", "subliminal", "prior")  # of the committed runs
+FIVE_SEEDS = ("transformed", "answers", "images", "little", "subliminal", "prior")  # of the committed runs
 NOTHING = {
     name + suffix: 0
     for name in ("jitter", "rotation", "scaling", "shear", "elastic")
