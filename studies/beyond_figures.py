@@ -191,7 +191,8 @@ def draw_subliminal(figure: Figure, runs: Sequence[Run]) -> None:
 def draw_differences(figure: Figure, runs: Sequence[Run]) -> None:
     axes = figure.subplots()
     named = [(name, beyond.SEVENS_AND_EIGHTS | changed) for name, changed in beyond.DIFFERENCES.items()]
-    draw_rows(axes, beyond_tables.rows_of(runs, named), [BOTH_ALL[1]])
+    corrected = (beyond_tables.AFTER, "biases corrected, by frequencies alone", AFTER)
+    draw_rows(axes, beyond_tables.rows_of(runs, named), [corrected])
     axes.set_xlabel("test accuracy on all digits of a student that saw 7s and 8s alone")
     percent_x(axes)
     below(axes, 1, -0.2)
