@@ -17,16 +17,17 @@ does not speak of (threads, download, stored runs, flags, terminal) is in suppor
 
 from __future__ import annotations
 
-from support import schedule, tiles, transformations
+from support import regularisation, schedule, tiles, transformations
 from support.console import Console, UserError, run_script
 from support.data import VIZ, Data, Source, check_images, digests, load, stand_in_notice, warn_of_stand_in
 from support.download import Remote, cached, read_folder, uncompress
-from support.experiment import Experiment, load_and_check_output
+from support.experiment import Experiment, whole_experiment
 from support.offsets import add_offsets, match_class_frequencies
-from support.report import DIGITS, class_name, report, short_name, shown_accuracies, summary
+from support.regularisation import dropout_mask, limit_norms
+from support.report import report, short_name, shown_accuracies, summary, warn_if_unreached
 from support.schedule import learning_rate_at, shuffled
 from support.settings import N_CLASSES, argument_parser, given_settings, named_folder, setting
-from support.stored import Session, TrainedRun, Training, Watcher, code_of, open_session
+from support.stored import Session, TrainedRun, Training, Watcher, code_of
 from support.tiles import Workers, slices
 from support.transformations import IMAGE_SIDE, N_PIXELS, Limits, Transformer, scaled_into
 
@@ -45,8 +46,9 @@ import numpy as np
 import transfer.answers
 import transfer.images
 from synthetic import digits, noise
-from transfer.images import Drawing, Transfer, of_training_images
-from transfer.probes import Predict, probe_and_targets, probe_images
+from transfer.answers import of_outputs, told
+from transfer.images import Drawing, Transfer, of_training_images, part_of
+from transfer.probes import probe_and_targets, probe_images
 from transfer.settings import DIGITS_SET, DRAWN_DEFAULTS, STUDENT_FIELDS, TransferSettings
 
 # ---- Settings: the defaults are the described recipe -------------------------------------------------------
@@ -57,8 +59,8 @@ TRANSFORMATIONS: dict[str, Any] = {
     "jitter_student": 2, "rotation_student": 15.0, "scaling_student": 0.15, "shear_student": 0.15,
     "elastic_student": 2.0,
 }  # fmt: skip
-# Presets of the flags. Chosen on the last 10,000 training images held out, never on the test set; but how the
-# contours of "no-digit" are drawn comes from first experiments that were measured there.
+# Presets of the flags. Chosen on held-out training images, never on the test set; but how the contours of
+# "no-digit" are drawn comes from first experiments that were measured there.
 RECIPES: dict[str, dict[str, Any]] = {
     "described": {},
     "fast": {
@@ -124,24 +126,22 @@ class Config(TransferSettings):
 
     def training(self, kind: str) -> TrainingSettings:
         """The settings of the "teacher" or the "student"."""
+        of_both = {
+            "lr_schedule": self.lr_schedule, "limits": self.limits(kind), "background": self.background,
+        }  # fmt: skip
+        n_outputs = N_CLASSES + self.spare_outputs
         if kind == "teacher":
             return TrainingSettings(
-                sizes=(N_PIXELS, *self.teacher_hidden, N_CLASSES + self.spare_outputs),
-                n_epochs=self.n_epochs_teacher,
+                sizes=(N_PIXELS, *self.teacher_hidden, n_outputs), n_epochs=self.n_epochs_teacher,
                 batch_size=self.batch_size, learning_rate=self.learning_rate,
-                lr_schedule=self.lr_schedule, limits=self.limits(kind),
-                weight_seed=self.seed, order_seed=self.seed + 17,
-                dropout_input=self.dropout_input, dropout=self.dropout, max_norm=self.max_norm,
-                background=self.background,
+                weight_seed=self.seed, order_seed=self.seed + 17, max_norm=self.max_norm,
+                dropout_input=self.dropout_input, dropout=self.dropout, **of_both,
             )  # fmt: skip
         return TrainingSettings(
-            sizes=(N_PIXELS, *self.student_hidden, N_CLASSES + self.spare_outputs),
-            n_epochs=self.n_epochs_student,
+            sizes=(N_PIXELS, *self.student_hidden, n_outputs), n_epochs=self.n_epochs_student,
             batch_size=self.batch_size_student or self.batch_size,
             learning_rate=self.learning_rate_student or self.learning_rate,
-            lr_schedule=self.lr_schedule, limits=self.limits(kind),
-            weight_seed=self.seed + (self.student_start == "own"), order_seed=self.seed + 31,
-            background=self.background,
+            weight_seed=self.seed + (self.student_start == "own"), order_seed=self.seed + 31, **of_both,
         )  # fmt: skip
 
 
@@ -222,17 +222,15 @@ class MLP:
     activations multiplies. Activations are batch-last, (features + 1, batch).
 
     Weights start as in He et al. (2015), normal with variance 2 / fan_in, biases at zero; without `rng`, all
-    at zero. `background` is what an empty pixel is for this network, 0 as a rule; ink is 1.
+    at zero.
     """
 
+    background = 0.0  # what an empty pixel is for this network, where ink is 1
+
     def __init__(
-        self,
-        sizes: Sequence[int],
-        rng: np.random.Generator | None,
-        dtype: Any = np.float32,
-        background: float = 0.0,
+        self, sizes: Sequence[int], rng: np.random.Generator | None, dtype: Any = np.float32
     ) -> None:
-        self.sizes, self.background = tuple(sizes), background
+        self.sizes = tuple(sizes)
         shapes = [(fan_out, fan_in + 1) for fan_in, fan_out in pairwise(sizes)]
         self.starts = [0, *np.cumsum([math.prod(shape) for shape in shapes]).tolist()]
         self.parameters = np.zeros(self.starts[-1], dtype)
@@ -246,8 +244,8 @@ class MLP:
 
     def with_offsets(self, classes: Sequence[int], offsets: Sequence[float]) -> MLP:
         """A copy whose bias, and so whose logit, of each of `classes` is larger by its offset."""
-        corrected = MLP(self.sizes, None, self.parameters.dtype, self.background)
-        corrected.parameters[:] = self.parameters
+        corrected = MLP(self.sizes, None, self.parameters.dtype)
+        corrected.parameters[:], corrected.background = self.parameters, self.background
         corrected.layers[-1][list(classes), -1] += np.asarray(offsets, self.parameters.dtype)
         return corrected
 
@@ -383,27 +381,6 @@ class Lesson:
     drawn: Callable[[int], np.ndarray] | None = None  # images of an epoch from 2 on, where each has its own
 
 
-def dropout_mask(shape: tuple[int, int], share: float, rng: np.random.Generator) -> np.ndarray:
-    """Float32 array, 0 with probability `share` (to 1 part in 65,536), else 1 / (1 - share)."""
-    drawn = rng.integers(0, 65536, shape, dtype=np.uint16)
-    return (drawn >= round(share * 65536)) * np.float32(1 / (1 - share))
-
-
-def limit_norms(network: MLP, max_norm: float, workers: Workers) -> None:
-    """Scale the incoming weights of every hidden unit whose L2 norm exceeds `max_norm` back to that norm.
-
-    The weight constraint of section 3, from Hinton et al. (2012), arXiv:1207.0580. Biases are left alone.
-    """
-
-    def tile(weights: np.ndarray) -> None:
-        norms = np.sqrt(np.einsum("ij,ij->i", weights, weights))
-        too_long = norms > max_norm
-        weights[too_long] *= (max_norm / norms[too_long])[:, None]
-
-    hidden = [layer[:, :-1] for layer in network.layers[:-1]]
-    workers.map(tile, [weights[rows] for weights in hidden for rows in slices(len(weights), 200)])
-
-
 def predict(network: MLP, images: np.ndarray, workers: Workers, chunk: int = 1000) -> np.ndarray:
     """Logits (n, classes), float32, of uint8 images (n, 28, 28)."""
     logits = np.empty((len(images), network.sizes[-1]), network.parameters.dtype)
@@ -474,37 +451,9 @@ def hard_labels(labels: np.ndarray) -> Loss:
     return lambda logits, batch, inputs: cross_entropy(logits[:, :N_CLASSES], labels[batch])
 
 
-def of_outputs(part: slice, loss: Loss) -> Loss:
-    """`loss`, whose gradient is by the outputs of `part` alone, by all outputs: nothing trains the others."""
-
-    def padded(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-        gradient = np.zeros_like(logits)
-        value, gradient[:, part] = loss(logits, batch, inputs)
-        return value, gradient
-
-    return padded
-
-
-def transfer_set(
-    labels: np.ndarray,
-    omitted_class: Sequence[int],
-    fraction: float = 1.0,
-    seed: int = 0,
-    rank: np.ndarray | None = None,
-) -> np.ndarray:
-    """Indices of all images but those of the omitted classes, or of a `fraction` of these.
-
-    A random one or, where `rank` (n,) orders the images, the first of them. It is repeated to the length of
-    the whole, so that an epoch keeps its number of steps. (Section 6 of the paper asks the same of speech:
-    there, soft targets do with 3 % of the data.)
-    """
-    indices = np.flatnonzero(~np.isin(labels, omitted_class))
-    if fraction == 1:
-        return indices
-    n_kept = max(1, round(fraction * len(indices)))
-    rng = np.random.default_rng(seed)
-    ordered = rng.permutation(indices) if rank is None else indices[rank[indices].argsort(kind="stable")]
-    return np.resize(ordered[:n_kept], len(indices))
+def transfer_set(labels: np.ndarray, omitted_class: Sequence[int]) -> np.ndarray:
+    """Indices of all images but those of the omitted classes."""
+    return np.flatnonzero(~np.isin(labels, omitted_class))
 
 
 def transfer_for(config: Config, data: Data, teacher: MLP, workers: Workers) -> Transfer:
@@ -513,12 +462,14 @@ def transfer_for(config: Config, data: Data, teacher: MLP, workers: Workers) -> 
     if config.is_drawn:
         drawing = Drawing(config.transfer_set, images, config.seed + 61)
         return drawing.transfer(config.n_epochs_student, config.transfer_images, workers)
-    labels, omitted, rank = data.train_labels, config.omitted_class, None
+    omitted, rank = list(config.omitted_class), None
     if config.transfer_choice != "random":
         soft_targets = softmax(predict(teacher, images, workers)[:, :N_CLASSES], config.temperature)
-        likeness = soft_targets[:, list(omitted)].sum(axis=1)
+        likeness = soft_targets[:, omitted].sum(axis=1)
         rank = likeness if config.transfer_choice == "least-like" else -likeness
-    indices = transfer_set(labels, omitted, config.transfer_fraction, config.seed + 47, rank)
+    indices = transfer_set(data.train_labels, omitted)
+    if config.transfer_fraction < 1:
+        indices = part_of(indices, config.transfer_fraction, config.seed + 47, rank)
     return of_training_images(images, indices)
 
 
@@ -536,11 +487,8 @@ def frozen_teacher(
             return teacher.forward([inputs, *above], workers)
 
     else:
-
-        @cache
-        def once() -> np.ndarray:
-            logits = predict(teacher, data.train_images, workers)
-            return transfer.answers.heard(logits, data.train_labels, config)
+        labels = data.train_labels
+        once = cache(lambda: told(predict(teacher, data.train_images, workers), labels, config))
 
         def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
             return once()[batch]
@@ -656,23 +604,6 @@ def correct_bias(
         mean_probabilities_after=means(used),
         probe_size=len(logits),
     )
-
-
-def correct_towards(
-    targets: Sequence[float],
-    probe_logits: np.ndarray,
-    classes: Sequence[int],
-    console: Console,
-    names: Sequence[str] = DIGITS,
-) -> BiasCorrection:
-    """The correction of `classes` towards `targets`, in their order; warns where there is none."""
-    correction = correct_bias(probe_logits, classes, targets)
-    if not correction.reached:
-        console.warn(
-            f"warning: no offset within +-{MAX_OFFSET:g} brings the mean probability of "
-            f"{class_name(classes, names)} to its target; the bias is left as it is"
-        )
-    return correction
 
 
 # ---- Evaluation --------------------------------------------------------------------------------------------
@@ -813,7 +744,10 @@ def load_data(config: Config, console: Console) -> Data:
 
 
 # the modules that a training depends on
-DECISIVE = (sys.modules[__name__], schedule, tiles, transformations, transfer.images, transfer.answers)
+DECISIVE = (
+    sys.modules[__name__], regularisation, schedule, tiles, transformations,
+    transfer.answers, transfer.images,
+)  # fmt: skip
 
 
 def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:
@@ -839,8 +773,8 @@ def stored_or_new(kind: str, lesson: Lesson, config: Config, data: Data, session
     """The stored training of `kind` or, where there is none, a new one. Raises UserError when it diverges."""
     settings = config.training(kind)
     omitted = config.omitted_class if kind == "student" else config.teacher_omitted_class
-    rng = np.random.default_rng(settings.weight_seed)
-    network = MLP(settings.sizes, rng, background=settings.background)
+    network = MLP(settings.sizes, np.random.default_rng(settings.weight_seed))
+    network.background = settings.background
     training = Training(
         kind, determinants(kind, config, data), network, settings.n_epochs,
         train=lambda watcher: train(network, lesson, settings, session.workers, watcher),
@@ -860,10 +794,7 @@ def outdir_for(config: Config, data: Data) -> Path:
 
 def run(config: Config, console: Console | None = None) -> Experiment:
     """The whole experiment: data, teacher, student, bias correction. Raises UserError."""
-    console = console or Console(quiet=True)
-    data, seconds = load_and_check_output(load_data, outdir_for, config, console)
-    with open_session(config.cache_folder, config.retrain, console) as session:
-        return run_on_data(data, config, session, seconds)
+    return whole_experiment(config, console or Console(quiet=True), load_data, outdir_for, run_on_data)
 
 
 def run_on_data(data: Data, config: Config, session: Session, data_seconds: float = 0.0) -> Experiment:
@@ -873,13 +804,10 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
     student = train_student(config, data, teacher.network, session)
     started, workers = time.perf_counter(), session.workers
     seen = transfer_for(config, data, teacher.network, workers)
-
-    def predicting(network: MLP) -> Predict:
-        return lambda images: predict(network, images, workers)[:, :N_CLASSES]
-
-    networks = predicting(teacher.network), predicting(student.network)
+    networks = [partial(predict, one.network, workers=workers) for one in (teacher, student)]
     probe_logits, targets = probe_and_targets(config, data, seen, *networks, log_softmax)
-    correction = correct_towards(targets, probe_logits, config.corrected_class, session.console)
+    correction = correct_bias(probe_logits, config.corrected_class, targets)
+    warn_if_unreached(correction, MAX_OFFSET, session.console)
     return Experiment(
         config, data, {"teacher": teacher, "student": student}, correction, probe_logits,
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from support import schedule, tiles
 from support.console import Console, UserError
 from support.data import VIZ, Data
-from support.experiment import Experiment, load_and_check_output
-from support.report import shown_accuracies
+from support.experiment import Experiment, whole_experiment
+from support.report import shown_accuracies, warn_if_unreached
 from support.settings import N_CLASSES
-from support.stored import Session, TrainedRun, Training, code_of, open_session
+from support.stored import Session, TrainedRun, Training, code_of
 from support.tiles import Workers
 
 import sys
@@ -30,8 +30,9 @@ from cifar10.network import ConvNet
 from cifar10.settings import Config
 from cifar10.training import predict, train
 from distillation_mnist_omitted_3 import (
+    MAX_OFFSET,
     Lesson,
-    correct_towards,
+    correct_bias,
     distillation_loss,
     evaluate,
     hard_labels,
@@ -132,10 +133,7 @@ def outdir_for(config: Config, data: Data) -> Path:
 
 def run(config: Config, console: Console | None = None) -> Experiment:
     """The whole experiment: data, teacher, student, baseline, bias correction. Raises UserError."""
-    console = console or Console(quiet=True)
-    data, seconds = load_and_check_output(load_data, outdir_for, config, console)
-    with open_session(config.cache_folder, config.retrain, console) as session:
-        return run_on_data(data, config, session, seconds)
+    return whole_experiment(config, console or Console(quiet=True), load_data, outdir_for, run_on_data)
 
 
 def run_on_data(data: Data, config: Config, session: Session, data_seconds: float = 0.0) -> Experiment:
@@ -146,9 +144,8 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
     networks = sizes_and_speeds(runs, data.test_images[:N_TIMED], session.workers)
     probe_logits = predict(student.network, data.train_images[: config.probe_size], session.workers)
     targets = frequencies(data.train_labels, config.omitted_class)
-    correction = correct_towards(
-        targets, probe_logits, config.omitted_class, session.console, class_names(data)
-    )
+    correction = correct_bias(probe_logits, config.omitted_class, targets)
+    warn_if_unreached(correction, MAX_OFFSET, session.console, class_names(data))
     return Experiment(
         config,
         data,

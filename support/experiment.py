@@ -7,7 +7,7 @@ from support.data import Data
 from support.files import check_output
 from support.offsets import add_offsets, best_offset_on_test_set, mean_probabilities
 from support.report import RESULTS, Results, environment
-from support.stored import TrainedRun
+from support.stored import Session, TrainedRun, open_session
 
 import time
 from collections.abc import Callable
@@ -32,6 +32,19 @@ def load_and_check_output(
     data = load_data(config, console)
     check_output(outdir_for(config, data) / RESULTS)
     return data, time.perf_counter() - started
+
+
+def whole_experiment(
+    config: Any,
+    console: Console,
+    load_data: Callable[[Any, Console], Data],
+    outdir_for: Callable[[Any, Data], Path],
+    run_on_data: Callable[[Data, Any, Session, float], Experiment],
+) -> Experiment:
+    """Data, then all else in a session of its own. Raises UserError."""
+    data, seconds = load_and_check_output(load_data, outdir_for, config, console)
+    with open_session(config.cache_folder, config.retrain, console) as session:
+        return run_on_data(data, config, session, seconds)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,17 @@ def correction_lines(
     return lines
 
 
+def warn_if_unreached(
+    correction: Any, max_offset: float, console: Console, names: Sequence[str] = DIGITS
+) -> None:
+    """Say so when no offset brings the classes of `correction` to their targets."""
+    if not correction.reached:
+        console.warn(
+            f"warning: no offset within +-{max_offset:g} brings the mean probability of "
+            f"{class_name(correction.classes, names)} to its target; the bias is left as it is"
+        )
+
+
 def report(outdir: Path, found: Results, table: str, console: Console) -> None:
     """Print the final table, whatever happens to the file, and write results.json. Raises UserError."""
     console.line()

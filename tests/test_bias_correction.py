@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
+from transfer.images import part_of
 
 
 def match_class_frequencies(logits, omitted_class, targets):
@@ -119,15 +120,15 @@ def test_a_fraction_of_the_transfer_set_is_repeated_to_its_length(small_data):
     labels = small_data.train_labels
     whole = core.transfer_set(labels, [3])
     for fraction, n_kept in ((0.5, round(0.5 * len(whole))), (0.1, round(0.1 * len(whole))), (1e-9, 1)):
-        found = core.transfer_set(labels, [3], fraction, seed=5)
+        found = part_of(whole, fraction, seed=5)
         images, counts = np.unique(found, return_counts=True)
         assert len(found) == len(whole)
         assert len(images) == n_kept
         assert set(images) <= set(whole)
         assert counts.max() - counts.min() <= 1
-        np.testing.assert_array_equal(found, core.transfer_set(labels, [3], fraction, seed=5))
-    others = core.transfer_set(labels, [3], 0.5, seed=6)
-    assert set(others) != set(core.transfer_set(labels, [3], 0.5, seed=5))
+        np.testing.assert_array_equal(found, part_of(whole, fraction, seed=5))
+    others = part_of(whole, 0.5, seed=6)
+    assert set(others) != set(part_of(whole, 0.5, seed=5))
 
 
 @given(st.integers(0, 2**32), st.sets(st.integers(0, 9), min_size=1, max_size=9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.console import Console, UserError
 from support.data import digests
+from support.report import warn_if_unreached
 
 import json
 import re
@@ -135,13 +136,16 @@ def test_a_recipe_is_its_flags_and_flags_given_win():
 def test_a_frequency_that_no_offset_reaches_is_said_and_the_bias_left_alone(capsys):
     logits = np.zeros((50, 10), np.float32)
     logits[:, 3] = -1e4
-    found = core.correct_towards([0.1], logits, (3,), Console())
+    found = core.correct_bias(logits, (3,), [0.1])
+    warn_if_unreached(found, core.MAX_OFFSET, Console())
     assert (found.reached, found.offsets) == (False, (0.0,))
     assert capsys.readouterr().err == (
         "warning: no offset within +-50 brings the mean probability of class 3 to its target; "
         "the bias is left as it is\n"
     )
-    assert core.correct_towards([0.1], logits[:, ::-1], (3,), Console()).reached
+    found = core.correct_bias(logits[:, ::-1], (3,), [0.1])
+    warn_if_unreached(found, core.MAX_OFFSET, Console())
+    assert found.reached
     assert capsys.readouterr().err == ""
 
 

@@ -49,7 +49,8 @@ def made(small_folder, tmp_path_factory):
 def test_the_gradient_by_pixels_is_that_of_finite_differences(sizes, background):
     """In float64; of a network with spare outputs, the ten classes alone count."""
     rng = np.random.default_rng(0)
-    network = core.MLP(sizes, rng, np.float64, background)
+    network = core.MLP(sizes, rng, np.float64)
+    network.background = background
     network.parameters += 0.05 * rng.standard_normal(network.parameters.shape)
     inputs = rng.random(784)
     value, gradient = input_gradient(network, inputs, 3)

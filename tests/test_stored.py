@@ -111,7 +111,7 @@ def test_the_code_of_every_module_that_a_training_runs_is_in_its_key(small_data)
             ]
     hashed = core.determinants("teacher", core.Config(), small_data)["code"]
     decisive = imported - harmless
-    below = {f"support.{name}" for name in ("schedule", "tiles", "transformations")}
+    below = {f"support.{name}" for name in ("regularisation", "schedule", "tiles", "transformations")}
     below |= {"transfer.images", "transfer.answers"}
     assert decisive == {"distillation_mnist_omitted_3"} | below
     assert sorted(hashed) == sorted(stored.code_of(sys.modules[name]) for name in decisive)

@@ -1,15 +1,15 @@
-"""Controls: the teacher's answers with a part of what they say taken out."""
+"""What the student is told: the teacher's answers, a part of them, or outputs that mean nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from transfer.settings import TransferSettings
 
 
-def heard(logits: np.ndarray, labels: np.ndarray, config: TransferSettings) -> np.ndarray:
+def told(logits: np.ndarray, labels: np.ndarray, config: TransferSettings) -> np.ndarray:
     """What of the teacher's logits (n, outputs) on the training images its student is told."""
     if config.teacher_answers == "whole":
         return logits
@@ -37,3 +37,14 @@ def altered(
         elif how == "alone":
             found[np.ix_(rows, others)] = logits[np.ix_(rows, others)].mean(axis=0)
     return found
+
+
+def of_outputs(part: slice, loss: Callable) -> Callable:
+    """`loss`, whose gradient is by the outputs of `part` alone, by all outputs: nothing trains the others."""
+
+    def padded(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = np.zeros_like(logits)
+        value, gradient[:, part] = loss(logits, batch, inputs)
+        return value, gradient
+
+    return padded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.settings import N_CLASSES
 from support.tiles import Workers
 from support.transformations import IMAGE_SIDE
 
@@ -36,6 +37,18 @@ class Transfer:
 
 def of_training_images(images: np.ndarray, indices: np.ndarray) -> Transfer:
     return Transfer(DIGITS_SET, images, indices, len(np.unique(indices)))
+
+
+def part_of(indices: np.ndarray, fraction: float, seed: int, rank: np.ndarray | None = None) -> np.ndarray:
+    """A `fraction` of `indices`: a random one or, where `rank` orders the images, the first of them.
+
+    It is repeated to the length of the whole, so that an epoch keeps its number of steps. (Section 6 of the
+    paper asks the same of speech: there, soft targets do with 3 % of the data.)
+    """
+    n_kept = max(1, round(fraction * len(indices)))
+    rng = np.random.default_rng(seed)
+    ordered = rng.permutation(indices) if rank is None else indices[rank[indices].argsort(kind="stable")]
+    return np.resize(ordered[:n_kept], len(indices))
 
 
 def draw_halves(images: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -80,7 +93,7 @@ def described(
     """What results.json says of a drawn transfer set: what its teacher answers, how near digits are."""
     if seen.kind == DIGITS_SET:
         return None
-    p = softmax(predict_teacher(seen.first(10_000)).astype(np.float64))
+    p = softmax(predict_teacher(seen.first(10_000))[:, :N_CLASSES].astype(np.float64))
     return {
         "kind": seen.kind,
         "n_different": seen.n_different,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.console import UserError
 from support.data import Data
 from support.offsets import em_frequencies
+from support.settings import N_CLASSES
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from transfer.images import Transfer
 from transfer.settings import TransferSettings
 
-Predict = Callable[[np.ndarray], np.ndarray]  # images to logits (n, classes)
+Predict = Callable[[np.ndarray], np.ndarray]  # images to logits (n, outputs)
 
 
 def frequencies(labels: np.ndarray, classes: Sequence[int]) -> list[float]:
@@ -58,6 +59,8 @@ def probe_and_targets(
 ) -> tuple[np.ndarray, list[float]]:
     """The student's logits (n, classes) on the probe, and the mean probabilities that they are to have.
 
+    `predict_teacher` and `predict_student` give all outputs (n, outputs), of which the classes are the first.
+
     Described: training images, and how often the classes occur in the whole training set. A probe of images
     that the student learned from takes the teacher's mean probabilities instead. Labels compose a probe with
     a given share of unseen classes, and otherwise only say how often classes occur; with the prior "em" not
@@ -71,10 +74,10 @@ def probe_and_targets(
     corrected = list(config.corrected_class)
     if config.probe == "transfer":
         images = seen.first(config.probe_size)
-        answers = mean_probabilities(predict_teacher(images))
-        return predict_student(images), answers[corrected].tolist()
-    logits = predict_student(probe_images(config, data))
+        answers = mean_probabilities(predict_teacher(images)[:, :N_CLASSES])
+        return predict_student(images)[:, :N_CLASSES], answers[corrected].tolist()
+    logits = predict_student(probe_images(config, data))[:, :N_CLASSES]
     if config.prior == "known":
         return logits, frequencies(data.train_labels, corrected)
-    learned = mean_probabilities(predict_student(seen.first(config.probe_size)))
+    learned = mean_probabilities(predict_student(seen.first(config.probe_size))[:, :N_CLASSES])
     return logits, em_frequencies(log_softmax(logits.astype(np.float64)), learned)[corrected].tolist()
