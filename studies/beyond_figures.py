@@ -29,7 +29,7 @@ from studies.beyond_tables import Row, at, over_seeds
 from studies.measured import Run
 from synthetic import digits, noise
 
-DOTS = "dots: seeds, bars: their mean"
+DOTS = "dots: seeds, bars or lines: their mean"
 ERROR_TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 

@@ -54,8 +54,9 @@ def study_figure(runs: Sequence[Run], title: str, size: tuple[float, float], bar
     temperature = f"T = {config.temperature:g}, " if len(choices(runs, "temperature")) == 1 else ""
     several = f"{min(counts)} or {n_seeds}" if len(counts) > 1 else f"{n_seeds}"
     over = f"{bars} over {several} seeds" if n_seeds > 1 else "one seed"
-    epochs = f"{config.n_epochs_teacher} teacher epoch{'s' if config.n_epochs_teacher > 1 else ''}"
-    origin = f"{runs[0].value('data.name')}, {temperature}{epochs}, {over}"
+    epochs = f"{config.n_epochs_teacher} teacher epoch{'s' if config.n_epochs_teacher > 1 else ''}, "
+    epochs = epochs if len(choices(runs, "n_epochs_teacher")) == 1 else ""
+    origin = f"{runs[0].value('data.name')}, {temperature}{epochs}{over}"
     return titled_figure(title, origin, *size)
 
 
