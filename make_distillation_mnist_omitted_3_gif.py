@@ -173,7 +173,7 @@ def draw_frame(story: Story, epoch: int, corrected: bool) -> Figure:
     draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
     draw_curves(right, story, epoch, corrected)
     lower.suptitle(
-        f"{len(digits)} test {instances(omitted_class)}: half are ones that the correction repairs, "
+        f"{len(digits)} test {instances(omitted_class)}: up to half are ones that the correction repairs, "
         "the others go from hard to easy",
         x=0.01,
         ha="left",

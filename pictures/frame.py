@@ -14,17 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 import distillation_mnist_omitted_3 as core
-
-SHOWN = {  # what the images of a drawn transfer set are, in a title
-    "halves": "halves of two digits, glued together",
-    "rendered": "digits that a program drew",
-    "contours": "contour lines of noise",
-    "lines": "contour lines of noise, all over the image",
-    "blobs": "blobs of noise",
-    "patches": "blobs of noise, all over the image",
-    "noise": "noise",
-}
-
+from transfer.settings import DRAWN_SETS
 
 LACKS = {"halves": "no whole digit", "rendered": "no training image"}  # all others: no digit
 
@@ -56,7 +46,7 @@ def sees_no_digit(experiment: Experiment) -> bool:
 def learner(experiment: Experiment) -> str:
     """Who learns in this experiment: "a student that never sees a 3", "... sees contour lines of noise"."""
     if sees_no_digit(experiment):
-        return f"a student that sees {lacks(experiment)}, only {SHOWN[experiment.config.transfer_set]}"
+        return f"a student that sees {lacks(experiment)}, only {DRAWN_SETS[experiment.config.transfer_set]}"
     return f"a student that never sees {never_seen(experiment.config.omitted_class)}"
 
 

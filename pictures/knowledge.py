@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
-from pictures.frame import SHOWN, instances, lacks, new_figure, not_all_heard, sees_no_digit
+from pictures.frame import instances, lacks, new_figure, not_all_heard, sees_no_digit
 from pictures.imagined import short_change
+from transfer.settings import DRAWN_SETS
 
 N_CLASSES_SHOWN = 6  # of dark_knowledge.png: an extreme and a typical image of each
 N_SEEN = 16  # images of transfer_set.png
@@ -74,7 +75,8 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     columns = [(index, c, kind) for most, typical, c in pairs
                for index, kind in ((most, "most"), (typical, "typical"))]  # fmt: skip
     if drawn:
-        title = f"What a teacher of digits says of {SHOWN[config.transfer_set]}, the most telling and typical"
+        seen = DRAWN_SETS[config.transfer_set]
+        title = f"What a teacher of digits says of {seen}, the most telling and typical"
     else:
         title = (f"Dark knowledge: what the soft targets of other digits say about {instances(omitted)}, "
                  "which the student never sees")  # fmt: skip
@@ -110,7 +112,7 @@ def transfer_set(experiment: Experiment) -> Figure:
     images = pool[np.sort(chosen)]
     logits = teacher_says(experiment, images)
     what = (
-        SHOWN[config.transfer_set]
+        DRAWN_SETS[config.transfer_set]
         if config.is_drawn
         else f"every digit but {instances(config.omitted_class)}"
     )

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
 from pictures.frame import (
-    SHOWN,
     error_axis,
     error_shares,
     instances,
@@ -26,6 +25,7 @@ from pictures.frame import (
     sees_no_digit,
 )
 from pictures.seeds import other_seeds, seeds_in_words
+from transfer.settings import DRAWN_SETS
 
 THIN = {"linewidth": 0.8, "alpha": 0.45}
 
@@ -76,7 +76,7 @@ def student_curves(experiment: Experiment) -> Figure:
     omitted_class, labels = config.omitted_class, experiment.data.test_labels
     after, n_epochs = experiment.metrics()["after_correction"], len(entries)
     if sees_no_digit(experiment):
-        seen, lacking = SHOWN[config.transfer_set], lacks(experiment)
+        seen, lacking = DRAWN_SETS[config.transfer_set], lacks(experiment)
         title = f"The student sees {seen} and {lacking}, and learns to read digits"
         curves: Sequence[tuple[str, str, str, str]] = (("test_accuracy", "all digits", BEFORE, "o"),)
     else:

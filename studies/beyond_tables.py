@@ -11,6 +11,7 @@ from typing import Any
 from studies import beyond
 from studies.intervals import Interval, interval
 from studies.measured import Run, Settings, seed_means
+from transfer.settings import DRAWN_SETS
 
 BEFORE, AFTER = "before.test_accuracy", "after.test_accuracy"
 UNSEEN_BEFORE, UNSEEN_AFTER = "before.omitted_accuracy", "after.omitted_accuracy"
@@ -21,15 +22,6 @@ HEARD = {
     "class-mean": "for 3 the mean of each class",
     "mean": "for 3 one mean of all images, 3s among them",
     "alone": "for 3 everything, for the others the mean of each class",
-}
-SETS = {
-    "halves": "halves of two digits, glued",
-    "rendered": "digits drawn by a program",
-    "contours": "contour lines of noise, faded",
-    "lines": "contour lines, all over",
-    "blobs": "blobs of noise, faded",
-    "patches": "blobs, all over",
-    "noise": "uniform noise",
 }
 
 
@@ -114,7 +106,7 @@ def images_table(runs: Sequence[Run]) -> str:
 def little_rows(runs: Sequence[Run]) -> list[Row]:
     names = ["all ten digits", "no 3s", "only 7s and 8s", "only 0s and 1s", "only 8s", "only 1s"]
     named = list(zip(names, beyond.LITTLE, strict=False))
-    named += [(SETS[point["transfer_set"]], point) for point in beyond.LITTLE[len(names) :]]
+    named += [(DRAWN_SETS[point["transfer_set"]], point) for point in beyond.LITTLE[len(names) :]]
     return rows_of(runs, named)
 
 

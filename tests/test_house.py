@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "synthetic": set(),
     "transfer": {"support", "synthetic"},
     CORE: {"support", "synthetic", "transfer"},
-    "pictures": {"support", CORE},
+    "pictures": {"support", "transfer", CORE},
     PICTURES: {"support", "pictures", CORE},
     GIF: {"support", "pictures", CORE, PICTURES},
     "cifar10": {"support", "synthetic", "transfer", CORE},

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 DIGITS_SET = "digits"  # the paper's transfer set: training images
-DRAWN_SETS = ("halves", "rendered", "contours", "lines", "blobs", "patches", "noise")
+DRAWN_SETS = {  # and what they show
+    "halves": "halves of two digits, glued together",
+    "rendered": "digits that a program drew",
+    "contours": "contour lines of noise",
+    "lines": "contour lines of noise, all over the image",
+    "blobs": "blobs of noise",
+    "patches": "blobs of noise, all over the image",
+    "noise": "uniform noise",
+}
 EVERY_CLASS = tuple(range(N_CLASSES))
 # With the drawn transfer sets no class is seen, nothing transforms the images further, and each of ten biases
 # is set by frequencies, which a small probe would get wrong.
