@@ -102,6 +102,16 @@ def test_the_number_of_threads_changes_no_image(kind, images):
     assert len(np.unique(found[0], axis=0)) > 1770  # hardly any a second time: some have no blob
 
 
+@pytest.mark.parametrize("kind", ["contours", "halves"])
+def test_an_image_is_the_same_whatever_is_drawn_with_it(kind, images):
+    """Each block has its own generator, wherever the numbers start."""
+    with Workers(1) as workers:
+        drawing = Drawing(kind, images, 5)
+        whole = drawing.images(range(3000), workers)
+        np.testing.assert_array_equal(drawing.images(range(1500, 2700), workers), whole[1500:2700])
+    assert (whole[:1000] != whole[1000:2000]).any(axis=(1, 2)).mean() > 0.99
+
+
 def test_new_images_come_in_each_epoch_unless_their_number_is_given(images):
     with Workers(1) as workers:
 
