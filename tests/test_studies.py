@@ -515,6 +515,15 @@ def test_each_cell_stands_in_its_row_and_under_its_heading(name, row, point, col
         assert shown == pytest.approx(mean, abs=0.051), heading
 
 
+def test_offsets_stand_beside_their_errors_with_two_decimals(shaken):
+    runs = shaken(["prior"])
+    table = cells(tables(runs)["prior"])
+    key = list(dict.fromkeys((first, second) for first, second, _ in table))[2]
+    for heading, point in (("share known: offset", beyond.PRIORS[4]), ("EM: offset", beyond.PRIORS[5])):
+        offsets = [r.record["bias_correction"]["offsets"][0] for r in runs if r.settings == point]
+        assert table[(*key, heading)].startswith(f"{np.mean(offsets):.2f} (")
+
+
 @pytest.mark.parametrize("name", beyond_figures.DRAW)
 def test_a_point_whose_runs_all_failed_is_missing_and_nothing_else(name, shaken):
     runs = shaken([name], n_seeds=2)
