@@ -430,6 +430,7 @@ def quotes_of_studies() -> list[Quote]:
         *quotes_of_images(),
         *quotes_of_prior(),
         *quotes_of_contours(),
+        *quotes_of_sevens_and_eights(),
     ]
 
 
@@ -448,6 +449,23 @@ def quotes_of_contours() -> list[Quote]:
          reads(of_teacher, **one), reads(**one), reads(of_teacher, **twelve), reads(**twelve)),
         ("At T = 1 it is # %", reads(temperature=1.0)),
         ("its teacher, it reads # %, as before", reads(ALL_AFTER, probe="transfer")),
+    ]  # fmt: skip
+
+
+def quotes_of_sevens_and_eights() -> list[Quote]:
+    def lost(path: str) -> str:
+        fast, longer = (
+            [run for run in study_runs() if run.study == "sevens-and-eights" and run.settings == settings]
+            for settings in (beyond.DISCREPANCY[0], beyond.DISCREPANCY[2])
+        )
+        assert len(fast) == len(longer) == 5
+        return f"{100 * (mean(fast, path) - mean(longer, path)):.1f}"
+
+    return [
+        (
+            "worse by # points; before the correction, by #.",
+            lost(ALL_AFTER), lost(ALL_BEFORE),
+        ),
     ]  # fmt: skip
 
 

@@ -28,7 +28,9 @@ from studies.questions import EPOCHS_BY_UNITS, SEVERAL, STUDIES, TEMPERATURES, W
 from studies.records import flags_of
 from studies.tables import row_name, tables
 
-FIVE_SEEDS = ("transformed", "answers", "images", "little", "subliminal", "prior")  # of the committed runs
+FIVE_SEEDS = (  # of the committed runs
+    "transformed", "answers", "images", "little", "contours", "subliminal", "sevens-and-eights", "prior",
+)  # fmt: skip
 NOTHING = {
     name + suffix: 0
     for name in ("jitter", "rotation", "scaling", "shear", "elastic")
