@@ -21,6 +21,7 @@ TEACHER = "#999999"
 BEFORE = "#0072B2"
 AFTER = "#009E73"
 OTHERS = "#56B4E9"
+BLIND = "#CC79A7"  # a student that has never seen a digit
 INK = "#333333"
 FAINT = "#DDDDDD"
 STYLE = {

@@ -1,0 +1,223 @@
+"""What the page knows: the rounded networks, test and training images, and every figure that it shows."""
+
+from __future__ import annotations
+
+from support.charts import AFTER, BEFORE, BLIND, OMITTED, TEACHER
+from support.console import Console
+from support.experiment import Experiment
+from support.stored import TrainedRun
+from support.tiles import Workers
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+import distillation_mnist_omitted_3 as core
+from explorer.rounding import Agreement, RoundedLayer, agreement, rounded
+from explorer.words import words
+from pictures import imagined
+from pictures.frame import sees_no_digit
+
+N_GALLERY = 1_150  # test digits shown at most: of one class all, of several as many of each
+N_LIKE, N_TYPICAL = 10, 4  # training images shown of each class
+POOL = 20_000  # images of a drawn transfer set among which the most telling ones are sought
+OFFSETS = (0.0, 6.0)  # the slider's ends, wider where an offset to be marked lies outside
+TEMPERATURES = (1, 50)
+MANY_OTHERS = 1e-3  # of the test images: a warning if a rounded network says another class of more
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A network of the page: what it is, what it learned from, and its test logits, unrounded."""
+
+    key: str
+    name: str
+    note: str
+    colour: str
+    network: core.MLP
+    images: np.ndarray  # (n, 28, 28), uint8, some that it learned from
+    test_logits: np.ndarray  # (n_test, 10), float32
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the page is filled with: `about` as JSON, `arrays` as bytes."""
+
+    about: dict[str, Any]
+    arrays: dict[str, np.ndarray]  # int8, uint8 or float32
+
+
+def portraits(experiment: Experiment, blind: tuple[TrainedRun, np.ndarray] | None) -> list[Portrait]:
+    """Teacher, student and, where there is one beside it, the student that never saw a digit.
+
+    `blind` is that student's run and some of the images (n, 28, 28) that it learned from.
+    """
+    says, data = words(experiment), experiment.data
+
+    def portrait(name: str, run: TrainedRun, note: str, colour: str, images: np.ndarray) -> Portrait:
+        key = name.split()[0].lower()
+        return Portrait(key, name, note, colour, run.network, images, run.test_logits[-1])
+
+    seen = experiment.transfer.first(len(experiment.transfer.pool))
+    drew = data.train_images[core.transfer_set(data.train_labels, experiment.config.teacher_omitted_class)]
+    found = [
+        portrait("Teacher", experiment.teacher, teacher_note(experiment), TEACHER, drew),
+        portrait("Student", experiment.student, f"never saw {says['a_digit']}", BEFORE, seen),
+    ]
+    if blind is not None:
+        note = "never saw any digit: only contour lines of noise"
+        found.append(portrait("No-digit student", blind[0], note, BLIND, blind[1]))
+    return found
+
+
+def teacher_note(experiment: Experiment) -> str:
+    return "saw all ten digits" if not experiment.config.teacher_omitted_class else "never saw it either"
+
+
+def gallery(labels: np.ndarray, own: np.ndarray, omitted: Sequence[int]) -> np.ndarray:
+    """Indices of the test images shown, hardest first, by the probability `own` (n,) of their own class.
+
+    All of one omitted class; of several the first ones of each, as many of each.
+    """
+    each = N_GALLERY if len(omitted) == 1 else N_GALLERY // max(1, len(omitted))
+    mine = np.concatenate([np.flatnonzero(labels == c)[:each] for c in omitted])
+    return mine[np.argsort(own[mine], kind="stable")]
+
+
+def own_probability(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The probability (n,) at T = 1 of each image's own class; logits (n, 10), labels (n,)."""
+    return core.softmax(logits)[np.arange(len(labels)), labels]
+
+
+def telling_images(experiment: Experiment, logits: np.ndarray, images: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of images that the student learns from, per class: the most telling, then typical ones.
+
+    Telling is what the teacher finds most like the omitted classes; of drawn images, most like the class.
+    Then, for comparison, images of the omitted classes, which the student never gets. `images` (n, 28, 28)
+    with the teacher's `logits` (n, 10) are `pool_of`'s. Each row: class, kind, indices into these.
+    """
+    omitted = list(experiment.config.omitted_class)
+    p, drawn = core.softmax(logits, experiment.config.temperature), sees_no_digit(experiment)
+    classes = logits.argmax(axis=1) if drawn else experiment.data.train_labels
+    rows = []
+    for c in range(core.N_CLASSES):
+        mine = np.flatnonzero(classes == c)
+        mass = p[mine][:, [c] if drawn else omitted].sum(axis=1)
+        ordered = mine[np.argsort(-mass, kind="stable")]
+        if not len(ordered):
+            continue
+        if not drawn and c in omitted:
+            rows.append({"class": c, "kind": "unseen", "images": mine[: N_LIKE + N_TYPICAL].tolist()})
+            continue
+        most, rest = ordered[:N_LIKE], ordered[N_LIKE:]
+        middle = max(0, len(ordered) // 2 - N_LIKE)
+        typical = rest[middle : middle + N_TYPICAL]
+        rows.append({"class": c, "kind": "seen", "images": [*most.tolist(), *typical.tolist()]})
+    return sorted(rows, key=lambda row: row["kind"] == "unseen")
+
+
+def offset_range(offsets: Sequence[float], best: dict[str, Any] | None) -> list[float]:
+    """Ends of the sliders in whole numbers: OFFSETS, and whatever is to be marked."""
+    marked = [*OFFSETS, *offsets, *([best["offset"]] if best else [])]
+    return [math.floor(min(marked)), math.ceil(max(marked))]
+
+
+def bytes_of(values: np.ndarray) -> np.ndarray:
+    """Probabilities as uint8, 255 for 1."""
+    return np.rint(255 * values).astype(np.uint8)
+
+
+def gathered(
+    experiment: Experiment, blind: tuple[TrainedRun, np.ndarray] | None, console: Console
+) -> Contents:
+    """Everything that the page shows of a finished experiment."""
+    data, config, found = experiment.data, experiment.config, experiment.results()
+    labels, correction = data.test_labels, found["bias_correction"]
+    shown = gallery(labels, own_probability(experiment.student_logits, labels), config.omitted_class)
+    epochs = experiment.student.test_logits[:, shown]
+    own = np.stack([own_probability(z, labels[shown]) for z in epochs])
+    pool = experiment.transfer.first(POOL) if sees_no_digit(experiment) else data.train_images
+    with Workers() as workers:
+        teacher_says = core.predict(experiment.teacher.network, pool, workers)[:, : core.N_CLASSES]
+    rows = telling_images(experiment, teacher_says, pool)
+    arrays = {
+        "labels": labels.astype(np.uint8),
+        "logits": experiment.student_logits,
+        "gallery": data.test_images[shown],
+        "galleryNumbers": shown.astype(np.float32),
+        "epochGuesses": epochs.argmax(axis=2).astype(np.uint8),
+        "epochOwn": bytes_of(own),
+        "training": pool[[i for row in rows for i in row["images"]]],
+    }
+    networks = []
+    for one in portraits(experiment, blind):
+        console.line(f"rounding the {one.name.lower()}'s weights to 8 bits ...")
+        layers = rounded(one.network, one.images)
+        agrees = agreement(layers, one.network, one.test_logits, data.test_images)
+        warn_if_other(one.name, agrees, console)
+        networks.append(described(one, layers, agrees, labels, config.omitted_class))
+        arrays |= arrays_of(one.key, layers)
+        arrays[f"{one.key}/expected"] = one.test_logits[shown]
+    best = correction["best_on_test_set"]
+    about = {
+        "words": words(experiment),
+        "omitted": list(config.omitted_class),
+        "temperature": config.temperature,
+        "temperatures": TEMPERATURES,
+        "correction": {
+            "classes": correction["classes"],
+            "offsets": correction["offsets"],
+            "best": best,
+            "range": offset_range(correction["offsets"], best),
+        },
+        "test": {"n": len(labels), "nUnseen": found["data"]["n_test_omitted"]},
+        "results": {
+            name: {k: metrics[k] for k in ("test_errors", "omitted_errors")}
+            for name, metrics in {"teacher": found["teacher"], **found["student"]}.items()
+        },
+        "history": [
+            {k: entry[k] for k in ("test_accuracy", "omitted_accuracy")}
+            for entry in found["history"]["student"]
+        ],
+        "training": [{**row, "images": len(row["images"])} for row in rows],
+        "nLike": N_LIKE,
+        "walk": {
+            "sigma": imagined.SIGMA, "step": imagined.STEP, "enough": imagined.ENOUGH,
+            "most": imagined.MOST_STEPS,
+        },
+        "colours": {"omitted": OMITTED, "corrected": AFTER},
+        "networks": networks,
+    }  # fmt: skip
+    return Contents(about, arrays)
+
+
+def described(
+    one: Portrait, layers: list[RoundedLayer], agrees: Agreement, labels: np.ndarray, omitted: Sequence[int]
+) -> dict[str, Any]:
+    """What the page says of a network."""
+    metrics = core.evaluate(one.test_logits, labels, omitted)
+    sizes = [layers[0].integers.shape[1], *(len(layer.biases) for layer in layers)]
+    return {
+        "key": one.key, "name": one.name, "note": one.note, "colour": one.colour, "sizes": sizes,
+        "background": one.network.background, "errors": metrics["test_errors"], "agreement": asdict(agrees),
+    }  # fmt: skip
+
+
+def arrays_of(key: str, layers: list[RoundedLayer]) -> dict[str, np.ndarray]:
+    return {
+        f"{key}/{index}/{name}": getattr(layer, name)
+        for index, layer in enumerate(layers)
+        for name in ("integers", "scales", "biases")
+    }
+
+
+def warn_if_other(name: str, agrees: Agreement, console: Console) -> None:
+    """Say so when rounding changed more than a few answers: the page then shows another network."""
+    if agrees.n_other_class > MANY_OTHERS * agrees.n_images:
+        console.warn(
+            f"warning: rounded to 8 bits, the {name.lower()} says another class of {agrees.n_other_class} of "
+            f"{agrees.n_images} test images; the page says so"
+        )

@@ -1,0 +1,350 @@
+"use strict";
+/* The page: what is drawn, what the networks say of it, and the parts below that change both. */
+
+const about = JSON.parse(byId("about").textContent);
+const isUnseen = Array.from({ length: 10 }, (_, c) => about.omitted.includes(c));
+const { words, correction } = about;
+
+/** What is on the canvas: strokes over a digit or over nothing, and the pixels that result. */
+const pad = { image: null, from: "", strokes: [], pixels: new Float32Array(SIDE * SIDE), erasing: false };
+/** The offsets of the student's ten biases now. */
+const offsets = new Array(10).fill(0);
+const times = []; // milliseconds that each step of a stroke took
+const listeners = []; // called when the canvas has changed
+const repainters = []; // called when the theme or the width has changed
+let arrays;
+let networks;
+
+// ---- The canvas --------------------------------------------------------------------------------------------
+
+/** Run the networks on what is on the canvas, and show everything that depends on it. */
+function update() {
+  const started = performance.now();
+  pad.pixels = pad.image ? edited(pad.image, pad.strokes) : normalised(pad.strokes);
+  paintPad();
+  paintPixels(byId("small"), pad.pixels, colourOf("--ink"));
+  cards.show();
+  byId("undo").disabled = pad.strokes.length === 0;
+  byId("pad-caption").textContent = pad.strokes.length ? "" : pad.from;
+  listeners.forEach((changed) => changed());
+  times.push(performance.now() - started);
+}
+
+/** Put a digit on the canvas: 784 bytes, and what to say of it. */
+function putOnPad(bytes, from) {
+  pad.image = Float32Array.from(bytes, (value) => value / 255);
+  pad.from = from;
+  pad.strokes = [];
+  update();
+}
+
+/** An empty canvas. */
+function clearPad() {
+  pad.image = null;
+  pad.from = `Draw ${words.a_digit} here`;
+  pad.strokes = [];
+  update();
+}
+
+function paintPad() {
+  const canvas = byId("pad");
+  const side = Math.round(canvas.clientWidth * devicePixelRatio);
+  if (canvas.width !== side) canvas.width = canvas.height = side;
+  const context = canvas.getContext("2d");
+  const ink = colourOf("--ink");
+  context.clearRect(0, 0, side, side);
+  if (pad.image) {
+    const digit = element("canvas", { width: SIDE, height: SIDE });
+    paintPixels(digit, pad.image, ink);
+    context.drawImage(digit, 0, 0, side, side);
+  }
+  context.lineCap = context.lineJoin = "round";
+  for (const { erase, points } of pad.strokes) {
+    context.strokeStyle = ink;
+    context.globalCompositeOperation = erase ? "destination-out" : "source-over";
+    context.lineWidth = ((erase ? 2.8 : 2) * PEN * side) / SIDE;
+    context.beginPath();
+    points.forEach(([x, y]) => context.lineTo((x * side) / SIDE, (y * side) / SIDE));
+    if (points.length === 1) context.lineTo((points[0][0] * side) / SIDE, (points[0][1] * side) / SIDE + 0.01);
+    context.stroke();
+  }
+  context.globalCompositeOperation = "source-over";
+  if (keys.shown) {
+    context.strokeStyle = colourOf("--focus");
+    context.lineWidth = (keys.down ? 4 : 2) * devicePixelRatio;
+    context.beginPath();
+    context.arc((keys.at[0] * side) / SIDE, (keys.at[1] * side) / SIDE, (1.4 * PEN * side) / SIDE, 0, 7);
+    context.stroke();
+  }
+}
+
+/** A stroke begins. On a digit that was put there as an example, or on nothing, it begins a drawing. */
+function beginStroke(point) {
+  if (pad.isExample && !pad.erasing) {
+    pad.image = null;
+    pad.from = `Draw ${words.a_digit} here`;
+  }
+  pad.isExample = false;
+  pad.strokes.push({ erase: pad.erasing, points: [point] });
+}
+
+const keys = { at: [SIDE / 2, 6], down: false, shown: false };
+
+/** Draw with the keys: arrows move the pen, Space puts it down, E erases, U undoes, Delete clears. */
+function drawByKey(event) {
+  const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  const say = (text) => (byId("pad-status").textContent = text);
+  if (move) {
+    const far = event.shiftKey ? 3 : 1;
+    keys.at = keys.at.map((value, axis) => Math.min(SIDE, Math.max(0, value + far * move[axis])));
+    if (keys.down) pad.strokes.at(-1).points.push(keys.at);
+  } else if (event.key === " ") {
+    keys.down = !keys.down;
+    if (keys.down) beginStroke(keys.at);
+    say(keys.down ? (pad.erasing ? "eraser down" : "pen down") : "pen up");
+  } else if (event.key === "e" || event.key === "E") {
+    setErasing(!pad.erasing);
+    say(pad.erasing ? "eraser" : "pen");
+  } else if (event.key === "u" || event.key === "z" || event.key === "Backspace") {
+    undo();
+  } else if (event.key === "Delete") {
+    clearPad();
+  } else {
+    return;
+  }
+  keys.shown = true;
+  event.preventDefault();
+  update();
+}
+
+function setErasing(erasing) {
+  pad.erasing = erasing;
+  keys.down = false;
+  byId("pen").setAttribute("aria-pressed", String(!erasing));
+  byId("eraser").setAttribute("aria-pressed", String(erasing));
+}
+
+function undo() {
+  pad.strokes.pop();
+  keys.down = false;
+  update();
+}
+
+function startPad() {
+  const canvas = byId("pad");
+  let pointer = null;
+  let waiting = false;
+  const place = ({ clientX, clientY }) => {
+    const box = canvas.getBoundingClientRect();
+    return [((clientX - box.left) / box.width) * SIDE, ((clientY - box.top) / box.height) * SIDE];
+  };
+  const soon = () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => {
+      waiting = false;
+      update();
+    });
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    if (pointer !== null || event.button !== 0) return;
+    pointer = event.pointerId;
+    canvas.setPointerCapture(pointer);
+    keys.shown = keys.down = false;
+    beginStroke(place(event));
+    soon();
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (event.pointerId !== pointer) return;
+    const all = event.getCoalescedEvents?.() ?? [];
+    pad.strokes.at(-1)?.points.push(...(all.length ? all : [event]).map(place));
+    soon();
+  });
+  const end = (event) => {
+    if (event.pointerId === pointer) pointer = null;
+  };
+  canvas.addEventListener("pointerup", end);
+  canvas.addEventListener("pointercancel", end);
+  canvas.addEventListener("keydown", drawByKey);
+  canvas.addEventListener("blur", () => {
+    keys.shown = keys.down = false;
+    paintPad();
+  });
+  byId("pen").addEventListener("click", () => setErasing(false));
+  byId("eraser").addEventListener("click", () => setErasing(true));
+  byId("undo").addEventListener("click", undo);
+  byId("clear").addEventListener("click", clearPad);
+  byId("another").addEventListener("click", nextExample);
+  repainters.push(update);
+}
+
+let example = 0;
+
+/** Another test digit on the canvas, that the visitor's first stroke replaces. */
+function nextExample() {
+  const n = arrays.galleryNumbers.length;
+  const i = Math.floor((0.381966 * ++example * n) % n); // hard and easy ones, in a fixed order
+  showGalleryDigit(i);
+  pad.isExample = true;
+}
+
+const galleryBytes = (i) => arrays.gallery.subarray(784 * i, 784 * i + 784);
+const galleryLabel = (i) => arrays.labels[arrays.galleryNumbers[i]];
+
+function showGalleryDigit(i) {
+  putOnPad(galleryBytes(i), `${article(galleryLabel(i))} of the test set, number ${count(arrays.galleryNumbers[i])}`);
+  pad.isExample = false;
+}
+
+// ---- What the networks say ---------------------------------------------------------------------------------
+
+const cards = {
+  shown: [], // {key, name, of: index of the network, corrected, bars, guess, sure, p}
+
+  start() {
+    const all = about.networks.map((one, of) => ({ ...one, of, corrected: false, note: one.note }));
+    const student = all[1];
+    const note = correction.classes.length === 1
+      ? "the same, one bias changed: the slider below"
+      : `the same, ${correction.classes.length} biases changed: the sliders below`;
+    all.splice(2, 0, { ...student, key: "corrected", name: "Corrected student", note, corrected: true });
+    byId("networks").style.setProperty("--n", all.length);
+    for (const one of all) {
+      const colour = one.corrected ? about.colours.corrected : one.colour;
+      const bars = new Bars(isUnseen);
+      const guess = element("b", { textContent: "–" });
+      const sure = element("span");
+      const card = element(
+        "article", { className: "card", "data-network": one.key, style: { "--accent": colour } },
+        element("h3", { textContent: one.name }),
+        element("p", { className: "note", textContent: one.note }),
+        element("p", { className: "guess" }, guess, sure),
+        bars.list,
+      );
+      byId("networks").append(card);
+      this.shown.push({ ...one, card, bars, guess, sure });
+    }
+  },
+
+  show() {
+    const isEmpty = pad.pixels.every((value) => value === 0);
+    const logits = networks.map((network) => logitsOf(network, pad.pixels));
+    for (const one of this.shown) {
+      const z = one.corrected ? withOffsets(logits[one.of], offsets) : logits[one.of];
+      one.p = softmax(z);
+      const best = largestOf(one.p);
+      one.bars.show(isEmpty ? new Array(10).fill(0) : one.p);
+      one.guess.textContent = isEmpty ? "–" : best;
+      one.sure.textContent = isEmpty ? "nothing there" : percent(one.p[best]);
+      one.card.dataset.guess = isEmpty ? "" : best;
+    }
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.say(isEmpty), 700); // a screen reader hears it when the pen rests
+  },
+
+  say(isEmpty) {
+    const all = this.shown.map(({ name, p }) => `${name}: ${largestOf(p)}, ${percent(p[largestOf(p)])}`);
+    byId("said").textContent = isEmpty ? "The canvas is empty." : `${all.join(". ")}.`;
+  },
+};
+
+// ---- The start, and what belongs to the whole page ---------------------------------------------------------
+
+function startTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  let chosen = null;
+  try {
+    chosen = localStorage.getItem("theme");
+  } catch {
+    // a page without storage forgets the choice
+  }
+  const show = () => {
+    document.documentElement.dataset.theme = chosen ?? (dark.matches ? "dark" : "light");
+    repainters.forEach((repaint) => repaint());
+  };
+  byId("theme").addEventListener("click", () => {
+    chosen = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    try {
+      localStorage.setItem("theme", chosen);
+    } catch {
+      // as above
+    }
+    show();
+  });
+  dark.addEventListener("change", show);
+  show();
+}
+
+function startTour() {
+  const steps = [...byId("tour-steps").children];
+  let at = 0;
+  const mark = (part) => {
+    document.querySelectorAll(".toured").forEach((one) => one.classList.remove("toured"));
+    if (part) byId(part).classList.add("toured");
+  };
+  const show = (step) => {
+    at = step;
+    byId("tour").hidden = false;
+    byId("tour-text").textContent = `${at + 1} of ${steps.length}. ${steps[at].textContent}`;
+    byId("tour-back").disabled = at === 0;
+    byId("tour-next").textContent = at + 1 < steps.length ? "Next" : "Done";
+    mark(steps[at].dataset.part);
+    byId(steps[at].dataset.part).scrollIntoView({ block: "start" });
+  };
+  const end = () => {
+    byId("tour").hidden = true;
+    mark(null);
+    byId("tour-start").focus({ preventScroll: true });
+  };
+  byId("tour-start").addEventListener("click", () => {
+    show(0);
+    byId("tour-next").focus({ preventScroll: true });
+  });
+  byId("tour-back").addEventListener("click", () => show(at - 1));
+  byId("tour-next").addEventListener("click", () => (at + 1 < steps.length ? show(at + 1) : end()));
+  byId("tour-end").addEventListener("click", end);
+  byId("tour").addEventListener("keydown", (event) => event.key === "Escape" && end());
+}
+
+function sayTrust() {
+  const n = count(about.test.n);
+  const said = about.networks.map(({ name, agreement }) => {
+    const others = agreement.n_other_class;
+    const same = others ? `another class of ${count(others)} of ${n}` : `the same class of all ${n}`;
+    return `the ${name.toLowerCase()} says ${same} test images (no probability moves by more than ${
+      percent(agreement.largest_difference)})`;
+  });
+  byId("trust").textContent =
+    `Rounded weights say what the trained ones say: ${said.join("; ")}. All counts of errors are of the networks as `
+    + "they were trained; the bars are computed here, from the rounded weights.";
+}
+
+async function start() {
+  startTheme();
+  arrays = arraysOf(await unpacked(byId("arrays").textContent), about.arrays);
+  byId("arrays").remove(); // its text is not needed twice
+  networks = networksOf(arrays, about.networks);
+  cards.start();
+  startPad();
+  nextExample();
+  startBias();
+  startTemperature();
+  startGallery();
+  startEpochs();
+  startWalk();
+  startTour();
+  sayTrust();
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth !== width) repainters.forEach((repaint) => repaint());
+    width = innerWidth;
+  });
+  window.explorer = { about, pad, offsets, times, networks, arrays }; // for who opens the console
+  document.documentElement.dataset.ready = "true";
+}
+
+start().catch((error) => {
+  byId("failed").hidden = false;
+  byId("failed").textContent = `This page could not start (${error.message}). It needs a browser of 2023 or later.`;
+  throw error;
+});

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""The explorer: one page on which a visitor draws a digit for a network that has never seen one like it.
+
+    python3 make_distillation_mnist_omitted_3_explorer.py   # viz/explorer.html, opens by double click
+
+Takes the flags of distillation_mnist_omitted_3.py, with "best" as the recipe unless another is named, and trains
+only what is not stored yet. The template, styles and scripts of the page are in explorer/.
+"""
+
+from __future__ import annotations
+
+from support.console import Console, run_script
+from support.data import warn_of_stand_in
+from support.experiment import Experiment
+from support.files import atomic_output, check_output
+from support.settings import argument_parser, given_settings, named_file
+from support.stored import TrainedRun, open_session
+
+from dataclasses import replace
+
+import numpy as np
+
+import distillation_mnist_omitted_3 as core
+from distillation_mnist_omitted_3 import Config
+from explorer.contents import gathered
+from explorer.page import check_size, checked_page
+from explorer.rounding import N_IMAGES
+from transfer.settings import DIGITS_SET, MEASURING
+from visualize_distillation_mnist_omitted_3 import check_something_omitted
+
+PAGE_NAME = "explorer.html"
+DEFAULT_RECIPE = "best"
+
+
+def no_digit_config(config: Config) -> Config | None:
+    """The settings of a student like this one that sees no digit, taught by the same teacher.
+
+    It is the student of recipe "no-digit". None where the student itself sees none, or hears no class.
+    """
+    if config.is_drawn or config.spare_outputs:
+        return None
+    preset = dict(core.RECIPES["no-digit"])
+    defaults = Config.__dataclass_fields__
+    of_student = ("hard_weight", "temperature", "transfer_fraction", "transfer_choice", "teacher_answers",
+                  "transfer_images", "student_start", *MEASURING)  # fmt: skip
+    kept = {name: preset[name] for name in preset if name.endswith("_student") or name.startswith("transfer")}
+    return replace(
+        config,
+        **{name: defaults[name].default for name in of_student},
+        **kept,
+        omitted_class=preset["omitted_class"],
+        probe_size=preset["probe_size"],
+        learning_rate_student=preset["learning_rate"],
+    )
+
+
+def no_digit_student(
+    experiment: Experiment, wanted: bool | None, console: Console
+) -> tuple[TrainedRun, np.ndarray] | None:
+    """That student and images (n, 28, 28) that it learned from.
+
+    `wanted` None: where its training is stored; True: trained if it is not. Raises UserError.
+    """
+    config, data = no_digit_config(experiment.config), experiment.data
+    if config is None or wanted is False:
+        return None
+    with open_session(config.cache_folder, config.retrain and wanted is True, console) as session:
+        stored = session.store.path("student", core.determinants("student", config, data)).exists()
+        if not stored and wanted is None:
+            console.line("no stored student that never saw a digit; --with-no-digit trains one for the page")
+            return None
+        console.line("and the student that never saw a digit:")
+        teacher = experiment.teacher.network
+        run = core.train_student(config, data, teacher, session)
+        return run, core.transfer_for(config, data, teacher, session.workers).first(N_IMAGES)
+
+
+def sizes_of(config: Config, wanted: bool | None) -> list[tuple[int, ...]]:
+    """Of the networks that the page will hold for sure."""
+    teacher, student = (config.training(kind).sizes for kind in ("teacher", "student"))
+    return [teacher, student, *([student] if wanted and no_digit_config(config) else [])]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argument_parser(
+        "Write the explorer, a page to draw digits on for the networks of a run; trains only what is not "
+        f"stored yet. Here --recipe is {DEFAULT_RECIPE} unless given.",
+        Config,
+    )
+    third = parser.add_mutually_exclusive_group()
+    third.add_argument(
+        "--with-no-digit", action="store_true", default=None, dest="no_digit",
+        help="with the student that never saw a digit, trained if need be (default: if its training is stored)",
+    )  # fmt: skip
+    third.add_argument(
+        "--without-no-digit", action="store_false", default=None, dest="no_digit", help="without that student"
+    )
+    parser.add_argument(
+        "--out", type=named_file, help=f"file to write (default: {PAGE_NAME} where --outdir says)"
+    )
+    arguments = parser.parse_args(argv)
+    config = core.config_from({"recipe": DEFAULT_RECIPE, **given_settings(arguments, Config)})
+    check_something_omitted(config)
+    check_size(sizes_of(config, arguments.no_digit), bool(arguments.no_digit))
+    if arguments.out:
+        check_output(arguments.out)
+    console = Console(config.quiet)
+    experiment = core.run(config, console)
+    path = arguments.out or experiment.outdir / PAGE_NAME
+    check_output(path)
+    text = checked_page(gathered(experiment, no_digit_student(experiment, arguments.no_digit, console), console))
+    with atomic_output(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    console.line(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB")
+    warn_of_stand_in(experiment.data, core.RENDERED_NOTICE, console)
+
+
+if __name__ == "__main__":
+    run_script(main)
