@@ -3,8 +3,8 @@
 
     python3 make_distillation_mnist_omitted_3_explorer.py   # viz/explorer.html, opens by double click
 
-Takes the flags of distillation_mnist_omitted_3.py, with "best" as the recipe unless another is named, and trains
-only what is not stored yet. The template, styles and scripts of the page are in explorer/.
+Takes the flags of distillation_mnist_omitted_3.py, with "best" as the recipe unless another is named, and
+trains only what is not stored yet. The page's template, styles and scripts are in explorer/.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from distillation_mnist_omitted_3 import Config
 from explorer.contents import gathered
 from explorer.page import check_size, checked_page
 from explorer.rounding import N_IMAGES
-from transfer.settings import DIGITS_SET, MEASURING
+from transfer.settings import MEASURING
 from visualize_distillation_mnist_omitted_3 import check_something_omitted
 
 PAGE_NAME = "explorer.html"
@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     third = parser.add_mutually_exclusive_group()
     third.add_argument(
         "--with-no-digit", action="store_true", default=None, dest="no_digit",
-        help="with the student that never saw a digit, trained if need be (default: if its training is stored)",
+        help="with the student that never saw a digit, trained if need be (default: if it is stored)",
     )  # fmt: skip
     third.add_argument(
         "--without-no-digit", action="store_false", default=None, dest="no_digit", help="without that student"
@@ -108,7 +108,8 @@ def main(argv: list[str] | None = None) -> None:
     experiment = core.run(config, console)
     path = arguments.out or experiment.outdir / PAGE_NAME
     check_output(path)
-    text = checked_page(gathered(experiment, no_digit_student(experiment, arguments.no_digit, console), console))
+    third_network = no_digit_student(experiment, arguments.no_digit, console)
+    text = checked_page(gathered(experiment, third_network, console))
     with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     console.line(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB")

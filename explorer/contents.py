@@ -26,7 +26,7 @@ N_LIKE, N_TYPICAL = 10, 4  # training images shown of each class
 POOL = 20_000  # images of a drawn transfer set among which the most telling ones are sought
 OFFSETS = (0.0, 6.0)  # the slider's ends, wider where an offset to be marked lies outside
 TEMPERATURES = (1, 50)
-MANY_OTHERS = 1e-3  # of the test images: a warning if a rounded network says another class of more
+MANY_OTHERS = 2e-3  # of the test images: a warning if a rounded network says another class of more
 
 
 @dataclass(frozen=True)

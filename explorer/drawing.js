@@ -1,15 +1,16 @@
 "use strict";
 /*
- * From strokes to the 28 x 28 pixels that a network sees, centred and scaled as MNIST's digits are: the longer
- * side of the ink fills 20 pixels, the centre of mass is in the middle of the image's pixel 14. Strokes are lists of points
- * in units of a pixel of that image, [x, y] from 0 to 28, painted over each other in their order:
- * {erase: boolean, points: [[x, y], ...]}. Pure functions, for the browser and for Node.
+ * From strokes to the 28 x 28 pixels that a network sees, centred and scaled as MNIST's digits are: the
+ * longer side of the ink fills 20 pixels, the centre of mass is in the middle of pixel 14 along both axes.
+ * Strokes are lists of points in units of a pixel of that image, [x, y] from 0 to 28, painted over each other
+ * in their order: {erase: boolean, points: [[x, y], ...]}. Pure functions, for the browser and for Node.
  */
 
 const SIDE = 28;
 const BOX = 20; // pixels that the longer side of a digit fills
 const CENTRE = 14.5; // where MNIST's centres of mass lie, to 0.01 on average, along both axes
 const PEN = 1.35; // radius of the pen, in pixels of the image: as thick as MNIST's digits are on average
+const ERASER = 1.4; // its radius by the pen's
 const FINE = 4; // samples per pixel and axis
 const LARGEST_SCALE = 8; // a dot stays a dot
 
@@ -18,7 +19,7 @@ function painted(strokes, { scale = 1, from = [0, 0], to = [0, 0] } = {}) {
   const side = SIDE * FINE;
   const ink = new Float32Array(side * side);
   for (const { erase, points } of strokes) {
-    const radius = (erase ? 1.4 * PEN * scale : PEN) * FINE;
+    const radius = (erase ? ERASER * PEN * scale : PEN) * FINE;
     const at = points.map(([x, y]) => [
       (scale * (x - from[0]) + to[0]) * FINE,
       (scale * (y - from[1]) + to[1]) * FINE,

@@ -1,7 +1,7 @@
 "use strict";
 /*
- * The networks of the page, forward and backward by hand: fully connected ReLU layers with linear outputs, the
- * logits. Everything is one image at a time. Pure functions, for the browser and for Node.
+ * The networks of the page, forward and backward by hand: fully connected ReLU layers with linear outputs,
+ * the logits. Everything is one image at a time. Pure functions, for the browser and for Node.
  *
  * A network is {sizes, background, layers: [{weights: Float32Array, row by row, biases: Float32Array}]};
  * `background` is what an empty pixel is for it, where ink is 1.
@@ -93,7 +93,7 @@ function inputGradient(network, pixels, target) {
   return { logP: Math.log(p[target]), gradient: delta.map((d) => (1 - network.background) * d) };
 }
 
-/** Values (28 x 28) smoothed by a Gaussian of `sigma` pixels along both axes, which adds up to more than 1. */
+/** Values (28 x 28) smoothed along both axes by exp(-d^2 / (2 sigma^2)), which adds up to more than 1. */
 function smoothed(values, sigma) {
   const side = Math.sqrt(values.length);
   const weight = Array.from({ length: side }, (_, d) => Math.exp(-(d * d) / (2 * sigma * sigma)));

@@ -3,6 +3,7 @@
 
 const about = JSON.parse(byId("about").textContent);
 const isUnseen = Array.from({ length: 10 }, (_, c) => about.omitted.includes(c));
+const isMarked = isUnseen.map((unseen) => unseen && about.omitted.length < 10); // where it says something
 const { words, correction } = about;
 
 /** What is on the canvas: strokes over a digit or over nothing, and the pixels that result. */
@@ -15,7 +16,7 @@ const repainters = []; // called when the theme or the width has changed
 let arrays;
 let networks;
 
-// ---- The canvas --------------------------------------------------------------------------------------------
+// ---- The canvas -----------------------------------------------------------------------------------------
 
 /** Run the networks on what is on the canvas, and show everything that depends on it. */
 function update() {
@@ -32,7 +33,7 @@ function update() {
 
 /** Put a digit on the canvas: 784 bytes, and what to say of it. */
 function putOnPad(bytes, from) {
-  pad.image = Float32Array.from(bytes, (value) => value / 255);
+  pad.image = inked(bytes);
   pad.from = from;
   pad.strokes = [];
   update();
@@ -59,13 +60,14 @@ function paintPad() {
     context.drawImage(digit, 0, 0, side, side);
   }
   context.lineCap = context.lineJoin = "round";
+  const at = (value) => (value * side) / SIDE;
   for (const { erase, points } of pad.strokes) {
     context.strokeStyle = ink;
     context.globalCompositeOperation = erase ? "destination-out" : "source-over";
-    context.lineWidth = ((erase ? 2.8 : 2) * PEN * side) / SIDE;
+    context.lineWidth = at(2 * PEN * (erase ? ERASER : 1));
     context.beginPath();
-    points.forEach(([x, y]) => context.lineTo((x * side) / SIDE, (y * side) / SIDE));
-    if (points.length === 1) context.lineTo((points[0][0] * side) / SIDE, (points[0][1] * side) / SIDE + 0.01);
+    context.moveTo(at(points[0][0]), at(points[0][1]) + 0.01); // a point alone is a dot
+    points.forEach(([x, y]) => context.lineTo(at(x), at(y)));
     context.stroke();
   }
   context.globalCompositeOperation = "source-over";
@@ -73,7 +75,7 @@ function paintPad() {
     context.strokeStyle = colourOf("--focus");
     context.lineWidth = (keys.down ? 4 : 2) * devicePixelRatio;
     context.beginPath();
-    context.arc((keys.at[0] * side) / SIDE, (keys.at[1] * side) / SIDE, (1.4 * PEN * side) / SIDE, 0, 7);
+    context.arc(at(keys.at[0]), at(keys.at[1]), at(PEN * ERASER), 0, 7);
     context.stroke();
   }
 }
@@ -184,19 +186,19 @@ let example = 0;
 function nextExample() {
   const n = arrays.galleryNumbers.length;
   const i = Math.floor((0.381966 * ++example * n) % n); // hard and easy ones, in a fixed order
-  showGalleryDigit(i);
+  showGalleryDigit(i, " · draw your own over it");
   pad.isExample = true;
 }
 
 const galleryBytes = (i) => arrays.gallery.subarray(784 * i, 784 * i + 784);
 const galleryLabel = (i) => arrays.labels[arrays.galleryNumbers[i]];
 
-function showGalleryDigit(i) {
-  putOnPad(galleryBytes(i), `${article(galleryLabel(i))} of the test set, number ${count(arrays.galleryNumbers[i])}`);
+function showGalleryDigit(i, more = "") {
+  putOnPad(galleryBytes(i), `${article(galleryLabel(i))} of the test set${more}`);
   pad.isExample = false;
 }
 
-// ---- What the networks say ---------------------------------------------------------------------------------
+// ---- What the networks say ------------------------------------------------------------------------------
 
 const cards = {
   shown: [], // {key, name, of: index of the network, corrected, bars, guess, sure, p}
@@ -208,10 +210,10 @@ const cards = {
       ? "the same, one bias changed: the slider below"
       : `the same, ${correction.classes.length} biases changed: the sliders below`;
     all.splice(2, 0, { ...student, key: "corrected", name: "Corrected student", note, corrected: true });
-    byId("networks").style.setProperty("--n", all.length);
+    for (const id of ["networks", "strip"]) byId(id).style.setProperty("--n", all.length);
     for (const one of all) {
       const colour = one.corrected ? about.colours.corrected : one.colour;
-      const bars = new Bars(isUnseen);
+      const bars = new Bars(isMarked);
       const guess = element("b", { textContent: "–" });
       const sure = element("span");
       const card = element(
@@ -222,7 +224,10 @@ const cards = {
         bars.list,
       );
       byId("networks").append(card);
-      this.shown.push({ ...one, card, bars, guess, sure });
+      const brief = element("b", { textContent: "–" }); // beside the canvas of a narrow screen
+      const name = element("span", { textContent: one.name.replace(" student", "") });
+      byId("strip").append(element("div", { style: { "--accent": colour } }, name, brief));
+      this.shown.push({ ...one, card, bars, guess, sure, brief });
     }
   },
 
@@ -234,7 +239,7 @@ const cards = {
       one.p = softmax(z);
       const best = largestOf(one.p);
       one.bars.show(isEmpty ? new Array(10).fill(0) : one.p);
-      one.guess.textContent = isEmpty ? "–" : best;
+      one.guess.textContent = one.brief.textContent = isEmpty ? "–" : best;
       one.sure.textContent = isEmpty ? "nothing there" : percent(one.p[best]);
       one.card.dataset.guess = isEmpty ? "" : best;
     }
@@ -248,7 +253,7 @@ const cards = {
   },
 };
 
-// ---- The start, and what belongs to the whole page ---------------------------------------------------------
+// ---- The start, and what belongs to the whole page ------------------------------------------------------
 
 function startTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -315,8 +320,8 @@ function sayTrust() {
       percent(agreement.largest_difference)})`;
   });
   byId("trust").textContent =
-    `Rounded weights say what the trained ones say: ${said.join("; ")}. All counts of errors are of the networks as `
-    + "they were trained; the bars are computed here, from the rounded weights.";
+    `Rounded weights say what the trained ones say: ${said.join("; ")}. All counts of errors are of the `
+    + "networks as they were trained; the bars are computed here, from the rounded weights.";
 }
 
 async function start() {
@@ -345,6 +350,7 @@ async function start() {
 
 start().catch((error) => {
   byId("failed").hidden = false;
-  byId("failed").textContent = `This page could not start (${error.message}). It needs a browser of 2023 or later.`;
+  byId("failed").textContent =
+    `This page could not start (${error.message}). It needs a browser of 2023 or later.`;
   throw error;
 });

@@ -19,7 +19,7 @@ import numpy as np
 from explorer.contents import Contents
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("drawing.js", "network.js", "parts.js", "sections.js", "page.js")  # in the order in which they need each other
+SCRIPTS = ("drawing.js", "network.js", "parts.js", "sections.js", "moving.js", "page.js")
 MAX_BYTES = 8_000_000
 COLOURS = {"omitted": OMITTED, "teacher": TEACHER, "student": BEFORE, "corrected": AFTER, "blind": BLIND}
 LEAST_BYTES_PER_WEIGHT = 1.0  # of rounded weights, packed: 1.17 for the networks of the paper

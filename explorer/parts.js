@@ -6,6 +6,8 @@ const percent = (p) => `${(100 * p).toFixed(1)} %`;
 const count = (n) => n.toLocaleString("en");
 const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(2);
 const article = (digit) => (Number(digit) === 8 ? `an ${digit}` : `a ${digit}`);
+/** Pixels from 0 to 1 of bytes. */
+const inked = (bytes) => Float32Array.from(bytes, (value) => value / 255);
 const colourOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** A new element: `properties` are set on it, but those with a hyphen and `role` are attributes. */
@@ -53,7 +55,7 @@ class Bars {
     const longest = this.relative ? p[best] : 1;
     this.rows.forEach(({ row, bar, number }, c) => {
       bar.style.transform = `scaleX(${p[c] / longest})`;
-      number.textContent = (100 * p[c]).toFixed(p[c] < 0.9995 ? 1 : 0) + " %";
+      number.textContent = percent(p[c]);
       row.dataset.p = p[c];
       row.classList.toggle("most", c === best);
     });
@@ -101,8 +103,9 @@ class Tiles {
     const canvas = element("canvas", { width: SIDE * this.columns, height: SIDE * rows });
     const ink = colourOf("--ink");
     for (let i = 0; i < this.n; i++) {
-      const pixels = Float32Array.from(this.images.subarray(784 * i, 784 * i + 784), (v) => v / 255);
-      paintPixels(canvas, pixels, ink, SIDE * (i % this.columns), SIDE * Math.floor(i / this.columns));
+      const [column, row] = [i % this.columns, Math.floor(i / this.columns)];
+      const pixels = inked(this.images.subarray(784 * i, 784 * i + 784));
+      paintPixels(canvas, pixels, ink, SIDE * column, SIDE * row);
     }
     this.box.style.setProperty("--sprite", `url(${canvas.toDataURL()})`);
   }
@@ -146,14 +149,15 @@ function svg(tag, attributes, text = "") {
  * Curves over a logarithmic axis of errors. `series`: [{label, colour, points: [[x, y], ...]}], `marks`:
  * [{x, colour, shape}], `cursor`: x of now. Zero errors are drawn as half a one.
  */
-function drawChart(box, { title, xLabel, xTicks, series, marks = [], cursor }) {
+function drawChart(box, { title, xLabel, yLabel, xTicks, series, marks = [], cursor }) {
   const em = parseFloat(getComputedStyle(box).fontSize);
-  const [width, height] = [Math.max(220, box.clientWidth), 15 * em];
-  const [left, right, top, bottom] = [3.2 * em, width - 4.2 * em, 1.2 * em, height - 3 * em];
+  const [width, height] = [Math.max(220, box.clientWidth), 16 * em];
+  const [left, right, top, bottom] = [3.2 * em, width - 4.2 * em, 2.6 * em, height - 3 * em];
   const xs = series[0].points.map(([x]) => x);
   const [x0, x1] = [xs[0], Math.max(xs.at(-1), xs[0] + 1e-9)];
   const values = series.flatMap(({ points }) => points.map(([, y]) => Math.max(0.5, y)));
-  const [y0, y1] = [Math.log10(Math.min(...values) * 0.8), Math.log10(Math.max(...values) * 1.2)];
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const [y0, y1] = [Math.log10(Math.min(0.8 * least, most / 4)), Math.log10(1.2 * most)];
   const atX = (x) => left + ((x - x0) / (x1 - x0)) * (right - left);
   const atY = (y) => bottom - ((Math.log10(Math.max(0.5, y)) - y0) / (y1 - y0)) * (bottom - top);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title });
@@ -169,6 +173,7 @@ function drawChart(box, { title, xLabel, xTicks, series, marks = [], cursor }) {
     const text = { x: atX(x), y: bottom + 1.2 * em, "text-anchor": "middle" };
     drawing.append(svg("text", text, x < 0 ? `−${-x}` : String(x)));
   }
+  drawing.append(svg("text", { x: 0, y: 0.8 * em }, yLabel));
   const name = { x: (left + right) / 2, y: bottom + 2.5 * em, "text-anchor": "middle" };
   drawing.append(svg("text", name, xLabel));
   for (const { x, colour, shape } of marks) {

@@ -1,9 +1,9 @@
 """Weights as 8-bit integers with a scale per row, rounded so that the network still says the same.
 
-To the nearest integer alone, probabilities move by up to 0.03. Weight by weight, the rest of each row makes up
-for what rounding one weight did to the outputs: Frantar et al. (2023), "GPTQ", after Hassibi & Stork (1993).
-The images that say what matters are some that the network itself learned from: a student that never saw a 3
-is not shown one for this, either.
+To the nearest integer alone, probabilities move by up to 0.03. Here, weight by weight, the rest of each row
+makes up for what rounding one did to the outputs: Frantar et al. (2023), "GPTQ: accurate post-training
+quantization", after Hassibi & Stork (1993). The images that say what matters are some that the network itself
+learned from: a student that never saw a 3 is not shown one for this, either.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class RoundedLayer:
 def rounded_weights(weights: np.ndarray, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Integers (fan_out, fan_in), int8, and scales (fan_out,), float32, that do to `inputs` what weights do.
 
-    With H the inputs' mean outer product, rounding weight i by e costs least when the weights after it take up
-    e / U_ii times row i of U, where U is the upper triangle with U^T U = inverse of H. The strongest inputs
-    come first: what is left over ends where it matters least. `inputs` (fan_in, n).
+    With H the inputs' mean outer product, rounding weight i by e costs least when the weights after it take
+    up e / U_ii times row i of U, where U is the upper triangle with U^T U = inverse of H. The strongest
+    inputs come first: what is left over ends where it matters least. `inputs` (fan_in, n).
     """
     scales = np.abs(weights).max(axis=1) / LARGEST
     scales = np.where(scales > 0, scales, 1).astype(np.float32)

@@ -32,9 +32,9 @@ def origin_notice(name: str) -> str:
         return ""
     if name.startswith("rendered"):
         return (
-            f"Not MNIST: this page was made from {name}, which this project draws by itself as a stand-in. Its "
-            "figures are not those of the paper's data, and its networks know printed digits better than drawn "
-            "ones."
+            f"Not MNIST: this page was made from {name}, which this project draws by itself as a stand-in. "
+            "Its figures are not those of the paper's data, and its networks know printed digits better than "
+            "drawn ones."
         )
     return f"This page was made from other data than MNIST's training and test set: {name}."
 
@@ -61,14 +61,16 @@ def words(experiment: Experiment) -> dict[str, str]:
     """Pieces of the page's sentences by name."""
     config = experiment.config
     omitted, drawn = config.omitted_class, sees_no_digit(experiment)
-    of_all, digit = instances(omitted), one_of(omitted)
+    last = "the last row" if len(omitted) == 1 else f"the last {len(omitted)} rows"
+    several, digit = len(omitted) > 2 and not drawn, one_of(omitted)
+    of_all = "unseen digits" if several else instances(omitted)
     alone = len(experiment.correction.classes) == 1
     if drawn:
         sees = f"{lacks(experiment)}, only {DRAWN_SETS[config.transfer_set]}"
         story = f"The student saw {sees}, and heard what the teacher says of each."
         dark = (
-            "These are images that the student learned from. The first of each row are those that the teacher "
-            "finds most like that digit, then come typical ones."
+            "These are images that the student learned from. The first of each row are those that the "
+            "teacher finds most like that digit, then come typical ones."
         )
     else:
         story = (
@@ -76,18 +78,19 @@ def words(experiment: Experiment) -> dict[str, str]:
             f"{every(omitted)} was removed."
         )
         dark = (
-            "These are training images, of which the student saw all but the last row or rows. The first of each "
-            f"row are those that the teacher finds most {likeness(omitted)}, then come typical ones."
+            f"These are training images; the student saw all but {last}. The first of each row are those "
+            f"that the teacher finds most {likeness(omitted)}, then come typical ones."
         )
     return {
         "a_digit": digit,
         "digits": of_all,
-        "test_digits": "test digits" if drawn else f"test {of_all}",
+        "test_digits": "unseen test digits" if several else f"test {of_all}",
         "unseen": short_name(omitted) if len(omitted) == 1 else "" if drawn else "digits never seen",
         "likeness": "" if drawn else likeness(omitted),
         "student_story": story,
         "dark_hint": dark,
         "bias_hint": f"This is the one for {omitted[0]}." if alone else "Each class has a slider of its own.",
+        "paper_chose": "+3.5 for its student's 3s" if omitted == (3,) else "its offsets",
         "biases": "bias" if alone else "biases",
         "a_target": a(3 if drawn else omitted[0]),
         "tour_bias": (
