@@ -67,7 +67,7 @@ def no_digit_student(
     with open_session(config.cache_folder, config.retrain and wanted is True, console) as session:
         stored = session.store.path("student", core.determinants("student", config, data)).exists()
         if not stored and wanted is None:
-            console.line("no stored student that never saw a digit; --with-no-digit trains one for the page")
+            console.line("without the student that never saw a digit (--with-no-digit trains it)")
             return None
         console.line("and the student that never saw a digit:")
         teacher = experiment.teacher.network

@@ -26,7 +26,7 @@ N_LIKE, N_TYPICAL = 10, 4  # training images shown of each class
 POOL = 20_000  # images of a drawn transfer set among which the most telling ones are sought
 OFFSETS = (0.0, 6.0)  # the slider's ends, wider where an offset to be marked lies outside
 TEMPERATURES = (1, 50)
-MANY_OTHERS = 2e-3  # of the test images: a warning if a rounded network says another class of more
+FEW_OTHERS = 3, 2e-3  # images, share of the test images: a warning if rounding changes the class of more
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def arrays_of(key: str, layers: list[RoundedLayer]) -> dict[str, np.ndarray]:
 
 def warn_if_other(name: str, agrees: Agreement, console: Console) -> None:
     """Say so when rounding changed more than a few answers: the page then shows another network."""
-    if agrees.n_other_class > MANY_OTHERS * agrees.n_images:
+    if agrees.n_other_class > max(FEW_OTHERS[0], FEW_OTHERS[1] * agrees.n_images):
         console.warn(
             f"warning: rounded to 8 bits, the {name.lower()} says another class of {agrees.n_other_class} of "
             f"{agrees.n_images} test images; the page says so"

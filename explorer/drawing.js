@@ -64,22 +64,24 @@ function pixelsOf(ink) {
   return pixels.map((value) => Math.round(255 * value) / 255);
 }
 
-/** {left, right, top, bottom} of the samples with ink, in pixels; null where there is none. */
+/** {left, right, top, bottom} of the ink, in pixels and exact between samples; null where there is none. */
 function boxOf(ink) {
   const side = SIDE * FINE;
-  let [left, right, top, bottom] = [side, -1, side, -1];
+  const columns = new Float32Array(side);
+  const rows = new Float32Array(side);
   for (let index = 0; index < ink.length; index++) {
-    if (ink[index] > 0.5) {
-      const column = index % side;
-      const row = (index - column) / side;
-      left = Math.min(left, column);
-      right = Math.max(right, column);
-      top = Math.min(top, row);
-      bottom = row;
-    }
+    const column = index % side;
+    const row = (index - column) / side;
+    columns[column] = Math.max(columns[column], ink[index]);
+    rows[row] = Math.max(rows[row], ink[index]);
   }
-  if (right < 0) return null;
-  return { left: left / FINE, right: (right + 1) / FINE, top: top / FINE, bottom: (bottom + 1) / FINE };
+  const first = (most) => {
+    const at = most.findIndex((value) => value > 0);
+    return at < 0 ? NaN : (at + 1 - most[at]) / FINE; // an edge sample is covered from its far side
+  };
+  const last = (most) => SIDE - first(most.slice().reverse());
+  if (Number.isNaN(first(columns))) return null;
+  return { left: first(columns), right: last(columns), top: first(rows), bottom: last(rows) };
 }
 
 /** [x, y] of the centre of mass of samples, in pixels. */

@@ -21,10 +21,10 @@ function startEpochs() {
   const columns = Math.min(36, Math.ceil(Math.sqrt(1.4 * n)));
   const rows = Math.ceil(n / columns);
 
-  const digits = element("canvas", { width: SIDE, height: SIDE * n });
+  const across = 32; // digits in a row of the sprite
+  let digits;
   const paintDigits = () => {
-    const paper = colourOf("--panel");
-    for (let i = 0; i < n; i++) paintPixels(digits, inked(galleryBytes(i)), paper, 0, SIDE * i);
+    digits = spriteOf(arrays.gallery, across, colourOf("--panel"));
   };
   const paint = () => {
     const epoch = Number(slider.value);
@@ -39,7 +39,8 @@ function startEpochs() {
       const [x, y] = [(place % columns) * cell, Math.floor(place / columns) * cell];
       context.fillRect(x, y, cell - 1, cell - 1);
       context.globalAlpha = 0.9;
-      context.drawImage(digits, 0, SIDE * i, SIDE, SIDE, x, y, cell - 1, cell - 1);
+      const from = [SIDE * (i % across), SIDE * Math.floor(i / across)];
+      context.drawImage(digits, ...from, SIDE, SIDE, x, y, cell - 1, cell - 1);
     });
   };
   const show = () => {

@@ -25,13 +25,33 @@ function element(tag, properties = {}, ...children) {
 /** Red, green, blue of a colour written as #rrggbb. */
 const channels = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 
-/** Paint `pixels` (784, 0 to 1) in ink on nothing into a 28 x 28 canvas, or at (x, y) of a larger one. */
-function paintPixels(canvas, pixels, colour, x = 0, y = 0) {
+/** Paint `pixels` (784, 0 to 1) in a colour on nothing into a 28 x 28 canvas. */
+function paintPixels(canvas, pixels, colour) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(SIDE, SIDE);
   const rgb = channels(colour);
   for (let i = 0; i < pixels.length; i++) image.data.set([...rgb, Math.round(255 * pixels[i])], 4 * i);
-  context.putImageData(image, x, y);
+  context.putImageData(image, 0, 0);
+}
+
+/** A canvas with `images` (n x 784 bytes) side by side, `columns` in a row, in a colour on nothing. */
+function spriteOf(images, columns, colour) {
+  const n = images.length / (SIDE * SIDE);
+  const width = SIDE * columns;
+  const canvas = element("canvas", { width, height: SIDE * Math.ceil(n / columns) });
+  const context = canvas.getContext("2d");
+  const whole = context.createImageData(canvas.width, canvas.height);
+  const rgb = channels(colour);
+  for (let i = 0; i < images.length; i++) {
+    const [image, pixel] = [Math.floor(i / (SIDE * SIDE)), i % (SIDE * SIDE)];
+    const x = SIDE * (image % columns) + (pixel % SIDE);
+    const y = SIDE * Math.floor(image / columns) + Math.floor(pixel / SIDE);
+    const at = 4 * (y * width + x);
+    [whole.data[at], whole.data[at + 1], whole.data[at + 2]] = rgb;
+    whole.data[at + 3] = images[i];
+  }
+  context.putImageData(whole, 0, 0);
+  return canvas;
 }
 
 /** Ten bars with their numbers. `relative`: the longest fills the width. */
@@ -99,15 +119,11 @@ class Tiles {
 
   /** Draw all images in the colour of the ink of now. */
   paint() {
-    const rows = Math.ceil(this.n / this.columns);
-    const canvas = element("canvas", { width: SIDE * this.columns, height: SIDE * rows });
-    const ink = colourOf("--ink");
-    for (let i = 0; i < this.n; i++) {
-      const [column, row] = [i % this.columns, Math.floor(i / this.columns)];
-      const pixels = inked(this.images.subarray(784 * i, 784 * i + 784));
-      paintPixels(canvas, pixels, ink, SIDE * column, SIDE * row);
-    }
-    this.box.style.setProperty("--sprite", `url(${canvas.toDataURL()})`);
+    spriteOf(this.images, this.columns, colourOf("--ink")).toBlob((png) => {
+      URL.revokeObjectURL(this.address);
+      this.address = URL.createObjectURL(png); // short: every tile's style repeats it
+      this.box.style.setProperty("--sprite", `url(${this.address})`);
+    });
   }
 
   focus(i) {

@@ -1,0 +1,699 @@
+"""The explorer: what the page holds, that it computes as NumPy does, its words, and its script."""
+
+from __future__ import annotations
+
+from support import charts
+from support.console import Console, UserError, run_script
+from support.offsets import add_offsets
+from support.report import write_json
+
+import dataclasses
+import html
+import json
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from explorer_pages import COMMITTED, SMALL, about_of, arrays_of, made_page, part, run_js
+
+import distillation_mnist_omitted_3 as core
+import make_distillation_mnist_omitted_3_explorer as script
+from explorer import contents, rounding, words
+from explorer import page as page_module
+from pictures import imagined
+
+LOGITS = "return given.images.map((image) => Array.from(logitsOf(page.networks[given.network], image)));"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.Experiment]:
+    """The page of a small run on rendered digits, and that run."""
+    folder = tmp_path_factory.mktemp("explorer")
+    page = made_page(folder)
+    return page, core.run(config_of(folder))
+
+
+def config_of(folder: Path, **more: object) -> core.Config:
+    return core.Config(
+        recipe="fast", dataset="rendered", n_epochs_teacher=4, n_epochs_student=6, teacher_hidden=(100,),
+        student_hidden=(80, 60), cache_dir=folder / "cache", outdir=folder / "out", quiet=True,
+        **{k: v for k, v in core.RECIPES["fast"].items() if not k.startswith("n_epochs")}, **more,
+    )  # fmt: skip
+
+
+def inked(images: np.ndarray) -> list[list[float]]:
+    return (images.reshape(len(images), -1) / 255).tolist()
+
+
+def rounded_network(arrays: dict[str, np.ndarray], about: dict) -> core.MLP:
+    """The network that a page holds, put together from its arrays by hand."""
+    network = core.MLP(about["sizes"], None)
+    network.background = about["background"]
+    for index, layer in enumerate(network.layers):
+        integers, scales, biases = (
+            arrays[f"{about['key']}/{index}/{name}"] for name in ("integers", "scales", "biases")
+        )
+        layer[:, :-1] = integers.reshape(len(biases), -1) * scales[:, None]
+        layer[:, -1] = biases
+    return network
+
+
+# ---- The page computes as NumPy does -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", [0, 1], ids=["teacher", "student"])
+def test_javascript_says_of_1000_test_images_what_numpy_says(network, small):
+    """The network of the page to 1e-4; the trained one within 0.01.
+
+    And the same class: but for images between two classes, whose probabilities are nearer than that.
+    """
+    page, experiment = small
+    images, about = experiment.data.test_images[:1000], about_of(page)["networks"][network]
+    theirs = np.array(run_js(page, LOGITS, {"network": network, "images": inked(images)}))
+    with core.Workers() as workers:
+        ours = core.predict(rounded_network(arrays_of(page), about), images, workers)
+    assert np.abs(theirs - ours).max() < 1e-4
+    trained = (experiment.teacher, experiment.student)[network].test_logits[-1][:1000]
+    assert np.abs(core.softmax(theirs) - core.softmax(trained)).max() < 0.01
+    two = np.sort(core.softmax(trained), axis=1)[:, -2:]
+    clear = np.ptp(two, axis=1) > 0.02
+    assert clear.sum() >= 980
+    assert (theirs.argmax(axis=1) == trained.argmax(axis=1))[clear].all()
+
+
+def test_javascript_s_softmax_is_equation_1(small):
+    z = [3.0, -1.0, 800.0, 799.5, 0, 0, 0, 0, 0, 0]
+    code = "return [softmax(given, 1), softmax(given, 20)];"
+    theirs = np.array(run_js(small[0], code, z))
+    expected = [core.softmax(np.array([z]), t)[0] for t in (1, 20)]
+    assert theirs == pytest.approx(np.array(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("background", [0.0, -0.5])
+def test_javascript_s_gradient_is_that_of_finite_differences(background, small):
+    """Towards each of several pixels, with what an empty pixel is for the network in the way."""
+    page, experiment = small
+    image = inked(experiment.data.test_images[:1])[0]
+    code = """
+    const network = { ...page.networks[1], background: given.background };
+    const { logP, gradient } = inputGradient(network, given.image, 7);
+    const changed = (i, change) => given.image.map((v, j) => v + (i === j) * change);
+    const at = (i, change) => Math.log(softmax(logitsOf(network, changed(i, change)))[7]);
+    const slopes = given.pixels.map((i) => (at(i, 2e-3) - at(i, -2e-3)) / 4e-3);
+    return { logP, slopes, gradient: given.pixels.map((i) => gradient[i]), here: at(-1, 0) };
+    """
+    pixels = [150, 300, 407, 408, 435, 500, 650]
+    found = run_js(page, code, {"image": image, "background": background, "pixels": pixels})
+    assert found["logP"] == pytest.approx(found["here"], abs=1e-5)
+    assert found["gradient"] == pytest.approx(found["slopes"], rel=0.03, abs=0.02)
+    assert np.abs(found["gradient"]).max() > 0.1
+
+
+def test_javascript_walks_towards_a_class_as_the_pictures_do(small, monkeypatch):
+    """Step by step, to the same image as `pictures.imagined.short_change`, whose constants the page has."""
+    page, experiment = small
+    about = about_of(page)
+    walk = {"sigma": imagined.SIGMA, "step": imagined.STEP, "enough": imagined.ENOUGH,
+            "most": imagined.MOST_STEPS}  # fmt: skip
+    assert about["walk"] == walk
+    image = experiment.data.test_images[experiment.data.test_labels == 8][0]
+    network = rounded_network(arrays_of(page), about["networks"][1])
+    monkeypatch.setattr(imagined, "MOST_STEPS", 25)
+    expected, p = imagined.short_change(network, image, 3)
+    code = """
+    let pixels = given;
+    let steps = 0;
+    while (steps < 25 && softmax(logitsOf(page.networks[1], pixels))[3] < page.about.walk.enough) {
+      pixels = stepTowards(page.networks[1], pixels, 3, page.about.walk).pixels;
+      steps += 1;
+    }
+    return { pixels: Array.from(pixels), p: softmax(logitsOf(page.networks[1], pixels))[3], steps };
+    """
+    found = run_js(page, code, inked(image[None])[0])
+    assert found["steps"] > 3
+    assert np.array(found["pixels"]) == pytest.approx(expected.ravel(), abs=2e-4)
+    assert found["p"] == pytest.approx(p, abs=2e-3)
+
+
+def test_counts_of_errors_are_exactly_numpy_s(small):
+    page, experiment = small
+    labels, omitted = experiment.data.test_labels, [3]
+    chosen, best = (experiment.results()["bias_correction"][k] for k in ("offsets", "best_on_test_set"))
+    offsets = [0.0, *chosen, best["offset"], -1.0, 0.37, 1.25, 2.5, 3.5, 6.0]
+    code = """
+    const unseen = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((c) => c === 3);
+    const zero = new Array(10).fill(0);
+    const at = (b) => zero.map((_, c) => (c === 3 ? b : 0));
+    const { logits, labels } = page.arrays;
+    const exact = given.map((b) => errorsOf(logits, labels, at(b), unseen));
+    const sorted = [...given].sort((a, b) => a - b);
+    const curve = errorCurve(logits, labels, at(5), unseen, 3, sorted);
+    return { exact: exact.map(({ all, unseen, guesses }) => [all, unseen, Array.from(guesses)]),
+      curve: curve.map(({ offset, all, unseen }) => [offset, all, unseen]) };
+    """
+    found = run_js(page, code, offsets)
+    expected = {}
+    for offset, (n_all, n_unseen, guesses) in zip(offsets, found["exact"], strict=True):
+        logits = add_offsets(experiment.student_logits, omitted, [offset])
+        metrics = core.evaluate(logits, labels, omitted)
+        expected[offset] = metrics["test_errors"], metrics["omitted_errors"]
+        assert (n_all, n_unseen) == expected[offset]
+        assert guesses == logits.argmax(axis=1).tolist()
+    assert found["curve"] == [[offset, *expected[offset]] for offset in sorted(offsets)]
+    assert best["test_errors"] == expected[best["offset"]][0]
+
+
+def test_an_image_on_the_margin_counts_as_in_numpy(small):
+    """An offset adds in single precision, and of equal logits the first class is named."""
+    code = """
+    const zero = new Array(10).fill(0);
+    const logits = Float32Array.from([...zero.map((_, c) => (c === 2 ? 1 : c === 3 ? 1 : 0))]);
+    const at = (b) => zero.map((_, c) => (c === 3 ? b : 0));
+    return [0, 1e-9, 1e-6].map((b) => errorsOf(logits, [2], at(b), zero).guesses[0]);
+    """
+    assert run_js(small[0], code) == [2, 2, 3]
+
+
+# ---- Drawings become what MNIST's digits are ---------------------------------------------------------------
+
+STROKES = {
+    "three": [
+        [[8, 6], [13, 4], [17, 7], [13, 12], [10, 12], [13, 12], [18, 16], [17, 21], [12, 23], [7, 21]]
+    ],
+    "small": [[[3, 3], [5, 2.5], [6, 4], [4, 5.5], [6, 7], [5, 9], [3, 8.5]]],
+    "wide": [[[1, 14], [27, 15]], [[10, 12], [12, 18]]],
+    "one": [[[14, 1], [13, 26]]],
+    "in a corner": [[[1, 2], [6, 2.5], [4, 9]]],
+}
+
+
+def drawn(page: Path, strokes: list) -> np.ndarray:
+    given = [{"erase": False, "points": points} for points in strokes]
+    return np.array(run_js(page, "return Array.from(normalised(given));", given)).reshape(28, 28)
+
+
+@pytest.mark.parametrize("name", STROKES)
+def test_a_drawing_is_centred_and_scaled_as_mnist_s_digits_are(name, small):
+    """The longer side of the ink fills 20 pixels, and the centre of mass is in the middle of pixel 14."""
+    image = drawn(small[0], STROKES[name])
+    assert image.min() == 0
+    assert image.max() == 1
+    assert image * 255 == pytest.approx(np.rint(image * 255), abs=1e-4)
+    rows, columns = (np.flatnonzero(image.sum(axis=axis) > 0.25) for axis in (1, 0))
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 in (20, 21)  # off the grid of pixels it touches one more
+    weights = np.arange(28) + 0.5
+    centre = [(image.sum(axis=axis) @ weights) / image.sum() for axis in (0, 1)]
+    assert centre == pytest.approx([14.5, 14.5], abs=0.05)
+
+
+def test_scaling_is_that_of_an_independent_rendering(small):
+    """A rectangle of strokes: its sides keep their ratio, and the pen its width."""
+    image = drawn(small[0], [[[5, 9], [15, 9], [15, 13], [5, 13], [5, 9]]])
+    pen, scale = 2.7, (20 - 2.7) / 10  # the pen's width in pixels; the path is 10 x 4 wide and high
+    grid = (np.arange(28 * 8) + 0.5) / 8 - 14.5
+    outer = [abs(grid) <= (side * scale + pen) / 2 for side in (10, 4)]
+    inner = [abs(grid) < (side * scale - pen) / 2 for side in (10, 4)]
+    fine = outer[1][:, None] & outer[0] & ~(inner[1][:, None] & inner[0])
+    expected = fine.reshape(28, 8, 28, 8).mean(axis=(1, 3))
+    assert np.abs(image - expected).mean() < 0.01
+    assert np.abs(image - expected).max() < 0.35  # round corners
+
+
+def test_size_and_place_on_the_canvas_make_no_difference(small):
+    three = np.array(STROKES["three"][0])
+    image, moved = drawn(small[0], [three.tolist()]), drawn(small[0], [(0.5 * three + (2, 9)).tolist()])
+    assert np.abs(image - moved).max() < 0.25
+    assert np.abs(image - moved).mean() < 0.01
+
+
+def test_nothing_drawn_dots_and_erased_drawings(small):
+    code = """
+    const dot = { erase: false, points: [[3, 3]] };
+    const away = { erase: true, points: [[3, 3], [3.1, 3]] };
+    return [[], [dot], [dot, away], [away]].map((strokes) => Array.from(normalised(strokes)));
+    """
+    nothing, dot, erased, eraser = np.array(run_js(small[0], code))
+    assert nothing.sum() == erased.sum() == eraser.sum() == 0
+    assert 4 < dot.sum() < 8  # a dot stays a dot
+
+
+def test_strokes_over_a_digit_leave_the_rest_of_it_alone(small):
+    image = small[1].data.test_images[0] / 255
+    code = """
+    const edit = (erase) => Array.from(edited(given, [{ erase, points: [[2, 2], [10, 2]] }]));
+    return [Array.from(edited(given, [])), edit(false), edit(true)];
+    """
+    same, added, erased = (
+        np.array(v).reshape(28, 28) for v in run_js(small[0], code, image.ravel().tolist())
+    )
+    assert same == pytest.approx(image, abs=1e-7)
+    assert added[5:] == pytest.approx(image[5:], abs=1e-7)
+    assert added[2, 2:10].min() > 0.9
+    assert erased[:, 12:] == pytest.approx(image[:, 12:], abs=1e-7)
+    assert erased[2, 2:10].max() == 0
+
+
+# ---- Rounding ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def layer() -> tuple[np.ndarray, np.ndarray]:
+    """Weights (30, 60) and inputs (60, 500) that go together, as pixels do, some always 0."""
+    rng = np.random.default_rng(5)
+    inputs = np.maximum(0, rng.standard_normal((60, 8)) @ rng.standard_normal((8, 500))).astype(np.float32)
+    inputs[::7] = 0
+    return rng.standard_normal((30, 60)).astype(np.float32), inputs
+
+
+def test_rounding_makes_up_for_itself(layer):
+    """What the inputs give is closer than after rounding to the nearest integer."""
+    weights, inputs = layer
+    integers, scales = rounding.rounded_weights(weights, inputs)
+    assert integers.dtype == np.int8
+    assert scales.dtype == np.float32
+    assert scales == pytest.approx(np.abs(weights).max(axis=1) / 127)
+    nearest = np.rint(weights / scales[:, None])
+    off, plain = (np.square((w * scales[:, None] - weights) @ inputs).mean() for w in (integers, nearest))
+    assert off < 0.3 * plain
+    assert np.abs(integers * scales[:, None] - weights).max() < 40 * scales.max()  # near it all the same
+
+
+def test_a_row_of_zeros_stays_one(layer):
+    weights, inputs = layer
+    weights[4] = 0
+    integers, scales = rounding.rounded_weights(weights, inputs)
+    assert not integers[4].any()
+    assert scales[4] == 1
+
+
+def test_inputs_that_are_always_zero_are_no_trouble(layer):
+    weights, inputs = layer
+    integers, scales = rounding.rounded_weights(weights, 0 * inputs)
+    assert np.abs(integers * scales[:, None] - weights).max() <= 0.5001 * scales.max()
+
+
+def test_biases_take_up_the_mean_and_only_classes_are_kept(small_data, workers):
+    network = core.MLP((784, 30, 14), np.random.default_rng(0))
+    network.background = -0.5
+    layers = rounding.rounded(network, small_data.train_images)
+    assert [layer.integers.shape for layer in layers] == [(30, 784), (10, 30)]
+    page = rounding.as_network(layers, network.background)
+    assert page.sizes == (784, 30, 10)
+    ours, theirs = (core.predict(n, small_data.train_images, workers)[:, :10] for n in (page, network))
+    assert ours.mean(axis=0) == pytest.approx(theirs.mean(axis=0), abs=1e-4)
+    found = rounding.agreement(layers, network, theirs, small_data.train_images)
+    assert found.n_images == 600
+    assert found.n_other_class <= 3
+    assert 0 < found.largest_difference < 0.05
+    wrong = rounding.agreement(layers, network, -theirs, small_data.train_images)
+    assert wrong.n_other_class > 500
+
+
+def test_a_network_that_rounding_changes_is_announced(capsys):
+    for n, few, many in ((100, 3, 4), (10_000, 20, 21)):
+        contents.warn_if_other("Student", rounding.Agreement(n, few, 0.1), Console())
+        assert capsys.readouterr().err == ""
+        contents.warn_if_other("Student", rounding.Agreement(n, many, 0.1), Console())
+        assert f"another class of {many} of {n} test images" in capsys.readouterr().err
+
+
+# ---- What the page holds -----------------------------------------------------------------------------------
+
+
+def test_the_page_s_figures_are_those_of_results_json(small, tmp_path):
+    page, experiment = small
+    about = about_of(page)
+    write_json(tmp_path / "results.json", experiment.results())
+    found = json.loads((tmp_path / "results.json").read_text())
+    correction = found["bias_correction"]
+    assert about["correction"]["offsets"] == correction["offsets"]
+    assert about["correction"]["best"] == correction["best_on_test_set"]
+    measured = {"teacher": found["teacher"], **found["student"]}
+    for name, errors in about["results"].items():
+        assert errors == {k: measured[name][k] for k in errors}
+    assert set(about["results"]) == {"teacher", "before_correction", "after_correction"}
+    assert [e["test_accuracy"] for e in about["history"]] == [
+        e["test_accuracy"] for e in found["history"]["student"]
+    ]
+    assert about["test"] == {"n": 5000, "nUnseen": found["data"]["n_test_omitted"]}
+    assert [network["errors"] for network in about["networks"]] == [
+        found["teacher"]["test_errors"], found["student"]["before_correction"]["test_errors"],
+    ]  # fmt: skip
+
+
+def test_the_page_holds_test_logits_epochs_and_every_test_digit(small):
+    page, experiment = small
+    arrays, data = arrays_of(page), experiment.data
+    assert (arrays["logits"].reshape(-1, 10) == experiment.student_logits).all()
+    assert (arrays["labels"] == data.test_labels).all()
+    shown = arrays["galleryNumbers"].astype(int)
+    assert sorted(shown) == np.flatnonzero(data.test_labels == 3).tolist()
+    assert (arrays["gallery"].reshape(-1, 28, 28) == data.test_images[shown]).all()
+    p = core.softmax(experiment.student.test_logits[:, shown].reshape(-1, 10)).reshape(6, -1, 10)
+    assert (arrays["epochGuesses"].reshape(6, -1) == p.argmax(axis=2)).all()
+    assert arrays["epochOwn"].reshape(6, -1) / 255 == pytest.approx(p[:, :, 3], abs=0.5 / 255 + 1e-6)
+    assert (np.diff(p[-1, :, 3]) >= 0).all()  # hardest first
+    expected = arrays["teacher/expected"].reshape(-1, 10)
+    assert (expected == experiment.teacher.test_logits[-1][shown]).all()
+
+
+def test_the_training_images_shown_are_the_most_telling_ones(small):
+    page, experiment = small
+    data, rows = experiment.data, about_of(page)["training"]
+    assert [row["class"] for row in rows] == [0, 1, 2, 4, 5, 6, 7, 8, 9, 3]
+    assert [row["kind"] for row in rows] == ["seen"] * 9 + ["unseen"]
+    images = arrays_of(page)["training"].reshape(-1, 28, 28)
+    assert len(images) == sum(row["images"] for row in rows)
+    with core.Workers() as workers:
+        p3 = core.softmax(core.predict(experiment.teacher.network, data.train_images, workers), 20.0)[:, 3]
+        shown = core.softmax(core.predict(experiment.teacher.network, images, workers), 20.0)[:, 3]
+    eights = np.sort(p3[data.train_labels == 8])[::-1]
+    first = sum(row["images"] for row in rows[:7])
+    assert shown[first : first + 10] == pytest.approx(eights[:10], rel=1e-4)
+    typical = shown[first + 10 : first + 14]
+    assert np.abs(typical - np.median(eights)).max() < 0.1 * np.ptp(eights)
+
+
+def test_sliders_reach_from_0_to_6_and_to_every_mark():
+    assert contents.offset_range([2.7], None) == [0, 6]
+    assert contents.offset_range([0.57], {"offset": -0.14}) == [-1, 6]
+    assert contents.offset_range([7.2, 1.0], {"offset": 3.0}) == [0, 8]
+
+
+def test_of_several_classes_as_many_are_shown_of_each():
+    labels = np.repeat(np.arange(10), 200)
+    shown = contents.gallery(labels, np.linspace(1, 0, 2000), range(10))
+    assert np.bincount(labels[shown]).tolist() == [115] * 10
+    assert shown[0] > shown[-1]
+    assert len(contents.gallery(np.zeros(5000, int), np.zeros(5000), [0])) == contents.N_GALLERY
+
+
+# ---- Words -------------------------------------------------------------------------------------------------
+
+
+def text_of(page: Path) -> str:
+    """What a visitor reads in the template."""
+    text = page.read_text("utf-8").partition('<script type="application/json"')[0].partition("<body>")[2]
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", text).split()))
+
+
+def test_words_for_what_was_never_seen():
+    assert words.one_of([3]) == "a 3"
+    assert words.one_of([8]) == "an 8"
+    assert words.one_of([3, 8]) == "a 3 or an 8"
+    assert words.one_of([0, 1, 9]) == "a 0, 1 or 9"
+    assert words.one_of(range(10)) == "a digit"
+    assert [words.every(c) for c in ([3], [3, 5], [0, 1, 9])] == ["3", "3 and 5", "0, 1 and 9"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--omitted-class", 8), "Draw an 8. The student has never seen one."),
+        (("--keep-class", 7, 8), "Draw a 0, 1, 2, 3, 4, 5, 6 or 9. The student has never seen one."),
+        (("--transfer-set", "contours"), "Draw a digit. The student has never seen one."),
+        (("--correct", "all", "--omitted-class", 5), "Draw a 5. The student has never seen one."),
+        (("--spare-outputs", 4, "--background", -0.5), "4 outputs that mean nothing"),
+    ],
+    ids=["another class", "eight classes", "no digit", "ten biases", "spare outputs"],
+)
+def test_other_experiments_say_what_they_are(flags, said, small, tmp_path, small_folder):
+    data = ("--dataset", "auto", "--data-dir", small_folder)
+    page = made_page(tmp_path, *data, *flags)
+    text, about = text_of(page), about_of(page)
+    assert said in text
+    assert "other data than MNIST" in text
+    assert "{{" not in text
+    if 3 not in about["omitted"]:
+        assert not re.search(r"\ba 3\b|\b3s\b|3-like", text)
+    assert len(about["correction"]["offsets"]) == len(about["correction"]["classes"])
+    theirs = np.array(run_js(page, "return Array.from(page.arrays.gallery.slice(0, 784), (v) => v / 255);"))
+    for network in (0, 1):
+        logits = run_js(page, LOGITS, {"network": network, "images": [theirs.tolist()]})[0]
+        key = about["networks"][network]["key"]
+        assert logits == pytest.approx(arrays_of(page)[f"{key}/expected"][:10], abs=0.3)
+
+
+def test_a_page_of_rendered_digits_says_so_first(small):
+    assert text_of(small[0]).index("Not MNIST") < text_of(small[0]).index("Draw a 3")
+
+
+def test_notices_and_what_differs(small):
+    assert words.origin_notice("MNIST") == ""
+    assert "MNIST, last 50 held out" in words.origin_notice("MNIST, last 50 held out")
+    _, experiment = small
+    assert words.what_differs(experiment) == ""
+    config = dataclasses.replace(experiment.config, teacher_omitted_class=(3,), hard_weight=0.5)
+    other = words.what_differs(dataclasses.replace(experiment, config=config))
+    assert other.startswith("This teacher never saw a 3 either. Hard labels have a weight of 0.5")
+
+
+# ---- The page as a file ------------------------------------------------------------------------------------
+
+
+def test_the_page_needs_nothing_but_itself(small):
+    """No address but the paper's, no machine path, no script that a name could end."""
+    for page in (small[0], COMMITTED):
+        text = page.read_text("utf-8")
+        assert text.isascii() or "charset" in text[:200]
+        assert set(re.findall(r"https?://[^\s\"'<)]+", text)) == {
+            "https://arxiv.org/abs/1503.02531", "http://www.w3.org/2000/svg",
+        }  # fmt: skip
+        assert not re.search(r"<link(?! rel=\"icon\" href=\"data:,\")|@import|<script src|<img", text)
+        rest = text.replace(part(text, "arrays"), "")
+        assert not re.search(r"/(?:home|root|tmp|work|Users)/", rest)
+        assert text.count("</script>") == 3
+
+
+def test_text_is_readable_in_light_and_dark():
+    """WCAG AA: contrasts of 4.5 between every colour of text and every ground it stands on."""
+    style = (page_module.HERE / "page.css").read_text()
+    themes = re.findall(r"^:root[^{]*\{(.*?)\}", style, re.S | re.M)
+    assert len(themes) == 2
+
+    def luminance(colour: str) -> float:
+        linear = [(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4)
+                  for v in (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))]  # fmt: skip
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    def contrast(a: str, b: str) -> float:
+        high, low = sorted((luminance(a), luminance(b)), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for theme in themes:
+        colour = dict(re.findall(r"--(\w+): (#\w{6});", theme))
+        for ground in ("paper", "panel", "hollow"):
+            for ink in ("ink", "soft"):
+                assert contrast(colour[ink], colour[ground]) >= 4.5, (ink, ground)
+            assert contrast(colour["focus"], colour[ground]) >= 3
+            assert contrast(colour["soft"], colour[ground]) >= 3  # borders of what one can press
+    # accents colour no text: neither of the sheet's rules sets one as a colour
+    assert not re.search(r"(?<![-\w])color: var\(--(accent|omitted|teacher|student|corrected|blind)\)", style)
+
+
+def test_colours_are_those_of_the_pictures(small):
+    text = small[0].read_text("utf-8")
+    for name, colour in (("omitted", charts.OMITTED), ("student", charts.BEFORE), ("blind", charts.BLIND)):
+        assert f"--{name}: {colour};" in text
+    sources = [path.read_text() for path in page_module.HERE.iterdir() if path.suffix in (".js", ".css")]
+    assert not any(colour in source for source in sources for colour in page_module.COLOURS.values())
+
+
+def test_a_page_that_is_too_large_names_the_flags(small, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(page_module, "MAX_BYTES", 100_000)
+    arrays = {"a": np.random.default_rng(0).integers(0, 256, 200_000).astype(np.uint8)}
+    about = {"words": dict.fromkeys(about_of(small[0])["words"], "x"), "networks": [0, 1, 2]}
+    with pytest.raises(
+        UserError, match=r"would have 0\.[34] MB, more than 0\.1; .*--teacher-hidden.*--without-no"
+    ):
+        page_module.checked_page(contents.Contents(about, arrays))
+    with pytest.raises(UserError, match=r"--student-hidden$"):
+        page_module.checked_page(contents.Contents(about | {"networks": [0, 1]}, arrays))
+    monkeypatch.setattr(page_module, "MAX_BYTES", 1_000_000)
+    assert "<html" in page_module.checked_page(contents.Contents(about, arrays))
+
+
+# ---- The committed page ------------------------------------------------------------------------------------
+
+
+def test_the_committed_page_is_small_enough_and_of_the_recipe_best():
+    assert COMMITTED.stat().st_size <= page_module.MAX_BYTES == 8_000_000
+    about = about_of(COMMITTED)
+    assert [network["name"] for network in about["networks"]] == ["Teacher", "Student", "No-digit student"]
+    assert "MNIST, recipe best, temperature 20, seed 0" in text_of(COMMITTED)
+    seeds = COMMITTED.parent / "seeds"
+    found, blind = (
+        json.loads((seeds / name / "0" / "results.json").read_text()) for name in ("best", "no-digit")
+    )
+    assert about["test"] == {"n": 10_000, "nUnseen": 1010}
+    for network in about["networks"]:
+        assert network["agreement"]["n_other_class"] <= 2
+        assert network["agreement"]["largest_difference"] < 0.02
+    # another machine gives a few errors more or less
+    assert about["networks"][0]["errors"] == pytest.approx(found["teacher"]["test_errors"], abs=8)
+    assert about["networks"][2]["errors"] == pytest.approx(
+        blind["student"]["before_correction"]["test_errors"], abs=12
+    )
+
+
+def test_the_committed_page_is_what_its_sources_and_its_contents_give():
+    """Whoever changes template, style or script makes the page again."""
+    text, about = COMMITTED.read_text("utf-8"), about_of(COMMITTED)
+    index, arrays = [tuple(item) for item in about.pop("arrays")], part(text, "arrays")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_module, "packed", lambda _: (index, arrays))
+        assert page_module.page_text(contents.Contents(about, {})) == text
+
+
+@pytest.mark.parametrize("network", [0, 1, 2], ids=["teacher", "student", "no digit"])
+def test_the_committed_page_reads_its_1010_test_3s_as_the_trained_networks_do(network):
+    """Same class, probabilities within 0.01: what it holds of each network against what NumPy said."""
+    code = """
+    const n = page.arrays.galleryNumbers.length;
+    const bytes = Array.from({ length: n }, (_, i) => page.arrays.gallery.subarray(784 * i, 784 * i + 784));
+    const images = bytes.map((image) => Float32Array.from(image, (v) => v / 255));
+    return images.map((image) => Array.from(logitsOf(page.networks[given], image)));
+    """
+    theirs, arrays = np.array(run_js(COMMITTED, code, network)), arrays_of(COMMITTED)
+    key = about_of(COMMITTED)["networks"][network]["key"]
+    trained = arrays[f"{key}/expected"].reshape(-1, 10)
+    assert len(theirs) == 1010
+    p = core.softmax(trained)
+    assert np.abs(core.softmax(theirs) - p).max() < 0.01
+    other = np.flatnonzero(theirs.argmax(axis=1) != trained.argmax(axis=1))
+    if key != "no-digit":
+        assert not len(other)
+    assert len(other) <= 1  # a 3 that this student takes for another digit with 0.01 more, or less, of p
+    assert (np.ptp(np.sort(p[other], axis=1)[:, -2:], axis=1) < 0.02).all()
+    shown = arrays["galleryNumbers"].astype(int)
+    if key == "student":
+        assert (arrays["logits"].reshape(-1, 10)[shown] == trained).all()
+
+
+# ---- The script --------------------------------------------------------------------------------------------
+
+
+def ended(words_given: list[object], capsys) -> tuple[int, str, str]:
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as end:
+            run_script(lambda _: script.main([str(word) for word in words_given]))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    shown = capsys.readouterr()
+    return end.value.code, shown.out, shown.err
+
+
+def test_recipe_best_unless_another_is_named(monkeypatch):
+    asked = []
+
+    def stop(config, console):
+        asked.append(config)
+        raise UserError("enough")
+
+    monkeypatch.setattr(core, "run", stop)
+    for flags in ([], ["--recipe", "described"], ["--n-epochs-student", "7"]):
+        with pytest.raises(UserError, match="enough"):
+            script.main(flags)
+    best, described, shorter = asked
+    assert (best.recipe, best.n_epochs_teacher, best.elastic) == ("best", 60, 1.5)
+    assert described == core.Config()
+    assert (shorter.recipe, shorter.n_epochs_student, shorter.n_epochs_teacher) == ("best", 7, 60)
+
+
+def test_the_no_digit_student_is_that_of_its_recipe_and_of_this_teacher(small_data):
+    """The same key as `--recipe no-digit` gives, so that it is never trained twice."""
+    best, no_digit = (core.config_from({"recipe": recipe, "seed": 4}) for recipe in ("best", "no-digit"))
+    beside = script.no_digit_config(best)
+    for kind in ("teacher", "student"):
+        assert core.determinants(kind, beside, small_data) == core.determinants(kind, no_digit, small_data)
+    odd = core.config_from(
+        {"hard_weight": 0.5, "transfer_fraction": 0.1, "transfer_choice": "most-like", "prior": "em",
+         "student_start": "teacher", "student_hidden": (1200, 1200), "temperature": 3.0, "correct": "all"}
+    )  # fmt: skip
+    mine = script.no_digit_config(odd)
+    assert (mine.hard_weight, mine.transfer_fraction, mine.temperature) == (0, 1, 20)
+    assert mine.student_hidden == (1200, 1200)
+    assert core.determinants("teacher", mine, small_data) == core.determinants("teacher", odd, small_data)
+    assert script.no_digit_config(no_digit) is None
+    assert script.no_digit_config(core.config_from({"spare_outputs": 4})) is None
+
+
+def test_the_no_digit_student_is_shown_where_it_is_stored_or_wanted(
+    small_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(core.RECIPES["no-digit"], "n_epochs_student", 1)
+    small_run = (
+        *SMALL[2:-1],
+        "--data-dir",
+        small_folder,
+        "--cache-dir",
+        tmp_path / "cache",
+        "--outdir",
+        tmp_path,
+    )
+
+    def networks(*flags: object) -> list[str]:
+        script.main([str(word) for word in (*small_run, *flags)])
+        return [network["key"] for network in about_of(tmp_path / script.PAGE_NAME)["networks"]]
+
+    def trainings() -> tuple[int, int]:
+        out = capsys.readouterr().out
+        return len(re.findall(r"^student +1/1 ", out, re.M)), out.count("reused")
+
+    assert networks() == ["teacher", "student"]
+    assert "--with-no-digit trains it" in capsys.readouterr().out
+    assert networks("--with-no-digit") == ["teacher", "student", "no-digit"]
+    assert trainings() == (1, 2)
+    assert networks() == ["teacher", "student", "no-digit"]
+    assert trainings() == (0, 3)
+    assert networks("--without-no-digit") == ["teacher", "student"]
+    assert networks("--transfer-set", "contours", "--n-epochs-student", 1) == ["teacher", "student"]
+
+
+def test_where_the_page_goes_and_what_is_said(small_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = (*SMALL[2:-1], "--data-dir", small_folder, "--cache-dir", "cache", "--outdir", "out")
+    script.main([str(word) for word in (*run, "--out", "there/page.html")])
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert re.search(r"^wrote there/page.html: 0\.\d MB$", shown.out, re.M)
+    assert max(map(len, shown.out.splitlines())) <= 80
+    script.main([str(word) for word in run])
+    first = (tmp_path / "there" / "page.html").read_bytes()
+    assert (tmp_path / "out" / "explorer.html").read_bytes() == first  # the same run, the same page
+    assert not list(tmp_path.rglob(".*tmp*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (("--keep-class", *range(10)), "leave at least one class out"),
+        (("--teacher-hidden", 9000, "--dataset", "mnist"), "the page would have"),
+        (
+            ("--teacher-hidden", 1200, 1200, "--student-hidden", 1600, 1600, "--with-no-digit"),
+            "--without-no-digit",
+        ),
+        (("--out", ""), "the name is empty"),
+        (("--fps", 3), "unrecognized arguments: --fps"),
+        (("--with-no-digit", "--without-no-digit"), "not allowed with"),
+        (("--temperature", 0), "--temperature must be"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_before_any_training(flags, line, capsys, monkeypatch):
+    monkeypatch.setattr(core, "run", lambda *_: pytest.fail("this should have been refused"))
+    status, out, err = ended(list(flags), capsys)
+    assert (status, out) == (2, "")
+    assert line in err
+    assert err.count("\n") == 1
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_trainings(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(core, "run", lambda *_: pytest.fail("this should have been refused"))
+    status, _, err = ended(["--out", tmp_path / "file" / "page.html"], capsys)
+    assert status == 2
+    assert err.startswith("error: cannot write")
