@@ -1,4 +1,5 @@
 # make run    the environment, the experiment, the pictures and the animation   (FLAGS="--seed 1" and so on)
+# make explorer  the page to draw digits on, of the recipe "best"   (FLAGS="--recipe fast" and so on)
 # make test   the environment, the linter and the whole test suite
 # make golden  the recipe "fast" on the real files against the committed runs   (MNIST_DIR=FOLDER)
 # make mutants  how many changes of one token the tests notice; the survivors are listed
@@ -11,12 +12,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 0 1 2 3 4
 
-.PHONY: run test golden mutants seeds study cifar10 cifar10-seeds bench clean
+.PHONY: run explorer test golden mutants seeds study cifar10 cifar10-seeds bench clean
 
 run: .venv/run.stamp
 	$(BIN)/python distillation_mnist_omitted_3.py $(FLAGS)
 	$(BIN)/python visualize_distillation_mnist_omitted_3.py $(FLAGS)
 	$(BIN)/python make_distillation_mnist_omitted_3_gif.py $(FLAGS)
+
+explorer: .venv/run.stamp
+	$(BIN)/python make_distillation_mnist_omitted_3_explorer.py $(FLAGS)
 
 test: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import distillation_mnist_omitted_3 as core
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "distillation_mnist_omitted_3"
 PICTURES, GIF = "visualize_distillation_mnist_omitted_3", "make_distillation_mnist_omitted_3_gif"
+EXPLORER = "make_distillation_mnist_omitted_3_explorer"
 # what each part may import of the project, beside itself
 MAY_IMPORT: dict[str, set[str]] = {
     "support": set(),
@@ -23,6 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pictures": {"support", "transfer", CORE},
     PICTURES: {"support", "pictures", CORE},
     GIF: {"support", "pictures", CORE, PICTURES},
+    "explorer": {"support", "transfer", "pictures", CORE},
+    EXPLORER: {"support", "transfer", "explorer", CORE, PICTURES},
     "cifar10": {"support", "synthetic", "transfer", CORE},
     "studies": {"support", "synthetic", "transfer", CORE},
     "benchmarks": {"support", CORE, "cifar10"},
@@ -71,6 +75,17 @@ def test_files_and_functions_can_be_taken_in(path):
             assert len([n for n in names if n not in ("self", "cls")]) <= 6, node.name
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "explorer").glob("*.[jch][st]*")), ids=name_of)
+def test_the_page_s_parts_can_be_taken_in(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 400
+    if path.suffix == ".js":
+        assert max(map(len, lines)) <= 110
+        functions = re.findall(r"function \w+\(([^)]*)\)", path.read_text())
+        for arguments in functions:
+            assert len(re.sub(r"\[.*?\]|\{.*?\}", "", arguments).split(",")) <= 6, arguments
+
+
 def test_the_core_follows_the_paper():
     lines = (ROOT / f"{CORE}.py").read_text().splitlines()
     bars = [line.split("----")[1] for line in lines if line.startswith("# ----")]
@@ -84,7 +99,7 @@ def test_the_core_follows_the_paper():
 
 def test_the_top_level_holds_the_suite_and_nothing_else():
     found = {path.name for path in ROOT.iterdir() if path.suffix in (".py", ".gif", ".md", ".txt")}
-    scripts = {f"{name}.py" for name in (CORE, PICTURES, GIF)}
+    scripts = {f"{name}.py" for name in (CORE, PICTURES, GIF, EXPLORER)}
     required = {f"requirements{what}.txt" for what in ("", "-bench", "-cluster", "-dev")}
     assert found == scripts | required | {"README.md", "distillation_mnist_omitted_3.gif"}
 

@@ -1,4 +1,4 @@
-"""The three scripts as a user runs them: small runs, what they write, what they reuse, what they refuse."""
+"""The four scripts as a user runs them: small runs, what they write, what they reuse, what they refuse."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 import distillation_mnist_omitted_3 as core
+import make_distillation_mnist_omitted_3_explorer as explorer
 import make_distillation_mnist_omitted_3_gif as gif
 import visualize_distillation_mnist_omitted_3 as visualize
 
@@ -45,7 +46,8 @@ MAIN, PICTURES, GIF = (
     "visualize_distillation_mnist_omitted_3.py",
     "make_distillation_mnist_omitted_3_gif.py",
 )
-MAINS = {MAIN: core.main, PICTURES: visualize.main, GIF: gif.main}
+EXPLORER = "make_distillation_mnist_omitted_3_explorer.py"
+MAINS = {MAIN: core.main, PICTURES: visualize.main, GIF: gif.main, EXPLORER: explorer.main}
 SMALL = (
     "--n-epochs-teacher=3",
     "--n-epochs-student=4",
@@ -94,7 +96,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess
     return folder, call(MAIN, *flags, cwd=folder)
 
 
-@pytest.mark.parametrize("script", [MAIN, PICTURES, GIF])
+@pytest.mark.parametrize("script", list(MAINS))
 def test_help_shows_every_flag_and_fits_80_columns(script, tmp_path):
     result = call(script, "--help", cwd=tmp_path)
     assert result.returncode == 0
@@ -338,7 +340,7 @@ def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path):
 def test_a_student_that_sees_no_digit_in_results_pictures_and_animation(
     kind, small_folder, tmp_path, monkeypatch, capsys
 ):
-    for main in MAINS.values():
+    for main in (core.main, visualize.main, gif.main):
         main(within(tmp_path, monkeypatch, quick(small_folder, "--transfer-set", kind)))
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -368,7 +370,7 @@ def test_a_student_that_sees_no_digit_in_results_pictures_and_animation(
 def test_several_omitted_classes_in_results_pictures_and_animation(
     flags, omitted, small_folder, small_data, tmp_path, monkeypatch, capsys
 ):
-    for main in MAINS.values():
+    for main in (core.main, visualize.main, gif.main):
         main(within(tmp_path, monkeypatch, quick(small_folder, *flags, "--n-epochs-student", 1)))
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -394,7 +396,7 @@ def test_with_every_class_kept_there_is_nothing_to_correct(small_folder, tmp_pat
     assert found["student"]["before_correction"] == found["student"]["after_correction"]
     assert found["student"]["after_correction"]["omitted_accuracy"] is None
     assert found["bias_correction"]["best_on_test_set"] is None
-    for name in (PICTURES, GIF):
+    for name in (PICTURES, GIF, EXPLORER):
         capsys.readouterr()
         status, lines, out = ended(MAINS[name], flags, tmp_path, monkeypatch, capsys)
         assert (status, out) == (2, "")
@@ -517,7 +519,7 @@ def test_bad_flags_of_the_animation(flags, tmp_path, monkeypatch, capsys):
 
 
 @needs_posix
-@pytest.mark.parametrize("script", [MAIN, PICTURES, GIF])
+@pytest.mark.parametrize("script", list(MAINS))
 def test_an_output_folder_that_cannot_be_is_noticed_before_any_training(
     script, small_folder, tmp_path, monkeypatch, capsys
 ):
@@ -589,7 +591,7 @@ def test_the_table_is_printed_whatever_happens_to_the_file(small_folder, tmp_pat
 
 
 @needs_posix
-@pytest.mark.parametrize("script", [MAIN, PICTURES, GIF])
+@pytest.mark.parametrize("script", list(MAINS))
 def test_what_is_no_plain_file_is_never_replaced(script, small_folder, tmp_path):
     (tmp_path / "out" / "results.json").mkdir(parents=True)
     result = call(script, *quick(small_folder), cwd=tmp_path)
@@ -680,7 +682,7 @@ def test_an_encoding_without_the_characters_gets_stand_ins(small_folder, tmp_pat
 
 
 @needs_posix
-@pytest.mark.parametrize("script", [MAIN, PICTURES, GIF])
+@pytest.mark.parametrize("script", list(MAINS))
 def test_ctrl_c_while_importing_is_no_traceback(script, tmp_path):
     """NumPy is replaced by a module that interrupts its own import and takes every exception for its own."""
     interrupt = "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n"
