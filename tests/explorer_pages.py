@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import gzip
 import json
@@ -11,7 +12,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +79,19 @@ def run_js(page: Path, code: str, given: Any = None) -> Any:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
-    with browser() as driver:
+    driver = shared_browser()
+    if driver.current_url != page.resolve().as_uri():
         opened(driver, page)
-        body = f"const f = async (page, given) => {{{code}}};"
-        return driver.execute_async_script(
-            body + "f(window.explorer, arguments[0]).then(arguments[1])", given
-        )
+    body = f"const f = async (page, given) => {{{code}}};"
+    return driver.execute_async_script(body + "f(window.explorer, arguments[0]).then(arguments[1])", given)
+
+
+@cache
+def shared_browser() -> Any:
+    """One for all code that would rather run in Node."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(browser())
 
 
 @contextmanager
