@@ -119,7 +119,7 @@ function startWalk() {
     change.setAttribute("aria-label", "what it changed");
     const pair = element(
       "div", { className: "pair" },
-      element("div", {}, now, "the digit now"), element("div", {}, change, "ink added, ink erased"),
+      element("div", {}, now, "the digit now"), element("div", {}, change, "ink added; orange: erased"),
     );
     const box = element(
       "div", { className: "walker", "data-network": one.key, style: { "--accent": one.colour } },

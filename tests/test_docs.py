@@ -824,7 +824,28 @@ def quotes_of_cifar10() -> list[Quote]:
     ]
 
 
+def quotes_of_explorer() -> list[Quote]:
+    page = ROOT / "viz" / "explorer.html"
+    content = page.read_text("utf-8")
+    about = json.loads(re.search(r'id="about">(.*?)</script>', content, re.S)[1])
+    agreements = [network["agreement"] for network in about["networks"]]
+    weights = sum(a * b for network in about["networks"] for a, b in pairwise(network["sizes"]))
+    repaired = about["results"]["before_correction"]["omitted_errors"]
+    assert repaired - about["results"]["after_correction"]["omitted_errors"] == 1  # "the one 3 ... repairs"
+    return [
+        ("The page has # MB", f"{page.stat().st_size / 1e6:.1f}"),
+        ("three networks, # million weights", f"{weights / 1e6:.0f}"),
+        ("All # test 3s", f"{about['test']['nUnseen']:,}"),
+        ("Now they name another class of #, # and # of them", *(a["n_other_class"] for a in agreements)),
+        (
+            "differences of a probability are #, # and #",
+            *(f"{a['largest_difference']:.3f}" for a in agreements),
+        ),
+    ]
+
+
 QUOTES = {
+    "docs/explorer.md": quotes_of_explorer,
     "README.md": quotes_of_readme,
     "docs/results.md": quotes_of_results,
     "docs/studies.md": quotes_of_studies,

@@ -232,11 +232,13 @@ def test_nothing_drawn_dots_and_erased_drawings(small):
     code = """
     const dot = { erase: false, points: [[3, 3]] };
     const away = { erase: true, points: [[3, 3], [3.1, 3]] };
-    return [[], [dot], [dot, away], [away]].map((strokes) => Array.from(normalised(strokes)));
+    const shaken = { erase: false, points: [[3, 3], [3.2, 3]] };
+    return [[], [dot], [dot, away], [away], [shaken]].map((strokes) => Array.from(normalised(strokes)));
     """
-    nothing, dot, erased, eraser = np.array(run_js(small[0], code))
+    nothing, dot, erased, eraser, shaken = np.array(run_js(small[0], code))
     assert nothing.sum() == erased.sum() == eraser.sum() == 0
     assert 4 < dot.sum() < 8  # a dot stays a dot
+    assert shaken.sum() < 12
 
 
 def test_strokes_over_a_digit_leave_the_rest_of_it_alone(small):
