@@ -9,14 +9,14 @@ trains only what is not stored yet. The page's template, styles and scripts are 
 
 from __future__ import annotations
 
-from support.console import Console, run_script
+from support.console import Console, UserError, run_script
 from support.data import warn_of_stand_in
 from support.experiment import Experiment
 from support.files import atomic_output, check_output
-from support.settings import argument_parser, given_settings, named_file
+from support.settings import argument_parser, given_settings, named_file, setting
 from support.stored import TrainedRun, open_session
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,14 @@ from visualize_distillation_mnist_omitted_3 import check_something_omitted
 
 PAGE_NAME = "explorer.html"
 DEFAULT_RECIPE = "best"
+RECIPE = Config.__dataclass_fields__["recipe"].metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageFlags(Config):
+    """The flags of this script: all of `Config`, one with another default."""
+
+    recipe: str = setting(DEFAULT_RECIPE, RECIPE["help"], **RECIPE["flag"])
 
 
 def no_digit_config(config: Config) -> Config | None:
@@ -75,17 +83,24 @@ def no_digit_student(
         return run, core.transfer_for(config, data, teacher, session.workers).first(N_IMAGES)
 
 
+def check_no_digit(config: Config, wanted: bool | None) -> None:
+    """Raises UserError when a student is asked for that cannot be there."""
+    if wanted and no_digit_config(config) is None:
+        reason = "the student itself sees none" if config.is_drawn else "it would hear no class, either"
+        raise UserError(f"--with-no-digit: {reason}; leave the flag out")
+
+
 def sizes_of(config: Config, wanted: bool | None) -> list[tuple[int, ...]]:
     """Of the networks that the page will hold for sure."""
     teacher, student = (config.training(kind).sizes for kind in ("teacher", "student"))
-    return [teacher, student, *([student] if wanted and no_digit_config(config) else [])]
+    return [teacher, student, *([student] if wanted else [])]
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser(
         "Write the explorer, a page to draw digits on for the networks of a run; trains only what is not "
-        f"stored yet. Here --recipe is {DEFAULT_RECIPE} unless given.",
-        Config,
+        "stored yet.",
+        PageFlags,
     )
     third = parser.add_mutually_exclusive_group()
     third.add_argument(
@@ -101,6 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     config = core.config_from({"recipe": DEFAULT_RECIPE, **given_settings(arguments, Config)})
     check_something_omitted(config)
+    check_no_digit(config, arguments.no_digit)
     check_size(sizes_of(config, arguments.no_digit), bool(arguments.no_digit))
     if arguments.out:
         check_output(arguments.out)

@@ -17,9 +17,10 @@ import numpy as np
 
 import distillation_mnist_omitted_3 as core
 from explorer.rounding import Agreement, RoundedLayer, agreement, rounded
-from explorer.words import words
+from explorer.words import one_of, words
 from pictures import imagined
 from pictures.frame import sees_no_digit
+from transfer.settings import DRAWN_SETS
 
 N_GALLERY = 1_150  # test digits shown at most: of one class all, of several as many of each
 N_LIKE, N_TYPICAL = 10, 4  # training images shown of each class
@@ -65,16 +66,17 @@ def portraits(experiment: Experiment, blind: tuple[TrainedRun, np.ndarray] | Non
     drew = data.train_images[core.transfer_set(data.train_labels, experiment.config.teacher_omitted_class)]
     found = [
         portrait("Teacher", experiment.teacher, teacher_note(experiment), TEACHER, drew),
-        portrait("Student", experiment.student, f"never saw {says['a_digit']}", BEFORE, seen),
+        portrait("Student", experiment.student, f"never saw {says['never_digit']}", BEFORE, seen),
     ]
     if blind is not None:
-        note = "never saw any digit: only contour lines of noise"
+        note = f"never saw any digit: only {DRAWN_SETS[core.RECIPES['no-digit']['transfer_set']]}"
         found.append(portrait("No-digit student", blind[0], note, BLIND, blind[1]))
     return found
 
 
 def teacher_note(experiment: Experiment) -> str:
-    return "saw all ten digits" if not experiment.config.teacher_omitted_class else "never saw it either"
+    never = experiment.config.teacher_omitted_class
+    return f"never saw {one_of(never)}, either" if never else "saw all ten digits"
 
 
 def gallery(labels: np.ndarray, own: np.ndarray, omitted: Sequence[int]) -> np.ndarray:
@@ -92,12 +94,12 @@ def own_probability(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return core.softmax(logits)[np.arange(len(labels)), labels]
 
 
-def telling_images(experiment: Experiment, logits: np.ndarray, images: np.ndarray) -> list[dict[str, Any]]:
+def telling_images(experiment: Experiment, logits: np.ndarray) -> list[dict[str, Any]]:
     """Rows of images that the student learns from, per class: the most telling, then typical ones.
 
     Telling is what the teacher finds most like the omitted classes; of drawn images, most like the class.
-    Then, for comparison, images of the omitted classes, which the student never gets. `images` (n, 28, 28)
-    with the teacher's `logits` (n, 10) are `pool_of`'s. Each row: class, kind, indices into these.
+    Then, for comparison, images of the omitted classes, which the student never gets. `logits` (n, 10) are
+    the teacher's on the images to choose from. Each row: class, kind, indices of images.
     """
     omitted = list(experiment.config.omitted_class)
     p, drawn = core.softmax(logits, experiment.config.temperature), sees_no_digit(experiment)
@@ -142,7 +144,7 @@ def gathered(
     pool = experiment.transfer.first(POOL) if sees_no_digit(experiment) else data.train_images
     with Workers() as workers:
         teacher_says = core.predict(experiment.teacher.network, pool, workers)[:, : core.N_CLASSES]
-    rows = telling_images(experiment, teacher_says, pool)
+    rows = telling_images(experiment, teacher_says)
     arrays = {
         "labels": labels.astype(np.uint8),
         "logits": experiment.student_logits,

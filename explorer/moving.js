@@ -96,10 +96,8 @@ function startEpochs() {
     byId("pad").scrollIntoView({ block: "nearest" });
   });
   byId("epoch-legend").append(legend("var(--student)", "right"), legend("var(--omitted)", "wrong"));
-  repainters.push(() => {
-    paintDigits();
-    show();
-  });
+  recolourers.push(paintDigits);
+  repainters.push(show);
   paintDigits();
   show();
 }
@@ -195,7 +193,7 @@ function startWalk() {
     stop();
     later = setTimeout(reset, 250); // when the pen rests: a stroke must not wait for it
   });
-  repainters.push(() => walkers.forEach(show));
+  recolourers.push(() => walkers.forEach(show));
   reset();
 }
 

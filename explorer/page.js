@@ -13,6 +13,7 @@ const offsets = new Array(10).fill(0);
 const times = []; // milliseconds that each step of a stroke took
 const listeners = []; // called when the canvas has changed
 const repainters = []; // called when the theme or the width has changed
+const recolourers = []; // called when the theme has changed, before these
 let arrays;
 let networks;
 
@@ -23,7 +24,6 @@ function update() {
   const started = performance.now();
   pad.pixels = pad.image ? edited(pad.image, pad.strokes) : normalised(pad.strokes);
   paintPad();
-  paintPixels(byId("small"), pad.pixels, colourOf("--ink"));
   cards.show();
   byId("undo").disabled = pad.strokes.length === 0;
   byId("pad-caption").textContent = pad.strokes.length ? "" : pad.from;
@@ -47,12 +47,14 @@ function clearPad() {
   update();
 }
 
+/** Paint the canvas and the small view of what the networks see. */
 function paintPad() {
   const canvas = byId("pad");
   const side = Math.round(canvas.clientWidth * devicePixelRatio);
   if (canvas.width !== side) canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
   const ink = colourOf("--ink");
+  paintPixels(byId("small"), pad.pixels, ink);
   context.clearRect(0, 0, side, side);
   if (pad.image) {
     const digit = element("canvas", { width: SIDE, height: SIDE });
@@ -177,7 +179,7 @@ function startPad() {
   byId("undo").addEventListener("click", undo);
   byId("clear").addEventListener("click", clearPad);
   byId("another").addEventListener("click", nextExample);
-  repainters.push(update);
+  repainters.push(paintPad);
 }
 
 let example = 0;
@@ -186,7 +188,7 @@ let example = 0;
 function nextExample() {
   const n = arrays.galleryNumbers.length;
   const i = Math.floor((0.381966 * ++example * n) % n); // hard and easy ones, in a fixed order
-  showGalleryDigit(i, " · draw your own over it");
+  showGalleryDigit(i, " · draw over it");
   pad.isExample = true;
 }
 
@@ -265,7 +267,7 @@ function startTheme() {
   }
   const show = () => {
     document.documentElement.dataset.theme = chosen ?? (dark.matches ? "dark" : "light");
-    repainters.forEach((repaint) => repaint());
+    [...recolourers, ...repainters].forEach((repaint) => repaint());
   };
   byId("theme").addEventListener("click", () => {
     chosen = document.documentElement.dataset.theme === "dark" ? "light" : "dark";

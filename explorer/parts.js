@@ -119,10 +119,15 @@ class Tiles {
 
   /** Draw all images in the colour of the ink of now. */
   paint() {
-    spriteOf(this.images, this.columns, colourOf("--ink")).toBlob((png) => {
-      URL.revokeObjectURL(this.address);
-      this.address = URL.createObjectURL(png); // short: every tile's style repeats it
-      this.box.style.setProperty("--sprite", `url(${this.address})`);
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    spriteOf(this.images, this.columns, colourOf("--ink")).toBlob(async (png) => {
+      const image = new Image();
+      image.src = URL.createObjectURL(png); // a short address: every tile's style repeats it
+      await image.decode(); // until then the old one stays
+      if (turn !== this.turn) return URL.revokeObjectURL(image.src); // a newer one is on its way
+      this.box.style.setProperty("--sprite", `url(${image.src})`);
+      URL.revokeObjectURL(this.sprite?.src);
+      this.sprite = image;
     });
   }
 

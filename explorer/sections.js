@@ -165,7 +165,7 @@ function startTemperature() {
     show();
   };
   slider.addEventListener("input", show);
-  repainters.push(() => {
+  recolourers.push(() => {
     rows.forEach((tiles) => tiles.paint());
     show();
   });
@@ -238,6 +238,6 @@ function startGallery() {
     tiles.choose(i);
     byId("pad").scrollIntoView({ block: "nearest" });
   });
-  repainters.push(() => tiles.paint());
+  recolourers.push(() => tiles.paint());
   startBias.show();
 }

@@ -26,6 +26,13 @@ def one_of(classes: Sequence[int]) -> str:
     return f"{a(classes[0])}, {', '.join(map(str, classes[1:-1]))} or {classes[-1]}"
 
 
+# Where the student sees something of digits: what it has never seen, after "draw a digit" and in full.
+NEVER = {
+    "halves": ("a whole one", "a whole digit"),
+    "rendered": ("one of the training set", "a training image"),
+}
+
+
 def origin_notice(name: str) -> str:
     """What stands above everything when the digits are not MNIST's; "" when they are."""
     if name == "MNIST":
@@ -48,7 +55,7 @@ def what_differs(experiment: Experiment) -> str:
         said.append(
             f"This student heard {config.spare_outputs} outputs that mean nothing, and none of the classes."
         )
-    if config.hard_weight:
+    if 0 < config.hard_weight < 1:
         said.append(f"Hard labels have a weight of {config.hard_weight:g} in what this student learned from.")
     if config.teacher_answers != "whole":
         said.append(f"Of the teacher's answers on what it never saw it heard: {config.teacher_answers}.")
@@ -65,6 +72,7 @@ def words(experiment: Experiment) -> dict[str, str]:
     several, digit = len(omitted) > 2 and not drawn, one_of(omitted)
     of_all = "unseen digits" if several else instances(omitted)
     alone = len(experiment.correction.classes) == 1
+    never_one, never_digit = NEVER.get(config.transfer_set, ("one", digit))
     if drawn:
         sees = f"{lacks(experiment)}, only {DRAWN_SETS[config.transfer_set]}"
         story = f"The student saw {sees}, and heard what the teacher says of each."
@@ -73,16 +81,18 @@ def words(experiment: Experiment) -> dict[str, str]:
             "teacher finds most like that digit, then come typical ones."
         )
     else:
-        story = (
-            "The student learned only from the teacher's answers, on images from which every "
-            f"{every(omitted)} was removed."
+        source = {0.0: "only from the teacher's answers", 1.0: "from labels alone"}.get(
+            config.hard_weight, "from the teacher's answers and from labels"
         )
+        story = f"The student learned {source}, on images from which every {every(omitted)} was removed."
         dark = (
             f"These are training images; the student saw all but {last}. The first of each row are those "
             f"that the teacher finds most {likeness(omitted)}, then come typical ones."
         )
     return {
         "a_digit": digit,
+        "never_one": never_one,
+        "never_digit": never_digit,
         "digits": of_all,
         "test_digits": "unseen test digits" if several else f"test {of_all}",
         "unseen": short_name(omitted) if len(omitted) == 1 else "" if drawn else "digits never seen",

@@ -416,10 +416,20 @@ def test_words_for_what_was_never_seen():
         (("--omitted-class", 8), "Draw an 8. The student has never seen one."),
         (("--keep-class", 7, 8), "Draw a 0, 1, 2, 3, 4, 5, 6 or 9. The student has never seen one."),
         (("--transfer-set", "contours"), "Draw a digit. The student has never seen one."),
+        (("--transfer-set", "halves"), "Draw a digit. The student has never seen a whole one."),
+        (("--hard-weight", 1, "--omitted-class", 4), "The student learned from labels alone, on images"),
         (("--correct", "all", "--omitted-class", 5), "Draw a 5. The student has never seen one."),
         (("--spare-outputs", 4, "--background", -0.5), "4 outputs that mean nothing"),
     ],
-    ids=["another class", "eight classes", "no digit", "ten biases", "spare outputs"],
+    ids=[
+        "another class",
+        "eight classes",
+        "no digit",
+        "halves",
+        "hard labels",
+        "ten biases",
+        "spare outputs",
+    ],
 )
 def test_other_experiments_say_what_they_are(flags, said, small, tmp_path, small_folder):
     data = ("--dataset", "auto", "--data-dir", small_folder)
@@ -683,6 +693,8 @@ def test_where_the_page_goes_and_what_is_said(small_folder, tmp_path, capsys, mo
         (("--fps", 3), "unrecognized arguments: --fps"),
         (("--with-no-digit", "--without-no-digit"), "not allowed with"),
         (("--temperature", 0), "--temperature must be"),
+        (("--with-no-digit", "--recipe", "no-digit"), "the student itself sees none; leave the flag out"),
+        (("--with-no-digit", "--spare-outputs", 4), "it would hear no class, either; leave the flag out"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_before_any_training(flags, line, capsys, monkeypatch):

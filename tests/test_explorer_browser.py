@@ -239,6 +239,8 @@ def test_a_digit_of_the_gallery_goes_to_the_canvas_and_can_be_edited(page, small
     )
     press(page, page.switch_to.active_element, Keys.ARROW_DOWN)
     assert page.switch_to.active_element.location["y"] > second.location["y"]
+    press(page, page.switch_to.active_element, Keys.END)
+    assert page.execute_script("return document.activeElement === tiles.tiles.at(-1)")
 
 
 def test_filters_show_one_fate_alone(page):
@@ -267,6 +269,9 @@ def test_the_walk_ends_where_each_network_says_3(page):
     page.execute_async_script("setTimeout(arguments[0], 400)")  # it starts anew when the pen rests
     start = page.execute_script("return Array.from(explorer.pad.pixels)")
     by_id(page, "walk-step").click()
+    for _ in range(2):
+        page.execute_script("document.getElementById('theme').click()")  # takes nothing back
+    page.execute_async_script("setTimeout(arguments[0], 400)")
     steps = [w.get_attribute("data-steps") for w in page.find_elements("css selector", ".walker")]
     assert steps == ["1", "1"]
     by_id(page, "walk-play").click()

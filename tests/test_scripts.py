@@ -107,6 +107,7 @@ def test_help_shows_every_flag_and_fits_80_columns(script, tmp_path):
     assert "(default: 1200 1200)" in text
     assert "(default: 20.0)" in text
     assert ("--snapshot-every" in text) == (script == GIF)
+    assert ("(default: best)" in text) == ("--with-no-digit" in text) == (script == EXPLORER)
 
 
 def test_a_rendered_run_tells_its_story(rendered):
