@@ -7,7 +7,14 @@ const isMarked = isUnseen.map((unseen) => unseen && about.omitted.length < 10); 
 const { words, correction } = about;
 
 /** What is on the canvas: strokes over a digit or over nothing, and the pixels that result. */
-const pad = { image: null, from: "", strokes: [], pixels: new Float32Array(SIDE * SIDE), erasing: false };
+const pad = {
+  image: null,
+  from: "", // what to say of it
+  isExample: false, // the first stroke of the pen replaces it
+  strokes: [],
+  erasing: false,
+  pixels: new Float32Array(SIDE * SIDE),
+};
 /** The offsets of the student's ten biases now. */
 const offsets = new Array(10).fill(0);
 const times = []; // milliseconds that each step of a stroke took

@@ -133,6 +133,7 @@ def test_a_3_drawn_with_the_mouse_on_the_committed_page(driver, capsys):
 
 def test_undo_clear_and_the_eraser(page):
     draw(page, THREE)
+    assert page.execute_script("return explorer.pad.strokes[0].points.length") > 8
     whole = page.execute_script("return explorer.pad.pixels.reduce((a, b) => a + b, 0)")
     draw(page, [(4, 25), (24, 25)], clear=False)
     assert page.execute_script("return explorer.pad.strokes.length") == 2

@@ -1,4 +1,4 @@
-"""The recipe "fast" on the real files, where they are at hand: MNIST_DIR names their folder.
+"""The recipe "fast" and the committed explorer on the real files, where MNIST_DIR says.
 
 A wire that is cut between settings and training leaves the small tests' networks learning, but not this well:
 the bounds lie some four standard deviations beyond the five committed runs in viz/seeds/fast.
@@ -11,7 +11,9 @@ import os
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
+from explorer_pages import COMMITTED, arrays_of, run_js
 
 import distillation_mnist_omitted_3 as core
 
@@ -30,7 +32,24 @@ def committed(path: str) -> list[float]:
     return found
 
 
-@pytest.mark.skipif(not FOLDER, reason="MNIST_DIR does not name a folder with the four files of MNIST")
+needs_mnist = pytest.mark.skipif(
+    not FOLDER, reason="MNIST_DIR does not name a folder with the four files of MNIST"
+)
+
+
+@needs_mnist
+def test_the_explorer_s_student_on_1000_real_test_images():
+    """What the committed page computes against the test logits of the training, which it holds, too."""
+    given = {"dataset": "mnist", "data_dir": Path(FOLDER)}
+    images = core.load_data(core.config_from(given), core.Console(quiet=True)).test_images[:1000]
+    code = "return given.map((image) => Array.from(logitsOf(page.networks[1], image)));"
+    theirs = np.array(run_js(COMMITTED, code, (images.reshape(1000, -1) / 255).tolist()))
+    trained = arrays_of(COMMITTED)["logits"].reshape(-1, 10)[:1000]
+    assert (theirs.argmax(axis=1) == trained.argmax(axis=1)).all()
+    assert np.abs(core.softmax(theirs) - core.softmax(trained)).max() < 0.01
+
+
+@needs_mnist
 def test_the_fast_recipe_on_the_real_files(tmp_path):
     given = {"recipe": "fast", "dataset": "mnist", "data_dir": Path(FOLDER), "cache_dir": tmp_path}
     experiment = core.run(core.config_from(given | {"outdir": tmp_path}))
