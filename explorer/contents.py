@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, BLIND, OMITTED, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, TEACHER
 from support.console import Console
 from support.experiment import Experiment
 from support.stored import TrainedRun
@@ -104,9 +104,12 @@ def telling_images(experiment: Experiment, logits: np.ndarray) -> list[dict[str,
     omitted = list(experiment.config.omitted_class)
     p, drawn = core.softmax(logits, experiment.config.temperature), sees_no_digit(experiment)
     classes = logits.argmax(axis=1) if drawn else experiment.data.train_labels
+    seen = np.ones(len(classes), bool)
+    if not drawn:  # it may have learned from a part of them
+        seen = np.isin(np.arange(len(classes)), experiment.transfer.indices)
     rows = []
     for c in range(core.N_CLASSES):
-        mine = np.flatnonzero(classes == c)
+        mine = np.flatnonzero((classes == c) & (seen | np.isin(c, omitted)))
         mass = p[mine][:, [c] if drawn else omitted].sum(axis=1)
         ordered = mine[np.argsort(-mass, kind="stable")]
         if not len(ordered):
@@ -190,7 +193,7 @@ def gathered(
             "sigma": imagined.SIGMA, "step": imagined.STEP, "enough": imagined.ENOUGH,
             "most": imagined.MOST_STEPS,
         },
-        "colours": {"omitted": OMITTED, "corrected": AFTER},
+        "colours": {"corrected": AFTER},
         "networks": networks,
     }  # fmt: skip
     return Contents(about, arrays)

@@ -93,7 +93,7 @@ function startEpochs() {
     const i = order[Math.floor(((event.clientY - box.top) / box.height) * rows) * columns + column];
     if (i === undefined) return;
     showGalleryDigit(i);
-    byId("pad").scrollIntoView({ block: "nearest" });
+    showPad();
   });
   byId("epoch-legend").append(legend("var(--student)", "right"), legend("var(--omitted)", "wrong"));
   recolourers.push(paintDigits);
@@ -186,7 +186,12 @@ function startWalk() {
     putOnPad(trainingBytes(row, one.images - 1), what);
     pad.isExample = false;
   });
-  select.addEventListener("change", reset);
+  const sayArticle = () => (byId("target-article").textContent = article(select.value).split(" ")[0]);
+  sayArticle();
+  select.addEventListener("change", () => {
+    sayArticle();
+    reset();
+  });
   let later = 0;
   listeners.push(() => {
     clearTimeout(later);

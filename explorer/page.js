@@ -21,6 +21,7 @@ const times = []; // milliseconds that each step of a stroke took
 const listeners = []; // called when the canvas has changed
 const repainters = []; // called when the theme or the width has changed
 const recolourers = []; // called when the theme has changed, before these
+const APART = 0.25; // pixels between two points of a stroke at least: more of them only cost time
 let arrays;
 let networks;
 
@@ -43,6 +44,8 @@ function putOnPad(bytes, from) {
   pad.image = inked(bytes);
   pad.from = from;
   pad.strokes = [];
+  keys.down = false;
+  tiles?.choose(-1);
   update();
 }
 
@@ -51,6 +54,8 @@ function clearPad() {
   pad.image = null;
   pad.from = `Draw ${words.a_digit} here`;
   pad.strokes = [];
+  keys.down = false;
+  tiles?.choose(-1);
   update();
 }
 
@@ -104,6 +109,7 @@ const keys = { at: [SIDE / 2, 6], down: false, shown: false };
 /** Draw with the keys: arrows move the pen, Space puts it down, E erases, U undoes, Delete clears. */
 function drawByKey(event) {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  const letter = event.key.toLowerCase(); // whatever Caps Lock says
   const say = (text) => (byId("pad-status").textContent = text);
   if (move) {
     const far = event.shiftKey ? 3 : 1;
@@ -113,10 +119,10 @@ function drawByKey(event) {
     keys.down = !keys.down;
     if (keys.down) beginStroke(keys.at);
     say(keys.down ? (pad.erasing ? "eraser down" : "pen down") : "pen up");
-  } else if (event.key === "e" || event.key === "E") {
+  } else if (letter === "e") {
     setErasing(!pad.erasing);
     say(pad.erasing ? "eraser" : "pen");
-  } else if (event.key === "u" || event.key === "z" || event.key === "Backspace") {
+  } else if (letter === "u" || letter === "z" || letter === "backspace") {
     undo();
   } else if (event.key === "Delete") {
     clearPad();
@@ -145,9 +151,14 @@ function startPad() {
   const canvas = byId("pad");
   let pointer = null;
   let waiting = false;
+  const inside = (share) => SIDE * Math.min(1, Math.max(0, share)); // the pointer may leave the canvas
   const place = ({ clientX, clientY }) => {
     const box = canvas.getBoundingClientRect();
-    return [((clientX - box.left) / box.width) * SIDE, ((clientY - box.top) / box.height) * SIDE];
+    return [inside((clientX - box.left) / box.width), inside((clientY - box.top) / box.height)];
+  };
+  const goOn = (stroke, point) => {
+    const [x, y] = stroke.points.at(-1);
+    if (Math.hypot(point[0] - x, point[1] - y) >= APART) stroke.points.push(point);
   };
   const soon = () => {
     if (waiting) return;
@@ -168,7 +179,8 @@ function startPad() {
   canvas.addEventListener("pointermove", (event) => {
     if (event.pointerId !== pointer) return;
     const all = event.getCoalescedEvents?.() ?? [];
-    pad.strokes.at(-1)?.points.push(...(all.length ? all : [event]).map(place));
+    const stroke = pad.strokes.at(-1); // none any more if it was undone
+    if (stroke) (all.length ? all : [event]).forEach((one) => goOn(stroke, place(one)));
     soon();
   });
   const end = (event) => {
@@ -205,6 +217,12 @@ const galleryLabel = (i) => arrays.labels[arrays.galleryNumbers[i]];
 function showGalleryDigit(i, more = "") {
   putOnPad(galleryBytes(i), `${article(galleryLabel(i))} of the test set${more}`);
   pad.isExample = false;
+  if (!more) tiles?.choose(i);
+}
+
+/** Back to the canvas and to what is said of it. */
+function showPad() {
+  document.querySelector(".easel").scrollIntoView({ block: "nearest" });
 }
 
 // ---- What the networks say ------------------------------------------------------------------------------
@@ -303,6 +321,7 @@ function startTour() {
     byId("tour-back").disabled = at === 0;
     byId("tour-next").textContent = at + 1 < steps.length ? "Next" : "Done";
     mark(steps[at].dataset.part);
+    if (steps[at].dataset.part === "temperature") setTemperature(1); // where the step begins
     byId(steps[at].dataset.part).scrollIntoView({ block: "start" });
   };
   const end = () => {
@@ -317,7 +336,9 @@ function startTour() {
   byId("tour-back").addEventListener("click", () => show(at - 1));
   byId("tour-next").addEventListener("click", () => (at + 1 < steps.length ? show(at + 1) : end()));
   byId("tour-end").addEventListener("click", end);
-  byId("tour").addEventListener("keydown", (event) => event.key === "Escape" && end());
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !byId("tour").hidden) end();
+  });
 }
 
 function sayTrust() {

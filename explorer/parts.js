@@ -4,7 +4,7 @@
 const byId = (id) => document.getElementById(id);
 const percent = (p) => `${(100 * p).toFixed(1)} %`;
 const count = (n) => n.toLocaleString("en");
-const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(2);
+const signed = (x) => (x <= -0.005 ? "−" : "+") + Math.abs(x).toFixed(2);
 const article = (digit) => (Number(digit) === 8 ? `an ${digit}` : `a ${digit}`);
 /** Pixels from 0 to 1 of bytes. */
 const inked = (bytes) => Float32Array.from(bytes, (value) => value / 255);

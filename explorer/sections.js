@@ -49,7 +49,9 @@ function startBias() {
       series.push({ label, colour: colourOf("--omitted"), points: points("unseen") });
     }
     const marks = [{ x: correction.offsets[classes.indexOf(chosen)], colour: green, shape: "triangle" }];
-    if (best) marks.push({ x: best.offset, colour: colourOf("--soft"), shape: "diamond" });
+    if (best && isUnseen[chosen]) {
+      marks.push({ x: best.offset, colour: colourOf("--soft"), shape: "diamond" });
+    }
     drawChart(byId("error-chart"), {
       title: `Test errors by the offset of class ${chosen}`,
       xLabel: `offset of the bias of ${chosen}`,
@@ -110,19 +112,20 @@ function trainingBytes(row, at, n = 1) {
   return arrays.training.subarray(784 * first, 784 * (first + n));
 }
 
+let setTemperature;
+
 function startTemperature() {
   const [lo, hi] = about.temperatures;
   const slider = byId("t");
   const [bars, teacher] = [new Bars(isMarked, { relative: true }), about.networks[0]];
   const rows = [];
   let chosen = { row: 0, at: 0 };
-  Object.assign(slider, { min: lo, max: hi, value: Math.min(hi, Math.max(lo, about.temperature)) });
-  byId("learned-t").textContent = words.t;
+  let t = Math.min(hi, Math.max(lo, about.temperature));
+  Object.assign(slider, { min: lo, max: hi, value: t });
   byId("answer-bars").append(bars.list);
   byId("answer-bars").style.setProperty("--accent", teacher.colour);
 
   const show = () => {
-    const t = Number(slider.value);
     const pixels = inked(trainingBytes(chosen.row, chosen.at));
     const p = softmax(logitsOf(networks[0], pixels), t);
     const one = about.training[chosen.row];
@@ -164,7 +167,18 @@ function startTemperature() {
     rows.forEach((tiles, row) => tiles.choose(row === picked.row ? picked.at : -1));
     show();
   };
-  slider.addEventListener("input", show);
+  setTemperature = (value) => {
+    t = value;
+    slider.value = t;
+    show();
+  };
+  slider.addEventListener("input", () => setTemperature(Math.round(2 * Number(slider.value)) / 2));
+  slider.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -0.5, ArrowDown: -0.5, ArrowRight: 0.5, ArrowUp: 0.5 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    setTemperature(Math.min(hi, Math.max(lo, t + step)));
+  });
   recolourers.push(() => {
     rows.forEach((tiles) => tiles.paint());
     show();
@@ -215,7 +229,10 @@ function showFates() {
     button.setAttribute("aria-pressed", String(name === filter));
   }
   const shown = tiles?.tiles.filter((tile) => !tile.hidden) ?? [];
-  if (shown.length && !shown.some((tile) => tile.tabIndex === 0)) shown[0].tabIndex = 0;
+  const stop = shown.find((tile) => tile.tabIndex === 0) ?? shown[0]; // one tab stop for all
+  tiles?.tiles.forEach((tile) => {
+    if ((tile.tabIndex === 0) !== (tile === stop)) tile.tabIndex = tile === stop ? 0 : -1;
+  });
 }
 
 function startGallery() {
@@ -235,8 +252,7 @@ function startGallery() {
   }
   tiles = new Tiles(byId("tiles"), arrays.gallery, `Test ${words.digits}`, (i) => {
     showGalleryDigit(i);
-    tiles.choose(i);
-    byId("pad").scrollIntoView({ block: "nearest" });
+    showPad();
   });
   recolourers.push(() => tiles.paint());
   startBias.show();

@@ -33,6 +33,21 @@ NEVER = {
 }
 
 
+# What a student heard whose teacher's answers were altered, on purpose, to see what is lost.
+ANSWERS = {
+    "mean": "On every image it heard the same, a mean, of how much that looks like {}.",
+    "class-mean": "Of how much an image looks like {} it heard only the mean over all images of its class.",
+    "shuffled": "How much an image looks like {} it heard of another image of the same class.",
+    "alone": "It heard how much an image looks like {}; of the rest only means over all images of a class.",
+}
+# Which of the transfer set a student of a part of it saw.
+CHOICES = {
+    "random": ", taken at random",
+    "least-like": ", those that the teacher finds least like what was removed",
+    "most-like": ", those that the teacher finds most like what was removed",
+}
+
+
 def origin_notice(name: str) -> str:
     """What stands above everything when the digits are not MNIST's; "" when they are."""
     if name == "MNIST":
@@ -58,7 +73,10 @@ def what_differs(experiment: Experiment) -> str:
     if 0 < config.hard_weight < 1:
         said.append(f"Hard labels have a weight of {config.hard_weight:g} in what this student learned from.")
     if config.teacher_answers != "whole":
-        said.append(f"Of the teacher's answers on what it never saw it heard: {config.teacher_answers}.")
+        said.append(ANSWERS[config.teacher_answers].format(one_of(config.omitted_class)))
+    if config.transfer_fraction < 1:
+        share, which = f"{100 * config.transfer_fraction:g} %", CHOICES[config.transfer_choice]
+        said.append(f"It saw {share} of these images{which}.")
     if config.background:
         said.append(f"An empty pixel is {config.background:g} for these networks.")
     return " ".join(said)
@@ -108,16 +126,43 @@ def words(experiment: Experiment) -> dict[str, str]:
             if alone
             else "see which digits become right, and which wrong."
         ),
-        "walk_hint": "the student's comes from hearsay alone.",
+        "walk_hint": f"the student's comes from {source_of_ideas(experiment)}.",
+        "heard_hint": heard_hint(experiment),
         "epochs_hint": "Not one of them was shown to it, in any epoch.",
-        "t": f"{config.temperature:g}",
+        "tour_t": f"{min(config.temperature, 50):g}",
         "notice": origin_notice(experiment.data.name),
         "differs": what_differs(experiment),
         "origin": (
             f"{experiment.data.name}, recipe {config.recipe}, temperature {config.temperature:g}, "
-            f"seed {config.seed}"
+            f"seed {config.seed}; teacher {trained(experiment, 'teacher')}, student "
+            f"{trained(experiment, 'student')}"
         ),
     }
+
+
+def trained(experiment: Experiment, kind: str) -> str:
+    """ "784-1200-1200-10, 60 epochs"."""
+    settings = experiment.config.training(kind)
+    epochs = "epoch" if settings.n_epochs == 1 else "epochs"
+    return f"{'-'.join(map(str, settings.sizes))}, {settings.n_epochs} {epochs}"
+
+
+def heard_hint(experiment: Experiment) -> str:
+    """What the student heard of the teacher's softened answers."""
+    config = experiment.config
+    if config.hard_weight == 1:
+        return "This student heard none of it: it learned from labels alone"
+    if config.spare_outputs:
+        return "This student heard other outputs in their place, which mean nothing"
+    return f"The student learned from answers like these, at T = {config.temperature:g}"
+
+
+def source_of_ideas(experiment: Experiment) -> str:
+    """Where the student's idea of what it never saw comes from."""
+    config = experiment.config
+    if config.hard_weight == 1:
+        return "labels of other digits alone"
+    return "outputs that mean nothing" if config.spare_outputs else "hearsay alone"
 
 
 def every(classes: Sequence[int]) -> str:

@@ -378,6 +378,18 @@ def test_the_training_images_shown_are_the_most_telling_ones(small):
     assert np.abs(typical - np.median(eights)).max() < 0.1 * np.ptp(eights)
 
 
+def test_of_a_part_of_the_transfer_set_only_what_the_student_saw_is_shown(small):
+    _, experiment = small
+    logits = np.random.default_rng(0).standard_normal((len(experiment.data.train_labels), 10))
+    few = np.random.default_rng(1).permutation(np.flatnonzero(experiment.data.train_labels != 3))[:50]
+    part = dataclasses.replace(
+        experiment, transfer=dataclasses.replace(experiment.transfer, indices=np.resize(few, 500))
+    )
+    for row in contents.telling_images(part, logits):
+        assert set(row["images"]) <= set(few) or row["kind"] == "unseen"
+    assert len(contents.telling_images(part, logits)) > 5
+
+
 def test_sliders_reach_from_0_to_6_and_to_every_mark():
     assert contents.offset_range([2.7], None) == [0, 6]
     assert contents.offset_range([0.57], {"offset": -0.14}) == [-1, 6]
@@ -418,6 +430,11 @@ def test_words_for_what_was_never_seen():
         (("--transfer-set", "contours"), "Draw a digit. The student has never seen one."),
         (("--transfer-set", "halves"), "Draw a digit. The student has never seen a whole one."),
         (("--hard-weight", 1, "--omitted-class", 4), "The student learned from labels alone, on images"),
+        (("--hard-weight", 1, "--omitted-class", 6), "This student heard none of it: it learned from labels"),
+        (("--spare-outputs", 4), "This student heard other outputs in their place, which mean nothing"),
+        (("--teacher-answers", "class-mean"), "it heard only the mean over all images of its class"),
+        (("--transfer-fraction", 0.25), "It saw 25 % of these images, taken at random."),
+        (("--omitted-class", 9), "teacher 784-100-10, 4 epochs, student 784-80-60-10, 6 epochs"),
         (("--correct", "all", "--omitted-class", 5), "Draw a 5. The student has never seen one."),
         (("--spare-outputs", 4, "--background", -0.5), "4 outputs that mean nothing"),
     ],
@@ -427,6 +444,11 @@ def test_words_for_what_was_never_seen():
         "no digit",
         "halves",
         "hard labels",
+        "hears nothing",
+        "hears other outputs",
+        "altered answers",
+        "a quarter",
+        "sizes",
         "ten biases",
         "spare outputs",
     ],

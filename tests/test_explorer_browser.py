@@ -162,6 +162,72 @@ def test_drawing_with_the_keys(page):
     assert page.execute_script("return explorer.pad.strokes.length") == 0
 
 
+def test_a_stroke_that_leaves_the_canvas_ends_at_its_edge(page):
+    draw(page, [(10, 5), (10, 23), (-2, 23), (-2, 5)])
+    points = np.array(page.execute_script("return explorer.pad.strokes[0].points"))
+    assert points.min() == 0
+    assert points.max() <= 28
+    apart = np.hypot(*np.diff(points, axis=0).T)
+    assert apart.min() >= 0.25  # more points would only cost time
+    pixels = np.array(page.execute_script("return Array.from(explorer.pad.pixels)")).reshape(28, 28)
+    inked = [np.flatnonzero(pixels.sum(axis=axis) > 0.25) for axis in (0, 1)]
+    assert max(np.ptp(one) + 1 for one in inked) in (20, 21)
+    assert not pixels[[0, -1]].any()
+
+
+def test_clearing_while_the_key_pen_is_down(page):
+    """The console stays empty (see `page`), and the pen is up."""
+    from selenium.webdriver.common.keys import Keys
+
+    press(page, by_id(page, "pad"), " ", Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.DELETE, Keys.ARROW_DOWN)
+    assert page.execute_script("return explorer.pad.strokes.length") == 0
+    press(page, by_id(page, "pad"), " ", Keys.ARROW_RIGHT, " ", "U")
+    assert page.execute_script("return explorer.pad.strokes.length") == 0
+
+
+def test_on_a_phone_the_answers_are_seen_beside_a_digit_of_the_gallery(page):
+    resized(page, 360, 740)
+    page.execute_script("document.querySelectorAll('#tiles .tile')[5].click()")
+    settle(page)
+    for name in ("strip", "pad", "undo"):
+        top, bottom = page.execute_script(
+            "const box = document.getElementById(arguments[0]).getBoundingClientRect();"
+            "return [box.top, box.bottom]", name,
+        )  # fmt: skip
+        assert -1 < top < bottom <= 740, name
+    assert by_id(page, "strip").text.startswith("Teacher")
+
+
+def test_of_all_tiles_one_is_a_tab_stop_and_the_one_on_the_canvas_is_marked(page):
+    for fate in ("never", "repaired", "right", "all"):
+        page.find_element("css selector", f'#filters [data-fate="{fate}"]').click()
+    stops = page.execute_script(
+        "return [...document.querySelectorAll('#tiles .tile')].filter((t) => t.tabIndex === 0).length"
+    )
+    assert stops == 1
+    pressed = "return [...document.querySelectorAll('#tiles [aria-pressed=true]')].length"
+    page.execute_script("document.querySelectorAll('#tiles .tile')[5].click()")
+    assert page.execute_script(pressed) == 1
+    by_id(page, "another").click()
+    assert page.execute_script(pressed) == 0
+
+
+def test_the_walk_says_an_8(page):
+    select = by_id(page, "target")
+    for value, article in (("8", "an"), ("2", "a")):
+        select.find_element("css selector", f'option[value="{value}"]').click()
+        assert by_id(page, "target-article").text == article
+
+
+def test_the_third_step_of_the_tour_begins_at_temperature_1(page):
+    by_id(page, "tour-start").click()
+    for _ in range(2):
+        by_id(page, "tour-next").click()
+    assert by_id(page, "t-value").text == "T = 1"
+    page.find_element("tag name", "body").send_keys("\ue00c")  # Escape, wherever the focus is
+    assert not by_id(page, "tour").is_displayed()
+
+
 def test_the_bias_moves_bars_errors_and_gallery(page, small):
     arrays, about = arrays_of(small), about_of(small)
     logits, labels = arrays["logits"].reshape(-1, 10), arrays["labels"]
