@@ -167,12 +167,18 @@ def test_a_stroke_that_leaves_the_canvas_ends_at_its_edge(page):
     points = np.array(page.execute_script("return explorer.pad.strokes[0].points"))
     assert points.min() == 0
     assert points.max() <= 28
-    apart = np.hypot(*np.diff(points, axis=0).T)
-    assert apart.min() >= 0.25  # more points would only cost time
     pixels = np.array(page.execute_script("return Array.from(explorer.pad.pixels)")).reshape(28, 28)
     inked = [np.flatnonzero(pixels.sum(axis=axis) > 0.25) for axis in (0, 1)]
     assert max(np.ptp(one) + 1 for one in inked) in (20, 21)
     assert not pixels[[0, -1]].any()
+
+
+def test_points_that_lie_close_together_are_left_out(page):
+    """They would only cost time."""
+    draw(page, [(8 + 0.08 * k, 5) for k in range(40)])
+    points = np.array(page.execute_script("return explorer.pad.strokes[0].points"))
+    assert np.hypot(*np.diff(points, axis=0).T).min() >= 0.25
+    assert 5 < len(points) < 14
 
 
 def test_clearing_while_the_key_pen_is_down(page):
@@ -214,6 +220,7 @@ def test_of_all_tiles_one_is_a_tab_stop_and_the_one_on_the_canvas_is_marked(page
 
 def test_the_walk_says_an_8(page):
     select = by_id(page, "target")
+    assert by_id(page, "target-article").text == "a"
     for value, article in (("8", "an"), ("2", "a")):
         select.find_element("css selector", f'option[value="{value}"]').click()
         assert by_id(page, "target-article").text == article
