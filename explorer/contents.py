@@ -17,7 +17,7 @@ import numpy as np
 
 import distillation_mnist_omitted_3 as core
 from explorer.rounding import Agreement, RoundedLayer, agreement, rounded
-from explorer.words import one_of, words
+from explorer.words import TEMPERATURES, one_of, words
 from pictures import imagined
 from pictures.frame import sees_no_digit
 from transfer.settings import DRAWN_SETS
@@ -26,7 +26,6 @@ N_GALLERY = 1_150  # test digits shown at most: of one class all, of several as 
 N_LIKE, N_TYPICAL = 10, 4  # training images shown of each class
 POOL = 20_000  # images of a drawn transfer set among which the most telling ones are sought
 OFFSETS = (0.0, 6.0)  # the slider's ends, wider where an offset to be marked lies outside
-TEMPERATURES = (1, 50)
 FEW_OTHERS = 3, 2e-3  # images, share of the test images: a warning if rounding changes the class of more
 
 

@@ -26,6 +26,7 @@ def one_of(classes: Sequence[int]) -> str:
     return f"{a(classes[0])}, {', '.join(map(str, classes[1:-1]))} or {classes[-1]}"
 
 
+TEMPERATURES = (1, 50)  # the ends of the slider
 # Where the student sees something of digits: what it has never seen, after "draw a digit" and in full.
 NEVER = {
     "halves": ("a whole one", "a whole digit"),
@@ -129,7 +130,7 @@ def words(experiment: Experiment) -> dict[str, str]:
         "walk_hint": f"the student's comes from {source_of_ideas(experiment)}.",
         "heard_hint": heard_hint(experiment),
         "epochs_hint": "Not one of them was shown to it, in any epoch.",
-        "tour_t": f"{min(config.temperature, 50):g}",
+        "tour_t": f"{min(config.temperature, TEMPERATURES[1]):g}",
         "notice": origin_notice(experiment.data.name),
         "differs": what_differs(experiment),
         "origin": (

@@ -484,6 +484,18 @@ def test_notices_and_what_differs(small):
     assert other.startswith("This teacher never saw a 3 either. Hard labels have a weight of 0.5")
 
 
+def test_every_choice_of_what_is_seen_and_heard_has_words(small):
+    fields = core.Config.__dataclass_fields__
+    assert {"whole", *words.ANSWERS} == set(fields["teacher_answers"].metadata["flag"]["choices"])
+    assert set(words.CHOICES) == set(fields["transfer_choice"].metadata["flag"]["choices"])
+    _, experiment = small
+    ideas = []
+    for changed in ({}, {"hard_weight": 1.0}, {"spare_outputs": 4}):
+        config = dataclasses.replace(experiment.config, **changed)
+        ideas.append(words.source_of_ideas(dataclasses.replace(experiment, config=config)))
+    assert ideas == ["hearsay alone", "labels of other digits alone", "outputs that mean nothing"]
+
+
 # ---- The page as a file ------------------------------------------------------------------------------------
 
 

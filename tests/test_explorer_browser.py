@@ -259,6 +259,13 @@ def test_the_bias_moves_bars_errors_and_gallery(page, small):
         assert len(tiles) == counts["repaired"]
 
 
+def test_the_best_offset_is_marked_on_the_curve_of_the_unseen_class_alone(driver, tmp_path):
+    opened(driver, made_page(tmp_path, "--correct", "all"))
+    for c, marks in ((5, 1), (3, 2)):
+        slide(driver, f"offset-{c}", 1)
+        assert len(driver.find_elements("css selector", "#error-chart polygon")) == marks
+
+
 def test_the_buttons_set_the_offsets_of_results_json(page, small):
     about = about_of(small)
     best = about["correction"]["best"]
