@@ -15,7 +15,10 @@ import numpy as np
 # For a single row or less than a million multiply-adds OpenBLAS goes another way on some processors, which
 # rounds otherwise. So the number of threads decides how a product is cut only where all tiles are above that.
 MIN_TILE_WORK = 4 * 2**20  # multiply-adds, on average; of equal tiles none has less than half of it
-SMALL_TILE_ROWS = 200  # of any other product
+# Any other product is cut alike for any number of threads: into so many rows or, as waking a thread takes
+# longer than a little work, into as many rows as make up that much.
+SMALL_TILE_ROWS = 200
+SMALL_TILE_WORK = 2 * 2**20  # multiply-adds
 BLAS_CONTROLS = (
     "scipy_openblas_{}_num_threads64_",
     "scipy_openblas_{}_num_threads",
@@ -68,7 +71,7 @@ class Workers:
         """The rows of a product that takes so many multiply-adds for each: as large as all threads allow."""
         most = min(n_rows // 2, n_rows * work_per_row // MIN_TILE_WORK)
         if most < 2:
-            return slices(n_rows, SMALL_TILE_ROWS)
+            return slices(n_rows, max(SMALL_TILE_ROWS, SMALL_TILE_WORK // max(work_per_row, 1)))
         n_tiles = min(most, self.n_threads)
         return [slice(*edges) for edges in pairwise(n_rows * k // n_tiles for k in range(n_tiles + 1))]
 

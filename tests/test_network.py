@@ -202,7 +202,9 @@ def test_a_product_is_cut_into_one_tile_per_thread_unless_it_is_small(n_rows, wo
     heights = [tile.stop - tile.start for tile in cut]
     if n_rows < 4 or n_rows * work_per_row < 2 * tiles.MIN_TILE_WORK:
         assert cut == core.Workers(1).tiles(n_rows, work_per_row)
-        assert max(heights) <= 200
+        assert max(heights) <= max(200, 2 * 2**20 / work_per_row)
+        if n_rows * work_per_row <= 2 * 2**20:
+            assert len(cut) == 1  # no thread is woken for it
     else:
         assert len(cut) <= n_threads
         assert max(heights) - min(heights) <= 1

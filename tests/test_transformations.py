@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.tiles import Workers
 from support.transformations import (
     N_WARPS,
+    PADDED_SIDE,
     PIECE,
     Limits,
     Transformer,
@@ -206,6 +207,16 @@ def test_the_threads_change_nothing_and_the_pieces_lose_nothing(small_data):
     assert found[0] == found[1] == found[2]
     plain = filled(Limits(), images)
     np.testing.assert_allclose(plain, np.stack([images, images]) / 255, atol=1e-7)
+
+
+def test_every_neighbour_lies_in_its_own_padded_image():
+    """However far a map points: a place beyond would be read from the other end, without a word."""
+    far = np.stack([GRID, GRID - 1000, GRID + 1000, -40 * GRID, 40 * GRID])
+    warps = Warps(far)
+    assert warps.corners.min() >= 0
+    assert warps.corners.max() + PADDED_SIDE + 1 < PADDED_SIDE**2
+    ink = np.full((5, 28, 28), 255, np.uint8)
+    assert (warped(ink, far)[1:3] == 0).all()
 
 
 def test_all_warps_are_used_and_the_jitter_comes_first(small_data):
