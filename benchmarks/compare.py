@@ -333,13 +333,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--convolution-batch",
         type=whole_number,
-        default=256,
-        help="of the convolutional net (default: %(default)s)",
+        help="of the convolutional nets (default: as they are trained)",
     )
     parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     parser.add_argument("--json", type=named_file, help="also write every measurement to this file")
     arguments, flags = parser.parse_known_args(argv)
-    sizes = (arguments.rounds, arguments.images, arguments.convolution_batch, *arguments.batch_sizes)
+    sizes = (arguments.rounds, arguments.images, *arguments.batch_sizes, arguments.convolution_batch or 1)
     if min(sizes) < 1 or max(sizes) > 60_000:
         raise UserError("--rounds, --images and batch sizes must be from 1 to 60,000")
     if "this project" not in arguments.contestants:
@@ -365,14 +364,14 @@ def main(argv: list[str] | None = None) -> None:
         peak = statistics.median(measured["peak_gflops"])
         images = data.train_images[: arguments.images]
         console.always("\n" + breakdown(images, labels, config, peak))
-    console.always("\n" + convolution_report(convolved, arguments.convolution_batch))
+    console.always("\n" + convolution_report(convolved))
     if arguments.json:
         content = {
             "environment": made_with,
             "data": data.name,
             "n_images": len(labels),
             "measured": found,
-            "convolution": {"batch_size": arguments.convolution_batch, "seconds": convolved},
+            "convolution": convolved,
         }
         write_json(arguments.json, content)
 

@@ -1,4 +1,4 @@
-"""A step of the CIFAR-10 teacher, forward and back: this project's and PyTorch's, timed in turn."""
+"""A step of CIFAR-10's teacher and student, forward and back: this project's and PyTorch's, timed in turn."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from cifar10.data import SIDE
+from cifar10.layers import PATCH, whitening_kernels
 from cifar10.network import ConvNet
 from cifar10.settings import Config
-from cifar10.training import fill_inputs
 
 Step = Callable[[], None]
 
@@ -25,64 +25,94 @@ def spread(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
-def pytorch_convolution(network: ConvNet, images: np.ndarray, gradient: np.ndarray) -> Step:
-    """A step of the same network in PyTorch. Raises ImportError without it."""
+def pytorch_network(network: ConvNet) -> Any:
+    """The same network in PyTorch, behind the whitening. Raises ImportError without it."""
     import torch
 
-    torch.set_num_threads(Workers().n_threads)
     modules: list[Any] = []
     for block in network.blocks:
         modules.append(torch.nn.Conv2d(block.n_from, block.n_to, 3, padding=1, bias=False))
         modules += [torch.nn.MaxPool2d(2)] if block.pools else []
         modules += [torch.nn.BatchNorm2d(block.n_to), torch.nn.ReLU()]
     linear = torch.nn.Linear(network.blocks[-1].n_to, N_CLASSES)
-    net = torch.nn.Sequential(*modules, torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), linear)
-    x, d_logits = torch.from_numpy(images).float(), torch.from_numpy(gradient)
+    return torch.nn.Sequential(*modules, torch.nn.AdaptiveMaxPool2d(1), torch.nn.Flatten(), linear)
+
+
+def pytorch_convolution(network: ConvNet, images: np.ndarray, gradient: np.ndarray) -> Step:
+    """A step of the same network in PyTorch. Raises ImportError without it."""
+    import torch
+
+    torch.set_num_threads(Workers().n_threads)
+    net = pytorch_network(network)
+    patches = network.whitening.kernels.reshape(-1, PATCH, PATCH, 3).transpose(0, 3, 1, 2)
+    whitening, d_logits = torch.from_numpy(patches.copy()), torch.from_numpy(gradient)
 
     def step() -> None:
         net.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            directions = torch.nn.functional.conv2d(torch.from_numpy(images).float().mul_(1 / 255), whitening)
+            x = torch.relu(torch.cat((directions, -directions), 1))
         net(x).backward(d_logits)
 
     return step
 
 
-def convolution(names: list[str], rounds: int, n_images: int) -> dict[str, list[float]]:
-    """Seconds of the forward and backward pass of the CIFAR-10 teacher, of ours and PyTorch's, in turn."""
+def steps_of(network: ConvNet, n_images: int, names: list[str]) -> dict[str, Step]:
+    """A step of each contestant on the same images."""
     rng, workers = np.random.default_rng(0), Workers()
-    network = ConvNet(Config().teacher_channels, rng)
-    images = rng.integers(0, 256, (n_images, 3, SIDE, SIDE), dtype=np.uint8)
+    side = SIDE + PATCH - 1
+    images = rng.integers(0, 256, (n_images, 3, side, side), dtype=np.uint8)
     gradient = rng.standard_normal((n_images, N_CLASSES), np.float32)
+    network.whitening.kernels[:] = whitening_kernels(images)
 
     def ours() -> None:
         with workers:
-            network.forward(workers, training=True)
+            network.forward(images, workers, training=True)
             network.backward(gradient, workers)
 
-    fill_inputs(network.inputs(n_images), images)
     steps = {"this project": ours}
     if "PyTorch" in names:
         try:
             steps["PyTorch"] = pytorch_convolution(network, images, gradient)
         except ImportError as error:
             print(f"PyTorch is left out: {error}", file=sys.stderr)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for done in range(rounds + 1):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            if done:  # the first round warms up
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+    return steps
 
 
-def convolution_report(seconds: dict[str, list[float]], n_images: int) -> str:
-    """The table, as Markdown."""
-    network = ConvNet(Config().teacher_channels, np.random.default_rng(0))
-    inputs = network.blocks[0].side ** 2 * network.blocks[0].kernels.size  # the images get no gradient
-    gflop = 2 * n_images * (3 * network.n_multiply_adds - inputs) / 1e9
-    lines = [f"| CIFAR-10 teacher, batch {n_images} | s/step | x PyTorch | GFLOP/s |", "|---|---:|---:|---:|"]
-    for name, theirs in seconds.items():
-        ratios = [a / b for a, b in zip(theirs, seconds.get("PyTorch", []), strict=False)]
-        rate = f"{gflop / statistics.median(theirs):.0f}"
-        lines.append(f"| {name} | {spread(theirs, 3)} | {spread(ratios, 2) if ratios else ''} | {rate} |")
-    return "\n".join(lines)
+def convolution(names: list[str], rounds: int, n_images: int | None) -> list[dict[str, Any]]:
+    """Of CIFAR-10's teacher and student the seconds of a step, forward and back, of each contestant in turn.
+
+    A turn is two steps, of which the second counts: in a training a step follows its like. `n_images` at a
+    time or, where that is None, as many as they are trained with.
+    """
+    found = []
+    for kind in ("teacher", "student"):
+        settings = Config().training(kind)
+        network, n = ConvNet(settings.channels, np.random.default_rng(0)), n_images or settings.batch_size
+        steps = steps_of(network, n, names)
+        seconds: dict[str, list[float]] = {name: [] for name in steps}
+        for done in range(rounds + 1):
+            for name, step in steps.items():
+                step()  # finds the caches, and the threads, as the other has left them
+                started = time.perf_counter()
+                step()
+                if done:  # the first round warms up
+                    seconds[name].append(time.perf_counter() - started)
+        inputs = network.blocks[0].side ** 2 * network.blocks[0].kernels.size  # these get no gradient
+        gflop = 2 * n * (3 * network.n_multiply_adds - inputs) / 1e9
+        found.append({"kind": kind, "batch_size": n, "gflop": gflop, "seconds": seconds})
+    return found
+
+
+def convolution_report(found: list[dict[str, Any]]) -> str:
+    """The tables, as Markdown; GFLOP/s are those of the definition, whatever the way."""
+    tables = []
+    for one in found:
+        title, seconds = f"CIFAR-10 {one['kind']}, batch {one['batch_size']}", one["seconds"]
+        lines = [f"| {title} | s/step | x PyTorch | GFLOP/s |", "|---|---:|---:|---:|"]
+        for name, theirs in seconds.items():
+            ratios = [a / b for a, b in zip(theirs, seconds.get("PyTorch", []), strict=False)]
+            rate = f"{one['gflop'] / statistics.median(theirs):.0f}"
+            lines.append(f"| {name} | {spread(theirs, 3)} | {spread(ratios, 2) if ratios else ''} | {rate} |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)

@@ -8,7 +8,8 @@ from support.report import report, summary
 from support.settings import argument_parser, given_settings
 
 from cifar10.data import RENDERED_NOTICE, class_names
-from cifar10.experiment import UNSEEN, run
+from cifar10.experiment import run
+from cifar10.lessons import UNSEEN
 from cifar10.settings import Config
 
 

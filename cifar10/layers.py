@@ -1,63 +1,89 @@
-"""Layers: convolution, pooling, batch normalisation and ReLU, forward and backward by hand.
+"""Layers: whitening, and blocks of convolution, pooling, batch normalisation and ReLU, by hand.
 
-A batch of activations lies in memory as (row, channel, column, image). Three rows of all channels are then
-one matrix, a step to the right is a step in it: a convolution is three matrix products per row.
+A batch is cut into groups of images, and a core takes a whole group through a layer, two rows at a time:
+what follows a product finds its result in the cache. Only the normalisation needs all groups, for its mean
+and variance. A row of activations is (2, channel, half): its even and its odd columns (see convolution.py).
 """
 
 from __future__ import annotations
 
-from support.tiles import Workers
+from support.tiles import slices
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-STATISTICS_MOMENTUM = 0.1  # of the running mean and variance that evaluation uses
+from cifar10.convolution import (
+    add_kernel_gradient,
+    convolve_rows,
+    kernel_parts,
+    kernels_gradient,
+    turned,
+    write_parts,
+)
+
+STATISTICS_MOMENTUM = 0.4  # of the running mean and variance that evaluation uses: they follow the last steps
 EPSILON = 1e-5  # added to the variance
+PATCH = 2  # rows and columns that the whitening looks at
+N_WHITENED = 2 * 3 * PATCH**2  # its outputs
+ROWS = 2  # that are done at a time: what pooling needs, and enough for few calls to do much
 
 
-def convolve(kernels: np.ndarray, padded: np.ndarray, workers: Workers, out: np.ndarray) -> None:
-    """3x3 convolution: out[y] = sum over dx of kernels[dx] @ (rows y - 1, y, y + 1, shifted by dx).
+class Source(Protocol):
+    """What a block's input comes from."""
 
-    `kernels` (3 dx, to, 3 dy * from); `padded` (height + 2, from, width + 2, images), zeros around the image;
-    `out` (height, to, width * images).
+    def output_rows(self, group: int, rows: slice, training: bool) -> np.ndarray:
+        """Rows (rows, 2, channel, half) of the output for a group."""
+
+
+def split(rows: np.ndarray, n_images: int) -> np.ndarray:
+    """Even and odd columns of (rows, channel, columns * images): (rows, 2, channel, columns / 2, images)."""
+    return rows.reshape(*rows.shape[:2], -1, 2, n_images).transpose(0, 3, 1, 2, 4)
+
+
+# ---- Whitening ---------------------------------------------------------------------------------------------
+
+
+def whitening_kernels(images: np.ndarray, floor: float = 5e-4) -> np.ndarray:
+    """The directions in which 2x2 patches vary, (12, 12), each divided by its standard deviation.
+
+    Eigenvectors, as rows, of the covariance of all patches of `images`, uint8 (n, 3, rows, columns), with
+    values in [0, 1]; `floor` is added to the variances. What comes out of them is uncorrelated and of equal
+    size, which spares the first kernels to find that out.
     """
-    height, n_channels, width, n_images = padded.shape
-    flat = padded.reshape(height, n_channels, width * n_images)
-
-    def row(y: int) -> None:
-        rows = flat[y : y + 3].reshape(3 * n_channels, width * n_images)
-        left, middle, right = (rows[:, dx * n_images :][:, : out.shape[2]] for dx in range(3))
-        np.matmul(kernels[0], left, out=out[y])
-        out[y] += kernels[1] @ middle
-        out[y] += kernels[2] @ right
-
-    workers.map(row, range(len(out)))
+    windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(2, 3))
+    patches = windows.transpose(4, 5, 1, 0, 2, 3).reshape(3 * PATCH**2, -1) / np.float64(255)
+    variances, vectors = np.linalg.eigh(np.cov(patches, bias=True))
+    return vectors.T / np.sqrt(variances + floor)[:, None]
 
 
-def quarters(rows: np.ndarray) -> list[np.ndarray]:
-    """The four views (channels, columns / 2, images) of two rows (2, channels, columns, images)."""
-    return [rows[i, :, j::2] for i in (0, 1) for j in (0, 1)]
+class Whitening:
+    """What is positive and what is negative in each direction of a 2x2 patch, frozen.
 
-
-def max_of_four(parts: list[np.ndarray], out: np.ndarray | None = None) -> np.ndarray:
-    """The largest of four arrays, element by element."""
-    a, b, c, d = parts
-    out = np.maximum(a, b, out=out)
-    np.maximum(out, c, out=out)
-    return np.maximum(out, d, out=out)
-
-
-def shared_out(d_maximum: np.ndarray, parts: list[np.ndarray], targets: list[np.ndarray]) -> None:
-    """The gradient of `max_of_four(parts)`, to where the maximum came from; equal ones share.
-
-    Goes to `targets`, one for each of `parts`. Overwrites `d_maximum`.
+    `kernels` (12, 12): (direction, patch as row, column, colour). Takes uint8 images (n, 3, 33, 33), one
+    row and column more than come out.
     """
-    largest = max_of_four(parts)
-    hits = [part == largest for part in parts]
-    d_maximum /= np.sum(hits, axis=0, dtype=np.uint8)
-    for target, hit in zip(targets, hits, strict=True):
-        np.multiply(d_maximum, hit, out=target)
+
+    def __init__(self, kernels: np.ndarray) -> None:
+        self.kernels = kernels
+        self.pixels: list[np.ndarray] = []
+
+    def load(self, images: np.ndarray, groups: list[slice]) -> None:
+        """Take the images of a batch, each group as (row, colour, column, image)."""
+        self.pixels = [images[group].transpose(2, 1, 3, 0) for group in groups]
+
+    def output_rows(self, group: int, rows: slice, training: bool) -> np.ndarray:
+        pixels = self.pixels[group][rows.start : rows.stop + PATCH - 1].astype(self.kernels.dtype)
+        n, width, n_images = rows.stop - rows.start, pixels.shape[2] - PATCH + 1, pixels.shape[3]
+        pixels *= self.kernels.dtype.type(1 / 255)
+        places = [(dy, dx) for dy in range(PATCH) for dx in range(PATCH)]
+        patches = np.stack([pixels[dy : dy + n, :, dx : dx + width] for dy, dx in places], axis=1)
+        directions = self.kernels @ patches.reshape(n, len(self.kernels), -1)
+        halves = split(directions, n_images).reshape(n, 2, len(self.kernels), -1)
+        return np.concatenate((np.maximum(halves, 0), np.maximum(-halves, 0)), axis=2)
+
+
+# ---- Blocks ------------------------------------------------------------------------------------------------
 
 
 class BlockArrays(NamedTuple):
@@ -70,11 +96,37 @@ class BlockArrays(NamedTuple):
     running_variance: np.ndarray
 
 
+class Group:
+    """What a block keeps of a group of images from the way forward for the way back."""
+
+    def __init__(self, block: Block, n_images: int) -> None:
+        dtype, n_to, side = block.kernels.dtype, block.n_to, block.side_out
+        half, half_out = block.side // 2 * n_images, side // 2 * n_images
+        self.n_images = n_images
+        self.n_outputs = side * side * n_images  # per channel
+        self.parts = np.zeros((4, block.side + 2, block.n_from, half), dtype)
+        self.pooled = np.empty(
+            (side, 2, n_to, half_out), dtype
+        )  # or just convolved; less `centre` in training
+        self.active = np.empty((side, 2, n_to, half_out), bool)  # where ReLU let something through
+        self.d_output = np.empty((side, 2, n_to, half_out), dtype)
+        if block.pools:  # which of two rows, and then of two columns, the maximum came from
+            self.is_upper = np.empty((side, 2, n_to, half), bool)
+            self.is_left = np.empty((side, n_to, half), bool)
+        self.centre = np.zeros(n_to, dtype)  # near the mean: without it, squares would cancel
+        self.total, self.squares = np.zeros((2, n_to))  # of the pooled values, less the centre
+        self.d_total, self.d_product = np.zeros((2, n_to))  # of d_output, and of it times the pooled values
+        self.d_kernel_parts = np.zeros((4, n_to, 3 * block.n_from), dtype)
+
+
 class Block:
     """Convolution 3x3, max-pooling 2x2 if `pools`, batch normalisation (Ioffe & Szegedy 2015), ReLU.
 
-    `side` is that of the square that comes in. Pooling comes before the normalisation, which so has a quarter
-    of the work; apart from the sign of a scale that is the same function.
+    `side`, even, is that of the square that comes in. Pooling comes before the normalisation, which so has a
+    quarter of the work; apart from the sign of a scale that is the same function. In training call, for each
+    batch, `forward_group` for every group, `statistics`, then `output_rows`; on the way back `end_of_output`
+    for all rows of each group, from the first on, `slopes`, then `backward_group` for every group, and
+    `gradients`.
     """
 
     def __init__(self, arrays: BlockArrays, side: int, pools: bool) -> None:
@@ -82,130 +134,172 @@ class Block:
         self.side, self.pools, self.side_out = side, pools, side // 2 if pools else side
         self.n_from, self.n_to = self.kernels.shape[3], self.kernels.shape[1]
 
-    def allocate(self, n_images: int) -> None:
-        """Buffers for batches of this size; those of the gradients are made when first needed."""
-        dtype = self.kernels.dtype
-        self.n_images = n_images
-        self.convolved = np.empty((self.side, self.n_to, self.side * n_images), dtype)
-        self.normal = np.empty((self.side_out, self.n_to, self.side_out * n_images), dtype)
-        shape = (self.side_out + 2, self.n_to, self.side_out + 2, n_images)
-        self.padded_out = np.zeros(shape, dtype)
-        self.output = self.padded_out[1:-1, :, 1:-1]
-        self.d_convolved: np.ndarray | None = None
+    def allocate(self, sizes: list[int]) -> None:
+        """Buffers for batches whose groups have these sizes."""
+        self.groups = [Group(self, n_images) for n_images in sizes]
 
-    def forward(self, padded: np.ndarray, workers: Workers, training: bool) -> np.ndarray:
-        """The padded output (rows + 2, to, columns + 2, images) for a padded input of that form.
+    # ---- Forward
 
-        In training, the batch's own mean and variance normalise it, and move the running ones a little.
-        """
-        self.padded_in = padded
-        side, n_to, n_images = self.side_out, self.n_to, self.n_images
-        convolve(self.kernels.reshape(3, n_to, 3 * self.n_from), padded, workers, self.convolved)
-        n = side * side * n_images
-        sums, squares = np.empty((2, side, n_to))
+    def begin(self, training: bool) -> None:
+        """Make ready for a batch: what is the same for all its groups."""
+        self.kernel_parts = kernel_parts(self.kernels)
+        if not training:
+            self.use(self.running_mean, self.running_variance)
 
-        def pool(y: int) -> None:
-            x = self.normal[y]
-            if self.pools:
-                max_of_four(self.quarters_of_row(y), out=x.reshape(n_to, side, n_images))
-            else:
-                x[:] = self.convolved[y]
-            sums[y] = x.sum(axis=1)
-
-        workers.map(pool, range(side))
-        mean = sums.sum(axis=0) / n if training else self.running_mean
-        rounded_mean = np.asarray(mean, self.kernels.dtype)[:, None]
-
-        def centre(y: int) -> None:
-            x = self.normal[y]
-            x -= rounded_mean
-            if training:  # squares of what is left: E[x^2] - mean^2 would cancel where the mean is large
-                squares[y] = np.einsum("kn,kn->k", x, x)
-
-        workers.map(centre, range(side))
-        variance = squares.sum(axis=0) / n if training else self.running_variance
-        if training:
-            self.running_mean += STATISTICS_MOMENTUM * (mean - self.running_mean)
-            self.running_variance += STATISTICS_MOMENTUM * (variance * n / (n - 1) - self.running_variance)
+    def use(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        """Normalise by these."""
+        self.mean = np.asarray(mean, self.kernels.dtype)
         self.inverse_sd = (1 / np.sqrt(variance + EPSILON)).astype(self.kernels.dtype)
+        self.factor = self.scale * self.inverse_sd
 
-        def normalise(y: int) -> None:
-            x, out = self.normal[y], self.output[y]
-            x *= self.inverse_sd[:, None]
-            np.multiply(x.reshape(out.shape), self.scale[:, None, None], out=out)
-            out += self.shift[:, None, None]
-            np.maximum(out, 0, out=out)
-
-        workers.map(normalise, range(side))
-        return self.padded_out
-
-    def quarters_of_row(self, y: int) -> list[np.ndarray]:
-        """The four views of `convolved` of which row y after pooling is the maximum."""
-        two = self.convolved[2 * y : 2 * y + 2]
-        return quarters(two.reshape(2, self.n_to, self.side, self.n_images))
-
-    def backward(
-        self, d_output: np.ndarray, workers: Workers, d_input: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gradients of kernels, scale and shift, after `forward` in training, for dLoss/d(output).
-
-        `d_output` (rows, to, columns * images) is overwritten; dLoss/d(input) goes to `d_input`, of the same
-        form, unless that is None.
-        """
-        if self.d_convolved is None:
-            shape = (self.side + 2, self.n_to, self.side + 2, self.n_images)
-            self.d_convolved = np.zeros(shape, self.kernels.dtype)
-        d_scale, d_shift = self.backward_to_convolved(d_output, workers)
-        d_kernels = self.kernel_gradient(workers)
-        if d_input is not None:  # the convolution with the kernels turned round, from and to exchanged
-            turned = self.kernels[::-1, :, ::-1].transpose(0, 3, 2, 1)
-            convolve(turned.reshape(3, self.n_from, 3 * self.n_to), self.d_convolved, workers, d_input)
-        return d_kernels, d_scale, d_shift
-
-    def backward_to_convolved(self, d_output: np.ndarray, workers: Workers) -> tuple[np.ndarray, np.ndarray]:
-        """Gradients of scale and shift; dLoss/d(convolved) goes to `d_convolved`, within its border."""
-        side, n_to, n_images = self.side_out, self.n_to, self.n_images
-        inner = self.d_convolved[1:-1, :, 1:-1]
-        sums = np.empty((2, side, n_to))
-
-        def slope_of_relu(y: int) -> None:
-            d, x = d_output[y], self.normal[y]
-            d.reshape(self.output[y].shape)[:] *= self.output[y] > 0
-            sums[:, y] = d.sum(axis=1), np.einsum("kn,kn->k", d, x)
-
-        workers.map(slope_of_relu, range(side))
-        d_shift, d_scale = sums.sum(axis=1)
-        # with x the normalised value: scale / sd * (d - mean d - x mean(d x))
-        n, dtype = side * side * n_images, self.kernels.dtype
-        mean_d, mean_dx = (d_shift / n).astype(dtype), (d_scale / n).astype(dtype)
-        factor = self.scale * self.inverse_sd
-
-        def denormalise(y: int) -> None:
-            d = d_output[y]
-            d -= mean_d[:, None]
-            d -= self.normal[y] * mean_dx[:, None]
-            d *= factor[:, None]
-            d = d.reshape(n_to, side, n_images)
+    def forward_group(self, index: int, source: Source, training: bool) -> None:
+        """Convolve and pool the group's images; rows of the input are used while they are in the cache."""
+        group = self.groups[index]
+        parts, n_written = group.parts, 0
+        products = np.empty((4, ROWS, self.n_to, parts.shape[3]), parts.dtype)
+        convolved = np.empty((ROWS, 2, self.n_to, parts.shape[3]), parts.dtype)
+        if training:
+            group.total[:] = group.squares[:] = 0
+        for rows in slices(self.side, ROWS):
+            wanted = slice(
+                n_written, min(rows.stop + 1, self.side)
+            )  # and one below, which has its part in it
+            given = source.output_rows(index, wanted, training)
+            write_parts(given, group.n_images, parts[:, wanted.start + 1 : wanted.stop + 1])
+            n_written = wanted.stop
+            out = convolved if self.pools else group.pooled[rows]
+            convolve_rows(self.kernel_parts, parts[:, rows.start : rows.stop + 2], products, out)
             if self.pools:
-                shared_out(d, self.quarters_of_row(y), quarters(inner[2 * y : 2 * y + 2]))
-            else:
-                inner[y] = d
+                rows = slice(rows.start // 2, rows.stop // 2)
+                self.pool(group, rows, convolved)
+            if training:
+                self.count(group, rows)
 
-        workers.map(denormalise, range(side))
-        return d_scale, d_shift
+    def pool(self, group: Group, rows: slice, convolved: np.ndarray) -> None:
+        """`rows` of the pooled values, and where they came from; the first of two equal ones counts."""
+        upper, lower = convolved[0::2], convolved[1::2]
+        np.greater_equal(upper, lower, out=group.is_upper[rows])
+        np.maximum(upper, lower, out=upper)
+        left, right = upper[:, 0], upper[:, 1]
+        np.greater_equal(left, right, out=group.is_left[rows])
+        pooled = np.maximum(left, right)
+        out = group.pooled[rows]
+        out.reshape(*out.shape[:3], -1, group.n_images)[:] = split(pooled, group.n_images)
 
-    def kernel_gradient(self, workers: Workers) -> np.ndarray:
-        """Gradient of the kernels, once `d_convolved` is there."""
-        n_images, n_inputs = self.n_images, 3 * self.n_from
-        inner = self.d_convolved[1:-1, :, 1:-1]
-        flat = self.padded_in.reshape(self.side + 2, self.n_from, (self.side + 2) * n_images)
-        by_row = np.empty((self.side, 3, self.n_to, n_inputs), self.kernels.dtype)
+    def count(self, group: Group, rows: slice) -> None:
+        """Add `rows` of the pooled values to the group's sums, less a centre from its first row."""
+        x = group.pooled[rows]
+        if rows.start == 0:
+            group.centre[:] = x[0].mean(axis=(0, 2))
+        x -= group.centre[:, None]
+        for total, squares in zip(x.sum(axis=3).sum(axis=1), np.einsum("rpkn,rpkn->rk", x, x), strict=True):
+            group.total += total
+            group.squares += squares
 
-        def row(y: int) -> None:
-            d = inner[y].reshape(self.n_to, self.side * n_images)
-            rows = flat[y : y + 3].reshape(n_inputs, (self.side + 2) * n_images)
-            for dx in range(3):
-                np.matmul(d, rows[:, dx * n_images :][:, : d.shape[1]].T, out=by_row[y, dx])
+    def statistics(self) -> None:
+        """Mean and variance of the batch from its groups' (Chan et al. 1979); the running ones follow."""
+        n = sum(group.n_outputs for group in self.groups)
+        means = [group.centre + group.total / group.n_outputs for group in self.groups]
+        mean = sum(g.n_outputs * m for g, m in zip(self.groups, means, strict=True)) / n
+        within = sum(g.squares - g.total**2 / g.n_outputs for g in self.groups)
+        between = sum(g.n_outputs * (m - mean) ** 2 for g, m in zip(self.groups, means, strict=True))
+        variance = (within + between) / n
+        self.running_mean += STATISTICS_MOMENTUM * (mean - self.running_mean)
+        self.running_variance += STATISTICS_MOMENTUM * (variance * n / (n - 1) - self.running_variance)
+        self.use(mean, variance)
 
-        workers.map(row, range(self.side))
-        return by_row.sum(axis=0).reshape(self.kernels.shape)
+    def output_rows(self, group: int, rows: slice, training: bool) -> np.ndarray:
+        mine = self.groups[group]
+        constant = self.shift - self.mean * self.factor
+        if training:
+            constant = self.shift + (mine.centre - self.mean) * self.factor
+        out = mine.pooled[rows] * self.factor[:, None]
+        out += constant[:, None]
+        np.maximum(out, 0, out=out)
+        if training:
+            np.greater(out, 0, out=mine.active[rows])
+        return out
+
+    # ---- Backward
+
+    def end_of_output(self, index: int, rows: slice) -> None:
+        """Take `rows` of dLoss/d(output), which stand in `d_output`, through the ReLU."""
+        group = self.groups[index]
+        d = group.d_output[rows]
+        if rows.start == 0:
+            group.d_total[:] = group.d_product[:] = 0
+        d *= group.active[rows]
+        products = np.einsum("rpkn,rpkn->rk", d, group.pooled[rows])
+        for total, product in zip(d.sum(axis=3).sum(axis=1), products, strict=True):
+            group.d_total += total
+            group.d_product += product
+
+    def slopes(self) -> None:
+        """Gradients of scale and shift, and what `backward_group` needs: sums over all groups.
+
+        With x the normalised value, that by a pooled value is factor * (d - mean d - x mean(d x)). The factor
+        is left to the kernels: those that take the gradient further down, and the kernels' own gradient.
+        """
+        n = sum(group.n_outputs for group in self.groups)
+        self.d_shift = sum(group.d_total for group in self.groups)
+        products = [g.d_product + (g.centre - self.mean) * g.d_total for g in self.groups]
+        self.d_scale = sum(products) * self.inverse_sd
+        dtype = self.kernels.dtype
+        self.slope = (self.inverse_sd * self.d_scale / n).astype(dtype)  # of d, by the pooled value
+        self.d_mean = self.d_shift / n
+        self.turned_parts = kernel_parts(turned(self.kernels * self.factor[:, None, None]))
+
+    def backward_group(self, index: int, below: Block | None) -> None:
+        """The group's share of the kernels' gradient; dLoss/d(input) goes to `below.d_output`, if any."""
+        group, dtype = self.groups[index], self.kernels.dtype
+        half = group.parts.shape[3]
+        group.d_kernel_parts[:] = 0
+        share = np.empty((4, ROWS, *group.d_kernel_parts.shape[1:]), dtype)
+        d_parts = np.empty((4, self.side + 2, self.n_to, half), dtype)
+        d_parts[:, 0] = d_parts[:, -1] = 0
+        d_constant = (self.d_mean + (group.centre - self.mean) * self.slope).astype(dtype)
+        for rows in slices(self.side, ROWS):
+            pooled_rows = slice(rows.start // 2, rows.stop // 2) if self.pools else rows
+            d_rows = self.d_pooled_rows(group, pooled_rows, d_constant)
+            if self.pools:
+                d_rows = self.unpooled(group, pooled_rows, d_rows)
+            own_parts = d_parts[:, rows.start + 1 : rows.stop + 1]
+            write_parts(d_rows, group.n_images, own_parts)
+            around = group.parts[:, rows.start : rows.stop + 2]
+            add_kernel_gradient(d_rows, own_parts, around, share, group.d_kernel_parts)
+            if below is not None and rows.start > 0:  # whose last row waited for the first of these
+                self.input_rows(index, slice(rows.start - ROWS, rows.start), d_parts, below)
+        if below is not None:
+            self.input_rows(index, slice(self.side - ROWS, self.side), d_parts, below)
+
+    def input_rows(self, index: int, rows: slice, d_parts: np.ndarray, below: Block) -> None:
+        """`rows` of dLoss/d(input), through the ReLU below."""
+        products = np.empty((4, rows.stop - rows.start, self.n_from, d_parts.shape[3]), d_parts.dtype)
+        out = below.groups[index].d_output[rows]
+        convolve_rows(self.turned_parts, d_parts[:, rows.start : rows.stop + 2], products, out)
+        below.end_of_output(index, rows)
+
+    def d_pooled_rows(self, group: Group, rows: slice, d_constant: np.ndarray) -> np.ndarray:
+        """`rows` of dLoss/d(pooled) but for the factor, in place of those of the output."""
+        d = group.d_output[rows]
+        d -= group.pooled[rows] * self.slope[:, None]
+        d -= d_constant[:, None]
+        return d
+
+    def unpooled(self, group: Group, rows: slice, d_pooled: np.ndarray) -> np.ndarray:
+        """dLoss/d(convolved), (2 rows, 2, to, half): each value goes where the maximum came from."""
+        half, n = group.parts.shape[3], len(d_pooled)
+        d = np.empty((n, self.n_to, half), d_pooled.dtype)
+        split(d, group.n_images)[:] = d_pooled.reshape(n, 2, self.n_to, -1, group.n_images)
+        two_columns = np.empty((n, 2, self.n_to, half), d.dtype)
+        np.multiply(d, group.is_left[rows], out=two_columns[:, 0])
+        np.subtract(d, two_columns[:, 0], out=two_columns[:, 1])
+        two_rows = np.empty((2 * n, 2, self.n_to, half), d.dtype)
+        np.multiply(two_columns, group.is_upper[rows], out=two_rows[0::2])
+        np.subtract(two_columns, two_rows[0::2], out=two_rows[1::2])
+        return two_rows
+
+    def gradients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of kernels, scale and shift, once all groups went back."""
+        d_kernels = kernels_gradient(sum(group.d_kernel_parts for group in self.groups))
+        return d_kernels * self.factor[:, None, None], self.d_scale, self.d_shift

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support.tiles import Workers
+
 import math
 from collections.abc import Callable
 
@@ -23,7 +25,7 @@ class Nesterov:
         self.parameters, self.weight_decay, self.momentum = parameters, weight_decay, momentum
         self.velocity = np.zeros_like(parameters)
 
-    def step(self, gradient: np.ndarray, learning_rate: float) -> None:
+    def step(self, gradient: np.ndarray, learning_rate: float, workers: Workers) -> None:
         """v <- momentum v + g; parameters <- parameters - rate (g + momentum v). Overwrites `gradient`."""
         gradient += self.weight_decay * self.parameters
         self.velocity *= self.momentum
@@ -56,7 +58,7 @@ class Muon:
     kernels do not decay.
     """
 
-    KERNEL_SHARE = 0.05  # a kernel's step, in singular values, as a share of the learning rate
+    KERNEL_SHARE = 0.2  # a kernel's step, in singular values, as a share of the learning rate
 
     def __init__(self, network: ConvNet, weight_decay: float, momentum: float = 0.9) -> None:
         self.network, self.momentum = network, momentum
@@ -66,13 +68,12 @@ class Muon:
             decay[place] = 0
         self.rest = Nesterov(network.trained, decay, momentum)
 
-    def step(self, gradient: np.ndarray, learning_rate: float) -> None:
-        """One step by the flat `gradient`, which it overwrites."""
-        network = self.network
-        for block, place, velocity in zip(
-            network.blocks, network.kernel_places, self.velocities, strict=True
-        ):
-            kernels, g = block.kernels, gradient[place].reshape(velocity.shape)
+    def step(self, gradient: np.ndarray, learning_rate: float, workers: Workers) -> None:
+        """One step by the flat `gradient`, which it overwrites; the largest kernels first."""
+
+        def step_of(index: int) -> None:
+            block, velocity = self.network.blocks[index], self.velocities[index]
+            kernels, g = block.kernels, gradient[self.network.kernel_places[index]].reshape(velocity.shape)
             velocity *= self.momentum
             velocity += g
             matrix = (g + self.momentum * velocity).transpose(1, 0, 2, 3).reshape(block.n_to, -1)
@@ -80,7 +81,10 @@ class Muon:
             kernels *= math.sqrt(block.n_to) / np.linalg.norm(kernels)
             kernels -= self.KERNEL_SHARE * learning_rate * step
             g[:] = 0  # nothing is left for the rest's momentum to do here
-        self.rest.step(gradient, learning_rate)
+
+        sizes = [velocity.size for velocity in self.velocities]
+        workers.map(step_of, sorted(range(len(sizes)), key=lambda index: -sizes[index]))
+        self.rest.step(gradient, learning_rate, workers)
 
 
 OPTIMISERS: dict[str, Callable[[ConvNet, float], Nesterov | Muon]] = {

@@ -1,4 +1,4 @@
-"""The pictures of the CIFAR-10 experiment: how the networks learn, what soft targets say, what size costs.
+"""The pictures of the CIFAR-10 experiment: how networks learn, what soft targets say, what a small one saves.
 
     python3 -m cifar10.pictures                          # three PNGs into viz/cifar10
     python3 -m cifar10.pictures --omitted-class cat      # and a fourth: the unseen class
@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from cifar10.data import CLASSES, RENDERED_NOTICE, class_names
@@ -123,35 +124,58 @@ def soft_targets(experiment: Experiment) -> Figure:
     return figure
 
 
+def grouped_bars(
+    axes: Axes, groups: dict[str, list[float]], names: list[str], colours: list[str], digits: int
+) -> None:
+    """Bars side by side, each with its value: those of the first group full, those of the second hatched."""
+    width = 0.38
+    for place, (label, values) in enumerate(groups.items()):
+        x = np.arange(len(values)) + (place - 0.5) * width
+        bars = axes.bar(x, values, 0.95 * width, label=label, color=colours, edgecolor="white")
+        if place:
+            for bar in bars:
+                bar.set_hatch("///")
+        axes.bar_label(bars, [f"{v:,.{digits}f}" for v in values], padding=2, fontsize=9, color=INK)
+    axes.set_xticks(range(len(names)), names)
+    axes.margins(y=0.15)
+
+
 def compression(experiment: Experiment) -> Figure:
-    """Accuracy against parameters, multiply-adds and milliseconds per image."""
-    figure = new_figure(experiment, "What compression costs, with soft targets and with hard labels", 12, 4.6)
+    """Three questions: how often is it wrong, how small is it, how fast does it answer?"""
+    figure = new_figure(experiment, "What a small network saves, and what it costs", 13, 5)
     metrics, networks = experiment.metrics(), experiment.networks
-    columns = (
-        ("parameters", "parameters (thousands)", 1e-3),
-        ("multiply_adds", "multiply-adds per image (millions)", 1e-6),
-        ("milliseconds_per_image", f"milliseconds per image, threads: {experiment.n_threads}", 1.0),
-    )
-    for axes, (key, title, unit) in zip(figure.subplots(1, 3, sharey=True), columns, strict=True):
-        for kind, label, colour, marker in SERIES:
-            accuracy = metrics["before_correction" if kind == "student" else kind]["test_accuracy"]
-            x, to_the_left = unit * networks[kind][key], kind == "teacher"
-            axes.plot(x, accuracy, marker, color=colour, markersize=11, label=label, linestyle="none")
-            axes.annotate(
-                f"{100 * accuracy:.2f} %",
-                (x, accuracy),
-                xytext=(-12 if to_the_left else 12, 0),
-                ha="right" if to_the_left else "left",
-                textcoords="offset points",
-                va="center",
-                color=INK,
-            )
-        axes.set_title(title)
-        axes.set_xlim(0, 1.15 * unit * networks["teacher"][key])
-        percent_axis(axes)
-        axes.margins(y=0.25)
-    figure.axes[0].set_ylabel("test accuracy")
-    legend_below(figure, figure.axes[0])
+    three, two = [kind for kind, *_ in SERIES], ["teacher", "student"]
+    exact = [metrics["before_correction" if k == "student" else k]["test_accuracy"] for k in three]
+    wrong = {
+        "32 bits per weight": [100 * (1 - accuracy) for accuracy in exact],
+        "8 bits per weight": [100 * (1 - networks[k]["test_accuracy_8_bits"]) for k in three],
+    }
+    colours = [colour for _, _, colour, _ in SERIES]
+    names = ["teacher", "student,\nsoft targets", "student,\nhard labels"]
+    errors, size, speed = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
+    grouped_bars(errors, wrong, names, colours, 1)
+    errors.set_title("How often is it wrong? Of 100 test images")
+    sizes = {
+        "32 bits per weight": [networks[k]["bytes"] / 1000 for k in two],
+        "8 bits per weight": [networks[k]["bytes_8_bits"] / 1000 for k in two],
+    }
+    grouped_bars(size, sizes, two, colours[:2], 0)
+    size.set_title("How small is it? kB")
+    times = {
+        "one image alone": [networks[k]["milliseconds_alone"] for k in two],
+        "each of many": [networks[k]["milliseconds_per_image"] for k in two],
+    }
+    grouped_bars(speed, times, two, colours[:2], 2)
+    speed.set_title(f"How fast? ms per image, threads: {experiment.n_threads}")
+    for axes in (errors, size, speed):
+        axes.legend(
+            handles=[
+                Patch(facecolor=TEACHER, hatch="///" * place, edgecolor="white", label=label)
+                for place, label in enumerate(axes.get_legend_handles_labels()[1])
+            ],
+            loc="upper right", fontsize=9, framealpha=0.9,
+        )  # fmt: skip
+        axes.set_ylim(None, axes.get_ylim()[0] + 1.18 * (axes.get_ylim()[1] - axes.get_ylim()[0]))
     return figure
 
 

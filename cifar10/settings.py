@@ -16,7 +16,7 @@ from cifar10.network import POOL
 from cifar10.optimisers import OPTIMISERS
 
 MAX_CHANNELS = 10_000
-MAX_POOLS = 5  # SIDE is 2^5
+MAX_POOLS = 4  # SIDE is 2^5, and a convolution takes two columns at a time
 
 
 def class_index(name: str) -> int:
@@ -45,21 +45,23 @@ class Config(CommonSettings):
 
     # fmt: off
     temperature: float = setting(
-        16.0, "softmax temperature T of the distillation", type=float, at_least=0.01, at_most=10_000)
+        4.0, "softmax temperature T of the distillation", type=float, at_least=0.01, at_most=10_000)
     omitted_class: tuple[int, ...] = setting(
         (), "class or classes that the student never sees, as: cat", type=class_index, nargs="+",
         metavar="CLASS")
-    n_epochs_teacher: int = setting(12, "passes of the teacher over the training set", at_least=1)
+    n_epochs_teacher: int = setting(16, "passes of the teacher over the training set", at_least=1)
     n_epochs_student: int = setting(10, "passes of the students over the transfer set", at_least=1)
-    teacher_channels: tuple[str, ...] = channels_setting("32 M 64 64 M 128 128 M 256", "teacher's")
-    student_channels: tuple[str, ...] = channels_setting("16 M 38 38 M 72 72 M 148", "student's")
+    teacher_channels: tuple[str, ...] = channels_setting("40 M 40 144 M 144 144 M 144", "teacher's")
+    student_channels: tuple[str, ...] = channels_setting("28 M 28 36 M 36 36 M 36", "student's")
     batch_size: int = setting(256, "images per step of the teacher", at_least=2)  # to normalise over
     batch_size_student: int = setting(128, "images per step of the students", at_least=2)
     learning_rate: float = setting(
-        0.4, "step size of the teacher, the peak of the schedule", type=float, above=0)
-    learning_rate_student: float = setting(0.4, "step size of the students", type=float, above=0)
+        0.2, "step size of the teacher, the peak of the schedule", type=float, above=0)
+    learning_rate_student: float = setting(0.2, "step size of the student", type=float, above=0)
+    learning_rate_baseline: float | None = setting(
+        None, "step size of the student on hard labels, if it differs", type=float, above=0)
     optimiser: str = setting(
-        "nesterov", "what trains the teacher: Nesterov's momentum, or Muon", choices=tuple(OPTIMISERS))
+        "muon", "what trains the teacher: Nesterov's momentum, or Muon", choices=tuple(OPTIMISERS))
     optimiser_student: str = setting("muon", "what trains the students", choices=tuple(OPTIMISERS))
     lr_schedule: str = setting(
         "linear", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear"))
@@ -70,6 +72,15 @@ class Config(CommonSettings):
         at_least=0, below=SIDE)
     jitter_student: int = setting(
         1, "the same for the students; the teacher then sees the shifted image", at_least=0, below=SIDE)
+    n_versions: int = setting(
+        4, "shifted versions of each image that the students see, and the teacher answers for", at_least=1,
+        at_most=1000)
+    label_fraction: float = setting(
+        1.0, "share of the training images that have labels, for the teacher and the student on hard labels",
+        type=float, above=0, at_most=1)
+    transfer_fraction: float = setting(
+        1.0, "share of the training images that the students see; no fewer steps", type=float, above=0,
+        at_most=1)
     dataset: str = setting(
         "auto",
         "auto: CIFAR-10, or shapes drawn by this project where it cannot be had; cifar10: nothing else",
@@ -90,21 +101,30 @@ class Config(CommonSettings):
             object.__setattr__(self, name, plain_channels(name, getattr(self, name)))
         super().__post_init__()
 
+    @property
+    def part_seed(self) -> int:
+        """Of which images are within `label_fraction` and `transfer_fraction`."""
+        return self.seed + 53
+
     def training(self, kind: str) -> TrainingSettings:
         """The settings of the "teacher", the "student" or the "baseline"."""
-        teacher = kind == "teacher"
+        of_all = {
+            "lr_schedule": self.lr_schedule, "weight_decay": self.weight_decay, "shift_seed": self.seed + 47,
+        }  # fmt: skip
+        if kind == "teacher":
+            return TrainingSettings(
+                channels=self.teacher_channels, n_epochs=self.n_epochs_teacher, batch_size=self.batch_size,
+                learning_rate=self.learning_rate, optimiser=self.optimiser, jitter=self.jitter, n_versions=0,
+                weight_seed=self.seed, order_seed=self.seed + 17, **of_all,
+            )  # fmt: skip
+        of_baseline = self.learning_rate_baseline or self.learning_rate_student
         return TrainingSettings(
-            channels=self.teacher_channels if teacher else self.student_channels,
-            n_epochs=self.n_epochs_teacher if teacher else self.n_epochs_student,
-            batch_size=self.batch_size if teacher else self.batch_size_student,
-            learning_rate=self.learning_rate if teacher else self.learning_rate_student,
-            optimiser=self.optimiser if teacher else self.optimiser_student,
-            lr_schedule=self.lr_schedule,
-            weight_decay=self.weight_decay,
-            jitter=self.jitter if teacher else self.jitter_student,
-            weight_seed=self.seed + (not teacher),  # both students start from the same weights
-            order_seed=self.seed + (17 if teacher else 31),
-        )
+            channels=self.student_channels, n_epochs=self.n_epochs_student,
+            batch_size=self.batch_size_student, jitter=self.jitter_student, n_versions=self.n_versions,
+            learning_rate=of_baseline if kind == "baseline" else self.learning_rate_student,
+            optimiser=self.optimiser_student, weight_seed=self.seed + 1,  # both start from the same weights
+            order_seed=self.seed + 31, **of_all,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,8 +139,10 @@ class TrainingSettings:
     lr_schedule: str
     weight_decay: float
     jitter: int
+    n_versions: int  # shifted versions of each image; 0: shifted anew each time
     weight_seed: int
     order_seed: int
+    shift_seed: int
 
 
 def numbers_of_classes(classes: Any) -> tuple[int, ...]:

@@ -12,45 +12,54 @@ import time
 import numpy as np
 
 from cifar10.data import SIDE
+from cifar10.layers import PATCH
 from cifar10.network import ConvNet
 from cifar10.optimisers import OPTIMISERS
 from cifar10.settings import TrainingSettings
 from distillation_mnist_omitted_3 import Lesson
 
+CHUNK = 256  # images that a finished network is asked about at a time
 
-def augment(images: np.ndarray, jitter: int, rng: np.random.Generator) -> np.ndarray:
-    """Each uint8 image (n, 3, 32, 32) mirrored or not, and shifted by up to `jitter` pixels per axis.
 
-    What moves in at the border is the image's own reflection.
+def views(images: np.ndarray, shifts: np.ndarray, mirrored: np.ndarray, jitter: int) -> np.ndarray:
+    """Each uint8 image (n, 3, 32, 32) shifted and, where `mirrored` (n,) says so, mirrored: (n, 3, 33, 33).
+
+    `shifts` (n, 2), down and right, count from 0 to 2 `jitter`, of which `jitter` is no shift. What moves in
+    at the border is the image's own reflection, as are the row and column more that the whitening needs.
     """
-    n = len(images)
-    if jitter:
-        images = np.pad(images, ((0, 0), (0, 0), (jitter, jitter), (jitter, jitter)), mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(images, (SIDE, SIDE), axis=(2, 3))
-    down, right = rng.integers(0, 2 * jitter + 1, (2, n))
-    shifted = windows[np.arange(n), :, down, right]
-    mirrored = rng.random(n) < 0.5
-    shifted[mirrored] = shifted[mirrored][..., ::-1]
-    return shifted
+    before, after = jitter, jitter + PATCH - 1
+    padded = np.pad(images, ((0, 0), (0, 0), (before, after), (before, after)), mode="reflect")
+    side = SIDE + PATCH - 1
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(2, 3))
+    seen = windows[np.arange(len(images)), :, shifts[:, 0], shifts[:, 1]]
+    seen[mirrored] = seen[mirrored][..., ::-1]
+    return seen
 
 
-def fill_inputs(inputs: np.ndarray, images: np.ndarray) -> None:
-    """Write uint8 images (n, 3, 32, 32) as values in [-2, 2] into `inputs` (row, channel, column, n)."""
-    np.multiply(images.transpose(2, 1, 3, 0), inputs.dtype.type(4 / 255), out=inputs)
-    inputs -= 2
+def shifts_of_versions(n_images: int, settings: TrainingSettings) -> np.ndarray:
+    """The shifts (n_versions, n_images, 2) in which students see each image, the same for all students."""
+    rng = np.random.default_rng(settings.shift_seed)
+    return rng.integers(0, 2 * settings.jitter + 1, (settings.n_versions, n_images, 2), dtype=np.uint8)
 
 
-def predict(network: ConvNet, images: np.ndarray, workers: Workers, chunk: int = 200) -> np.ndarray:
+def predict(network: ConvNet, images: np.ndarray, workers: Workers) -> np.ndarray:
     """Logits (n, classes) of uint8 images (n, 3, 32, 32), with the running statistics.
 
     They may be infinite or NaN when the training diverged; the caller looks.
     """
+    return predict_views(network, images, np.zeros((len(images), 2), np.uint8), 0, False, workers)
+
+
+def predict_views(
+    network: ConvNet, images: np.ndarray, shifts: np.ndarray, jitter: int, mirrored: bool, workers: Workers
+) -> np.ndarray:
+    """Logits (n, classes) of the images (n, 3, 32, 32), all shifted as `shifts` says, mirrored or not."""
     logits = np.empty((len(images), N_CLASSES), network.parameters.dtype)
-    for start in range(0, len(images), chunk):
-        batch = images[start : start + chunk]
-        fill_inputs(network.inputs(len(batch)), batch)
+    for start in range(0, len(images), CHUNK):
+        part = slice(start, start + CHUNK)
+        seen = views(images[part], shifts[part], np.full(len(images[part]), mirrored), jitter)
         with np.errstate(over="ignore", invalid="ignore"):
-            logits[start : start + chunk] = network.forward(workers)
+            logits[part] = network.forward(seen, workers)
     return logits
 
 
@@ -63,28 +72,37 @@ def train(
 ) -> None:
     """Train `network` in place, each epoch in another order; `watcher` hears of steps and epochs.
 
-    All batches have the same size: each epoch leaves out the few images that are left over. The loss gets as
-    inputs what the network got, (row, channel, column, image).
+    An image is mirrored in every other epoch. A student sees it in one of a few shifted versions, which the
+    loss is told as its third argument (n,), a teacher shifted anew each time. All batches have the same size:
+    each epoch leaves out the few images that are left over.
     """
     watcher = watcher or Watcher()
     rng = np.random.default_rng(settings.order_seed)
     optimiser = OPTIMISERS[settings.optimiser](network, settings.weight_decay)
-    batch_size = min(settings.batch_size, len(lesson.indices))
-    n_batches = len(lesson.indices) // batch_size
+    n, jitter = len(lesson.indices), settings.jitter
+    batch_size = min(settings.batch_size, n)
+    n_batches = n // batch_size
     n_steps = settings.n_epochs * n_batches
+    mirrored_first = rng.random(n) < 0.5
+    versions = shifts_of_versions(len(lesson.images), settings)
     step = 0
     for epoch in range(1, settings.n_epochs + 1):
         started = time.perf_counter()
         total_loss = 0.0
-        order = rng.permutation(lesson.indices)
+        order = rng.permutation(n)
         for number in range(n_batches):
-            batch = order[number * batch_size : (number + 1) * batch_size]
-            inputs = network.inputs(batch_size)
-            fill_inputs(inputs, augment(lesson.images[batch], settings.jitter, rng))
+            places = order[number * batch_size : (number + 1) * batch_size]
+            batch = lesson.indices[places]
+            version = rng.integers(0, max(1, settings.n_versions), batch_size)
+            shifts = rng.integers(0, 2 * jitter + 1, (batch_size, 2))
+            if settings.n_versions:
+                shifts = versions[version, batch]
+            mirrored = mirrored_first[places] ^ (epoch % 2 == 0)
+            seen = views(lesson.images[batch], shifts, mirrored, jitter)
             rate = learning_rate_at(step, n_steps, settings.learning_rate, settings.lr_schedule)
             with np.errstate(over="ignore", invalid="ignore"):  # of a training that diverges: see epoch_done
-                value, gradient = lesson.loss(network.forward(workers, training=True), batch, inputs)
-                optimiser.step(network.backward(gradient, workers), rate)
+                value, gradient = lesson.loss(network.forward(seen, workers, training=True), batch, version)
+                optimiser.step(network.backward(gradient, workers), rate, workers)
             total_loss += value
             step += 1
             watcher.step_done(epoch, (number + 1) / n_batches)

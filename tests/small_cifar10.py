@@ -61,6 +61,7 @@ def random_network(dtype: type = np.float64, channels: tuple[str, ...] = CHANNEL
     rng = np.random.default_rng(0)
     network = ConvNet(channels, rng, dtype)
     network.linear[:] = 4 * rng.standard_normal(network.linear.shape)
+    network.whitening.kernels[:] = rng.standard_normal(network.whitening.kernels.shape)
     for block in network.blocks:
         block.scale[:] = rng.uniform(0.5, 1.5, block.scale.shape)
         block.shift[:] = 0.3 * rng.standard_normal(block.shift.shape)
@@ -69,7 +70,7 @@ def random_network(dtype: type = np.float64, channels: tuple[str, ...] = CHANNEL
     return network
 
 
-def random_batch(n: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, 3, 32, 32) and labels (n,)."""
+def random_batch(n: int = 6, side: int = 33) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, 3, side, side), by default as a network takes them, and labels (n,)."""
     rng = np.random.default_rng(1)
-    return rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, n)
+    return rng.integers(0, 256, (n, 3, side, side), dtype=np.uint8), rng.integers(0, 10, n)

@@ -9,12 +9,16 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cifar10.network import ConvNet
+
 compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
+convolution = pytest.importorskip("convolution")
 growth = pytest.importorskip("growth")
 
 WARPED = {
@@ -56,6 +60,7 @@ def test_a_small_comparison(small_folder, tmp_path):
     assert "| this project |" in result.stdout
     assert "| plain NumPy |" in result.stdout
     assert "| CIFAR-10 teacher, batch 2 |" in result.stdout
+    assert "| CIFAR-10 student, batch 2 |" in result.stdout
     rows = [line.strip("| ").split(" | ") for line in result.stdout.splitlines()]
     for title in ("described, teacher's step of 100 images", "best, teacher's step of 400 images"):
         (start,) = [place for place, row in enumerate(rows) if row[0] == title]
@@ -81,6 +86,7 @@ def test_a_small_comparison(small_folder, tmp_path):
         (("--contestants", "plain NumPy"), "--contestants must name this project"),
         (("--batch-sizes", "99999999999"), "from 1 to 60,000"),
         (("--rounds", "0"), "from 1 to 60,000"),
+        (("--convolution-batch", "60001"), "from 1 to 60,000"),
         (("--data-dir", "nowhere"), "nowhere"),
     ],
 )
@@ -152,6 +158,30 @@ def test_an_output_that_cannot_be_written_is_said_before_anything_is_timed(tmp_p
         with pytest.raises(UserError, match="cannot write"):
             run([flag, str(tmp_path / "file" / "out")])
     assert capsys.readouterr().out == ""
+
+
+def test_the_convolutions_of_both_sides_are_the_same_network():
+    torch = pytest.importorskip("torch", exc_type=ImportError)
+    network = ConvNet(("5", "M", "7", "6", "M"), np.random.default_rng(0))
+    theirs = convolution.pytorch_network(network)
+    assert sum(p.numel() for p in theirs.parameters()) == network.n_trained
+    sizes = []
+    for module in theirs:
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda module, x, y: sizes.append(tuple(x[0].shape)))
+    assert theirs(torch.zeros(2, 24, 32, 32)).shape == (2, 10)
+    assert sizes == [(2, b.n_from, b.side, b.side) for b in network.blocks]
+
+
+def test_what_the_convolutions_are_timed_on():
+    found = convolution.convolution(["this project"], 2, 3)
+    assert [(one["kind"], one["batch_size"]) for one in found] == [("teacher", 3), ("student", 3)]
+    for one in found:
+        assert {name: len(times) for name, times in one["seconds"].items()} == {"this project": 2}
+    channels = pairwise((24, 40, 40, 144, 144, 144, 144))
+    products = [s**2 * 9 * a * b for s, (a, b) in zip((32, 16, 16, 8, 8, 4), channels, strict=True)]
+    gflop = 2 * 3 * (3 * (sum(products) + 32**2 * 144 + 1440) - products[0]) / 1e9
+    assert found[0]["gflop"] == pytest.approx(gflop)
 
 
 def test_a_contestant_that_dies_is_said():

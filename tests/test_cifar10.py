@@ -23,21 +23,25 @@ from small_cifar10 import small_data, write_batches
 
 import distillation_mnist_omitted_3 as core
 from cifar10 import __main__ as command_line
-from cifar10 import pictures
+from cifar10 import deployed, lessons, pictures
 from cifar10.data import CLASSES
-from cifar10.experiment import TRAINED_BY, determinants, run, run_on_data, train_student
+from cifar10.experiment import run, run_on_data
+from cifar10.layers import whitening_kernels
+from cifar10.lessons import TRAINED_BY, determinants, train_student
 from cifar10.network import ConvNet
 from cifar10.optimisers import Muon, Nesterov
 from cifar10.settings import Config
-from cifar10.training import augment, fill_inputs, predict
+from cifar10.training import predict, views
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = Console(quiet=True)
 SMALL = {
     "teacher_channels": ("5", "M", "4"), "student_channels": ("3", "M", "4"), "n_epochs_teacher": 2,
     "n_epochs_student": 2, "batch_size": 40, "batch_size_student": 30, "learning_rate": 0.1,
-    "learning_rate_student": 0.2, "jitter": 2, "jitter_student": 1, "probe_size": 60, "weight_decay": 0.1,
-    "omitted_class": (3,), "seed": 4, "temperature": 5.0, "optimiser_student": "nesterov",
+    "learning_rate_student": 0.2, "learning_rate_baseline": 0.15, "n_versions": 3, "label_fraction": 0.7,
+    "transfer_fraction": 0.6, "jitter": 2, "jitter_student": 1, "probe_size": 60, "weight_decay": 0.1,
+    "omitted_class": (3,), "seed": 4, "temperature": 5.0, "optimiser": "nesterov",
+    "optimiser_student": "nesterov",
 }  # fmt: skip
 SMALL_FLAGS = [
     str(word)
@@ -76,64 +80,86 @@ def small(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 def by_hand(data: Data, workers, **wanted) -> np.ndarray:
     """The parameters of a network after training as described, written once more and as plainly as can be.
 
-    `wanted`: channels, weight_seed, order_seed, indices, n_epochs, batch_size, jitter, rate, schedule,
-    optimiser, weight_decay, and loss(logits, batch, images as seen), which gives the gradient.
+    `wanted`: channels, weight_seed, order_seed, indices, n_per_epoch, n_epochs, batch_size, jitter, shifts
+    (versions, image, 2) or None, rate, schedule, optimiser, weight_decay, and loss(logits, batch, version),
+    which gives the gradient.
     """
     w = SimpleNamespace(**wanted)
     network = ConvNet(w.channels, np.random.default_rng(w.weight_seed))
+    network.whitening.kernels[:] = whitening_kernels(data.train_images[w.indices[:1000]])
     kinds = {"nesterov": lambda: Nesterov(network.trained, w.weight_decay)}
     kinds["muon"] = lambda: Muon(network, w.weight_decay)
     optimiser, rng = kinds[w.optimiser](), np.random.default_rng(w.order_seed)
-    per_epoch = len(w.indices) // w.batch_size
+    per_epoch = w.n_per_epoch // w.batch_size
     n_steps = w.n_epochs * per_epoch
     warm_up = max(1, round(n_steps / 20))
+    starts_mirrored = [draw < 0.5 for draw in rng.random(w.n_per_epoch)]
     step = 0
-    for _ in range(w.n_epochs):
-        order = rng.permutation(w.indices)
+    for epoch in range(w.n_epochs):
+        order = rng.permutation(w.n_per_epoch)
         for start in range(0, per_epoch * w.batch_size, w.batch_size):
-            batch = order[start : start + w.batch_size]
-            seen = augment(data.train_images[batch], w.jitter, rng)
-            fill_inputs(network.inputs(len(batch)), seen)
-            d_logits = w.loss(network.forward(workers, training=True), batch, seen)
+            places = order[start : start + w.batch_size]
+            batch = np.array([w.indices[place % len(w.indices)] for place in places])
+            version = rng.integers(0, 1 if w.shifts is None else len(w.shifts), w.batch_size)
+            shifts = rng.integers(0, 2 * w.jitter + 1, (w.batch_size, 2))
+            if w.shifts is not None:
+                shifts = np.array([w.shifts[v][i] for v, i in zip(version, batch, strict=True)])
+            mirrored = np.array([starts_mirrored[place] != (epoch % 2 == 1) for place in places])
+            seen = views(data.train_images[batch], shifts, mirrored, w.jitter)
+            d_logits = w.loss(network.forward(seen, workers, training=True), batch, version)
             rate = w.rate
             if w.schedule == "linear":
                 share = (step + 1, warm_up) if step < warm_up else (n_steps - step, n_steps - warm_up)
                 rate = rate * share[0] / share[1]
-            optimiser.step(network.backward(d_logits, workers), rate)
+            optimiser.step(network.backward(d_logits, workers), rate, workers)
             step += 1
     return network.parameters
 
 
 def all_by_hand(data: Data, config: Config, workers) -> dict[str, np.ndarray]:
     """The parameters of the three networks that these settings mean."""
-    labels = data.train_labels
+    labels, n = data.train_labels, len(data.train_labels)
+    in_random_order = np.random.default_rng(config.seed + 53).permutation(n)
+    with_label = set(in_random_order[: round(config.label_fraction * n)])
+    in_transfer = set(in_random_order[: round(config.transfer_fraction * n)])
+    known = [i for i in range(n) if labels[i] not in config.omitted_class]
 
-    def from_labels(logits, batch, seen):
+    def from_labels(logits, batch, version):
         return core.cross_entropy(logits, labels[batch])[1]
 
     common = {"schedule": config.lr_schedule, "weight_decay": config.weight_decay}
     teacher = ConvNet(config.teacher_channels, None)
     teacher.parameters[:] = by_hand(
         data, workers, channels=config.teacher_channels, weight_seed=config.seed,
-        order_seed=config.seed + 17, indices=np.arange(len(labels)), n_epochs=config.n_epochs_teacher,
-        batch_size=config.batch_size, jitter=config.jitter, rate=config.learning_rate,
-        optimiser=config.optimiser, loss=from_labels, **common,
+        order_seed=config.seed + 17, indices=np.array(sorted(with_label)), n_per_epoch=n,
+        n_epochs=config.n_epochs_teacher, batch_size=config.batch_size, jitter=config.jitter, shifts=None,
+        rate=config.learning_rate, optimiser=config.optimiser, loss=from_labels, **common,
     )  # fmt: skip
+    jitter = config.jitter_student
+    shifts = np.random.default_rng(config.seed + 47).integers(
+        0, 2 * jitter + 1, (config.n_versions, n, 2), dtype=np.uint8
+    )
+    answers = np.zeros((config.n_versions, n, 10), np.float32)
+    for version in range(config.n_versions):
+        for flip in (False, True):
+            seen = views(data.train_images, shifts[version], np.full(n, flip), jitter)
+            answers[version] += teacher.forward(seen, workers)
 
-    def from_teacher(logits, batch, seen):
-        fill_inputs(teacher.inputs(len(batch)), seen)  # the images as the student sees them
-        answers = teacher.forward(workers, training=False)
-        return core.distillation_loss(logits, answers, config.temperature)[1]
+    def from_teacher(logits, batch, version):
+        return core.distillation_loss(logits, answers[version, batch] / 2, config.temperature)[1]
 
+    of_student = (from_teacher, in_transfer, config.learning_rate_student)
+    rate = config.learning_rate_baseline or config.learning_rate_student
+    of_baseline = (from_labels, in_transfer & with_label, rate)
     students = {
         kind: by_hand(
             data, workers, channels=config.student_channels, weight_seed=config.seed + 1,
             order_seed=config.seed + 31, n_epochs=config.n_epochs_student,
-            indices=np.array([i for i, label in enumerate(labels) if label not in config.omitted_class]),
-            batch_size=config.batch_size_student, jitter=config.jitter_student,
-            rate=config.learning_rate_student, optimiser=config.optimiser_student, loss=loss, **common,
+            indices=np.array([i for i in known if i in seen]), n_per_epoch=len(known),
+            batch_size=config.batch_size_student, jitter=jitter, shifts=shifts, rate=rate,
+            optimiser=config.optimiser_student, loss=loss, **common,
         )
-        for kind, loss in (("student", from_teacher), ("baseline", from_labels))
+        for kind, (loss, seen, rate) in (("student", of_student), ("baseline", of_baseline))
     }  # fmt: skip
     return {"teacher": teacher.parameters, **students}
 
@@ -148,7 +174,12 @@ REACHES = [  # a setting, another value of it, and the trainings that it changes
     ("batch_size", 50, {"teacher", "student"}),
     ("batch_size_student", 40, {"student", "baseline"}),
     ("learning_rate", 0.05, {"teacher", "student"}),
-    ("learning_rate_student", 0.1, {"student", "baseline"}),
+    ("learning_rate_student", 0.1, {"student"}),
+    ("learning_rate_baseline", 0.1, {"baseline"}),
+    ("learning_rate_baseline", None, {"baseline"}),
+    ("n_versions", 2, {"student", "baseline"}),
+    ("label_fraction", 0.5, ALL),
+    ("transfer_fraction", 0.4, {"student", "baseline"}),
     ("optimiser", "muon", {"teacher", "student"}),
     ("optimiser_student", "muon", {"student", "baseline"}),
     ("lr_schedule", "constant", ALL),
@@ -165,7 +196,9 @@ def test_the_small_run_by_hand(small, data, workers):
         np.testing.assert_array_equal(small.runs[kind].network.parameters, parameters)
 
 
-@pytest.mark.parametrize(("name", "value", "reached"), REACHES, ids=[name for name, *_ in REACHES])
+@pytest.mark.parametrize(
+    ("name", "value", "reached"), REACHES, ids=[f"{name}={value}" for name, value, _ in REACHES]
+)
 def test_each_setting_reaches_the_trainings_that_it_is_for(
     name, value, reached, small, data, tmp_path, workers
 ):
@@ -196,6 +229,39 @@ def test_the_data_decide_the_key_too(data):
     whole = small_data()
     for kind in ALL:
         assert determinants(kind, config, data) != determinants(kind, config, whole)
+
+
+@pytest.mark.parametrize("change", ["cut", "a bit"])
+def test_damaged_answers_of_the_teacher_are_computed_anew(change, small, data, tmp_path):
+    first = trained(data, tmp_path)
+    (answers,) = (tmp_path / "runs").glob("answers-*")
+    whole = answers.read_bytes()
+    damaged = whole[:-4] if change == "cut" else whole[:-1] + bytes([whole[-1] ^ 1])
+    answers.write_bytes(damaged)
+    for path in (tmp_path / "runs").glob("student-*"):
+        path.unlink()
+    again = trained(data, tmp_path)
+    assert again.student.network.parameters.tobytes() == first.student.network.parameters.tobytes()
+    assert answers.read_bytes() == whole
+
+
+def test_stored_answers_are_used(data, tmp_path, monkeypatch):
+    """What a second student of the same teacher hears, though its temperature is another."""
+    trained(data, tmp_path)
+    monkeypatch.setattr(lessons, "predict_views", None)
+    config = Config(**{**SMALL, "cache_dir": tmp_path, "temperature": 2.0})
+    with open_session(config.cache_folder, False, QUIET) as session:
+        teacher = lessons.train_teacher(config, data, session)
+        assert not train_student(config, data, teacher.network, session).reused
+
+
+@pytest.mark.parametrize("changed", [{"jitter_student": 2}, {"n_versions": 2}, {"omitted_class": (5,)}])
+def test_answers_for_other_images_are_not_used(changed, data, tmp_path, tmp_path_factory):
+    trained(data, tmp_path)
+    found = trained(data, tmp_path, **changed).student
+    alone = trained(data, tmp_path_factory.mktemp("alone"), **changed).student
+    assert not found.reused
+    assert found.network.parameters.tobytes() == alone.network.parameters.tobytes()
 
 
 def test_the_student_hears_no_label_and_the_baseline_no_teacher(small, data, tmp_path, workers):
@@ -270,12 +336,23 @@ def test_results_say_what_the_logits_say(small, data):
             == (logits.argmax(axis=1) != data.test_labels).sum()
         )
     assert set(found["networks"]) == set(found["history"]) == set(found["reused"]) == ALL
-    assert found["networks"]["student"] == found["networks"]["baseline"]
-    for kind, size in (("teacher", 9 * (15 + 20) + 2 * 9 + 50), ("student", 9 * (9 + 12) + 2 * 7 + 50)):
-        assert found["networks"][kind]["parameters"] == size
-        assert 0 < found["networks"][kind]["milliseconds_per_image"] < 1000
-    assert found["networks"]["teacher"]["multiply_adds"] == 9 * (32**2 * 15 + 16**2 * 20) + 40
-    assert found["data"]["n_transfer"] == (data.train_labels != 3).sum()
+    networks = found["networks"]
+    same = [
+        {k: v for k, v in networks[kind].items() if "8_bits" not in k} for kind in ("student", "baseline")
+    ]
+    assert same[0] == same[1]
+    for kind, size in (("teacher", 9 * (120 + 20) + 2 * 9 + 50), ("student", 9 * (72 + 12) + 2 * 7 + 50)):
+        assert networks[kind]["parameters"] == size
+        assert 0 < networks[kind]["milliseconds_per_image"] < 1000
+        assert 0 < networks[kind]["milliseconds_alone"] < 1000
+    assert networks["teacher"]["multiply_adds"] == 32**2 * 144 + 9 * (32**2 * 120 + 16**2 * 20) + 40
+    in_transfer = np.random.default_rng(4 + 53).permutation(130)[: round(0.6 * 130)]
+    assert found["data"]["n_transfer"] == (data.train_labels[in_transfer] != 3).sum()
+    both = np.pad(data.test_images, ((0, 0), (0, 0), (0, 1), (0, 1)), mode="reflect")
+    with core.Workers(1) as workers:
+        sums = sum(small.teacher.network.forward(x, workers) for x in (both, both[..., ::-1]))
+    right = (sums.argmax(axis=1) == data.test_labels).mean()
+    assert networks["teacher"]["test_accuracy_both_views"] == pytest.approx(right)
     assert list(found["wall_clock_seconds"]) == ["data", "teacher", "student", "baseline", "total"]
     assert [entry["epoch"] for entry in found["history"]["baseline"]] == [1, 2]
 
@@ -310,7 +387,7 @@ def reached_modules(start: str) -> set[str]:
 def test_every_numerical_module_that_a_training_reaches_is_in_its_key():
     numerical = {
         name
-        for name in reached_modules("cifar10.experiment")
+        for name in reached_modules("cifar10.lessons")
         if "import numpy" in (ROOT / (name.replace(".", "/") + ".py")).read_text()
     }
     apart = {  # they bring data, which the key has by its sums, or measure and keep what was trained
@@ -335,12 +412,14 @@ def test_every_numerical_module_that_a_training_reaches_is_in_its_key():
 CHANGES = [  # module, what stands there, what is put in its place
     ("cifar10/network.py", "LOGIT_SCALE = 0.125", "LOGIT_SCALE = 0.25"),
     ("cifar10/layers.py", "EPSILON = 1e-5", "EPSILON = 1e-4"),
-    ("cifar10/layers.py", "STATISTICS_MOMENTUM = 0.1", "STATISTICS_MOMENTUM = 0.2"),
+    ("cifar10/layers.py", "STATISTICS_MOMENTUM = 0.4", "STATISTICS_MOMENTUM = 0.2"),
     ("cifar10/network.py", "math.sqrt(2 / (9 * block.n_from))", "math.sqrt(1 / (9 * block.n_from))"),
-    ("cifar10/optimisers.py", "KERNEL_SHARE = 0.05", "KERNEL_SHARE = 0.06"),
-    ("cifar10/training.py", "4 / 255", "2 / 255"),
+    ("cifar10/optimisers.py", "KERNEL_SHARE = 0.2", "KERNEL_SHARE = 0.3"),
+    ("cifar10/training.py", 'mode="reflect"', 'mode="edge"'),
+    ("cifar10/convolution.py", "(g0 + g1 + g2) / 2", "(g0 + g1 + g2) / 3"),
+    ("cifar10/lessons.py", "N_WHITENING = 1000", "N_WHITENING = 900"),
     ("cifar10/data.py", "labels = records[:, 0].copy()", "labels = records[:, 1].copy()"),
-    ("cifar10/experiment.py", "distillation_loss(logits,", "distillation_loss(2 * logits,"),
+    ("cifar10/lessons.py", "distillation_loss(logits,", "distillation_loss(2 * logits,"),
     ("support/schedule.py", "0.05 * n_steps", "0.06 * n_steps"),
     ("support/tiles.py", "MIN_TILE_WORK = 4 *", "MIN_TILE_WORK = 3 *"),
 ]
@@ -358,7 +437,7 @@ import json, sys
 sys.path.insert(0, {str(tmp_path)!r})
 import linecache
 from pathlib import Path
-from cifar10.experiment import determinants
+from cifar10.lessons import determinants
 from cifar10.settings import Config
 from support.data import Data
 from support.stored import code_of, key_of
@@ -415,7 +494,7 @@ print(json.dumps(found))
         ({"teacher_channels": 8}, "--teacher-channels"),
         ({"teacher_channels": ("M", "8")}, "--teacher-channels"),
         ({"student_channels": ("8", "M", "M")}, "--student-channels"),
-        ({"student_channels": ("8", "M") * 6}, "at most 5 M"),
+        ({"student_channels": ("8", "M") * 5}, "at most 4 M"),
         ({"omitted_class": ("tiger",)}, "--omitted-class: no class 'tiger'"),
         ({"omitted_class": (10,)}, "--omitted-class"),
         ({"omitted_class": (3.0,)}, "--omitted-class"),
@@ -430,6 +509,11 @@ print(json.dumps(found))
         ({"weight_decay": -0.1}, "--weight-decay"),
         ({"learning_rate": 0.0}, "--learning-rate"),
         ({"learning_rate_student": float("nan")}, "--learning-rate-student"),
+        ({"learning_rate_baseline": 0.0}, "--learning-rate-baseline"),
+        ({"n_versions": 0}, "--n-versions"),
+        ({"label_fraction": 0.0}, "--label-fraction"),
+        ({"label_fraction": 1.1}, "--label-fraction"),
+        ({"transfer_fraction": 0.0}, "--transfer-fraction"),
         ({"jitter": -1}, "--jitter"),
         ({"jitter_student": 32}, "--jitter-student"),
         ({"n_epochs_teacher": 0}, "--n-epochs-teacher"),
@@ -446,7 +530,7 @@ def test_settings_that_make_no_sense_are_refused(given, said):
 
 def test_the_limits_themselves_are_taken():
     config = Config(
-        teacher_channels=("1", "M") * 5, student_channels=(10_000,), batch_size=2, batch_size_student=2,
+        teacher_channels=("1", "M") * 4, student_channels=(10_000,), batch_size=2, batch_size_student=2,
         weight_decay=0.0, jitter=0, jitter_student=31, temperature=10_000.0, omitted_class=range_of(9),
         n_epochs_teacher=1, n_epochs_student=1,
     )  # fmt: skip
@@ -497,8 +581,17 @@ def test_bad_flags_get_one_line(flags, said, tmp_path, monkeypatch, capsys):
 def test_a_single_image_to_learn_from_is_refused(data, tmp_path):
     labels = np.array([3] * 129 + [1], np.uint8)
     one = Data(data.name, data.train_images, labels, data.test_images, data.test_labels, {})
-    with pytest.raises(UserError, match="a single image"):
-        trained(one, tmp_path)
+    with pytest.raises(UserError, match="too few images for the student: 1; omit fewer classes"):
+        trained(one, tmp_path, transfer_fraction=1.0)
+    assert not any((tmp_path / "runs").iterdir())  # nothing was trained before
+
+
+@pytest.mark.parametrize(
+    ("fraction", "kind"), [("label_fraction", "teacher"), ("transfer_fraction", "student")]
+)
+def test_too_small_a_part_is_refused(fraction, kind, data, tmp_path):
+    with pytest.raises(UserError, match=f"too few images for the {kind}: [01];"):
+        trained(data, tmp_path, **{fraction: 0.001})
 
 
 @pytest.mark.parametrize(
@@ -542,9 +635,9 @@ def test_a_small_run_its_results_its_pictures_and_an_identical_second_one(tmp_pa
     found = json.loads((tmp_path / "a" / "results.json").read_text())
     assert found["config"]["omitted_class"] == [3]
     assert found["config"]["data_dir"] == str(folder)
-    assert found["data"]["n_transfer"] == 270
+    assert found["data"]["n_transfer"] == 165
     stored = sorted((tmp_path / "cache" / "hinton-cifar10" / "runs").iterdir())
-    assert [path.name.partition("-")[0] for path in stored] == ["baseline", "student", "teacher"]
+    assert [path.name.partition("-")[0] for path in stored] == ["answers", "baseline", "student", "teacher"]
     drawn = call(*flags, "--outdir", "a", cwd=tmp_path, module="cifar10.pictures")
     assert drawn.returncode == 0, drawn.stderr
     assert drawn.stdout.count("reused") == 3
@@ -585,7 +678,7 @@ def test_help_shows_every_default(capsys):
     assert "usage: python3 -m cifar10 [flags]" in shown
     assert "seed of every random choice (default: 0)" in shown
     assert "not on the test set (default: 0)" in shown
-    assert "(default: 32 M 64 64 M 128 128 M 256)" in shown
+    assert "(default: 40 M 40 144 M 144 144 M 144)" in shown
     assert "(default: 0.0005)" in shown
 
 
@@ -649,18 +742,26 @@ def test_curves_show_the_history(small):
 
 
 def test_legends_hide_neither_points_nor_titles(small):
-    for picture in (pictures.curves, pictures.compression):
-        figure = picture(small)
-        figure.draw_without_rendering()
-        (legend,) = figure.legends
-        assert [text.get_text() for text in legend.get_texts()] == [
-            label for _, label, _, _ in pictures.SERIES
-        ]
-        others = [figure._suptitle, figure._supxlabel, *figure.axes]
-        assert not any(legend.get_window_extent().overlaps(one.get_window_extent()) for one in others)
-        for axes in figure.axes:
-            low, high = axes.get_ylim()
-            assert all(low < y < high for line in axes.lines for y in line.get_ydata())
+    figure = pictures.curves(small)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [label for _, label, _, _ in pictures.SERIES]
+    others = [figure._suptitle, figure._supxlabel, *figure.axes]
+    assert not any(legend.get_window_extent().overlaps(one.get_window_extent()) for one in others)
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        assert all(low < y < high for line in axes.lines for y in line.get_ydata())
+
+
+def test_legends_hide_no_bar_and_no_figure_of_compression(small):
+    figure = pictures.compression(small)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        box = axes.get_legend().get_window_extent()
+        for one in (*axes.patches, *axes.texts):
+            assert not box.overlaps(one.get_window_extent())
+        texts = [text.get_window_extent() for text in axes.texts]
+        assert not any(a.overlaps(b) for i, a in enumerate(texts) for b in texts[:i])
 
 
 def test_soft_targets_are_those_of_the_teacher(small, data):
@@ -673,18 +774,82 @@ def test_soft_targets_are_those_of_the_teacher(small, data):
     np.testing.assert_allclose(heights, np.concatenate(rows), rtol=1e-6)
 
 
-def test_compression_sets_accuracy_against_size(small):
+def test_compression_answers_three_questions(small):
     found = small.results()
-    accuracies = [found["teacher"], found["student"]["before_correction"], found["baseline"]]
-    for axes, (key, unit) in zip(
-        pictures.compression(small).axes, (("parameters", 1e-3), ("multiply_adds", 1e-6)), strict=False
-    ):
-        for line, kind, metrics in zip(
-            axes.lines, ("teacher", "student", "baseline"), accuracies, strict=True
-        ):
-            assert np.ravel(line.get_data()).tolist() == pytest.approx(
-                [unit * found["networks"][kind][key], metrics["test_accuracy"]]
-            )
+    networks = found["networks"]
+    accuracy = {
+        "teacher": found["teacher"]["test_accuracy"],
+        "student": found["student"]["before_correction"]["test_accuracy"],
+        "baseline": found["baseline"]["test_accuracy"],
+    }
+    wrong, size, speed = (
+        [[bar.get_height() for bar in bars] for bars in axes.containers if hasattr(bars, "patches")]
+        for axes in pictures.compression(small).axes
+    )
+    assert all(axes.get_ylim()[0] == 0 for axes in pictures.compression(small).axes)  # bars start at zero
+    three, two = ("teacher", "student", "baseline"), ("teacher", "student")
+    assert wrong == [
+        pytest.approx([100 - 100 * accuracy[kind] for kind in three]),
+        pytest.approx([100 - 100 * networks[kind]["test_accuracy_8_bits"] for kind in three]),
+    ]
+    assert size == [
+        pytest.approx([networks[kind][key] / 1000 for kind in two]) for key in ("bytes", "bytes_8_bits")
+    ]
+    assert speed == [
+        pytest.approx([networks[kind][key] for kind in two])
+        for key in ("milliseconds_alone", "milliseconds_per_image")
+    ]
+
+
+# ---- What is deployed --------------------------------------------------------------------------------------
+
+
+def test_in_8_bits_every_output_has_whole_numbers_times_one_scale(small):
+    network = small.teacher.network
+    before = network.parameters.copy()
+    rounded = deployed.in_8_bits(network)
+    np.testing.assert_array_equal(network.parameters, before)
+    rows = [
+        (old.kernels.transpose(1, 0, 2, 3).reshape(old.n_to, -1), new.kernels.transpose(1, 0, 2, 3))
+        for old, new in zip(network.blocks, rounded.blocks, strict=True)
+    ]
+    rows.append((network.linear[:, :-1], rounded.linear[:, :-1]))
+    for old, new in rows:
+        for one, other in zip(old, new.reshape(len(old), -1), strict=True):
+            scale = abs(one).max() / 127
+            whole = other / scale
+            np.testing.assert_allclose(whole, np.rint(whole), atol=1e-3)
+            assert abs(np.rint(whole)).max() == 127
+            assert abs(other - one).max() <= 0.501 * scale
+            assert len(np.unique(np.rint(whole))) > 3
+    for old, new in zip(network.blocks, rounded.blocks, strict=True):
+        for name in ("scale", "shift", "running_mean", "running_variance"):
+            np.testing.assert_array_equal(getattr(old, name), getattr(new, name))
+    np.testing.assert_array_equal(rounded.linear[:, -1], network.linear[:, -1])
+    np.testing.assert_array_equal(rounded.whitening.kernels, network.whitening.kernels)
+
+
+def test_an_output_without_weights_stays_without():
+    assert not deployed.nearest(np.zeros((2, 3), np.float32), axes=(1,)).any()
+
+
+def test_bytes_by_hand(small):
+    """5 M 4: kernels 24 to 5 and 5 to 4, a factor and a constant for each of nine channels, 4 to 10."""
+    found = deployed.bytes_of(small.teacher.network)
+    weights = 9 * (24 * 5 + 5 * 4) + 4 * 10
+    assert found == {
+        "bytes": 4 * (weights + 2 * 9 + 10 + 144),
+        "bytes_8_bits": weights + 4 * (2 * 9 + 10 + 10 + 144),
+    }
+
+
+def test_the_accuracy_in_8_bits_is_that_of_the_rounded_network(small, data):
+    logits = predict_all(deployed.in_8_bits(small.student.network), data)
+    right = (logits.argmax(axis=1) == data.test_labels).mean()
+    assert small.results()["networks"]["student"]["test_accuracy_8_bits"] == pytest.approx(right)
+
+
+# ---- The unseen class in a picture -------------------------------------------------------------------------
 
 
 def test_the_unseen_class_is_drawn_before_and_after_the_correction(small, data):

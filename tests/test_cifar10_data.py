@@ -14,7 +14,6 @@ from small_cifar10 import archive_of, batches, in_folder, small_data, write_batc
 import cifar10.data as reading
 from cifar10.data import ARCHIVE, MEMBERS, class_names, load_data, parse_batch, read_given, unpack
 from cifar10.settings import Config
-from cifar10.training import augment, fill_inputs
 from synthetic import shapes
 
 
@@ -173,44 +172,6 @@ def test_drawn_shapes_stand_in_and_are_announced(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shapes, "render_dataset", lambda: other)
     assert load_data(Config(dataset="rendered"), Console(quiet=True)).sha256 != found[0].sha256
     assert class_names(small_data())[3] == "cat"
-
-
-# what the networks see of it
-
-
-@pytest.mark.parametrize("jitter", [0, 2])
-def test_augmentation_mirrors_half_and_reaches_every_shift(jitter):
-    image = np.arange(3 * 32 * 32, dtype=np.uint32).reshape(1, 3, 32, 32)
-    images = np.repeat(image, 3000, axis=0)
-    seen = augment(images, jitter, np.random.default_rng(0))
-    padded = np.pad(image[0], ((0, 0), (jitter, jitter), (jitter, jitter)), mode="reflect")
-    places = range(2 * jitter + 1)
-    possible = {}
-    for down in places:
-        for right in places:
-            window = padded[:, down : down + 32, right : right + 32]
-            possible[window.tobytes()] = (down, right, False)
-            possible[window[..., ::-1].tobytes()] = (down, right, True)
-    counts: dict = {}
-    for one in seen:
-        kind = possible[one.tobytes()]
-        counts[kind] = counts.get(kind, 0) + 1
-    assert len(counts) == 2 * len(places) ** 2
-    expected = 3000 / len(counts)
-    assert min(counts.values()) > 0.4 * expected
-    assert 1300 < sum(n for kind, n in counts.items() if kind[2]) < 1700
-    assert not np.shares_memory(images, seen)
-    np.testing.assert_array_equal(images[-1], image[0])
-
-
-def test_inputs_reach_from_minus_2_to_2_with_the_image_last():
-    images = np.zeros((2, 3, 32, 32), np.uint8)
-    images[1, 2, 5, 7], images[0, 1, 0, 31] = 255, 51
-    inputs = np.empty((32, 3, 32, 2), np.float32)
-    fill_inputs(inputs, images)
-    assert inputs[5, 2, 7, 1] == pytest.approx(2)
-    assert inputs[0, 1, 31, 0] == pytest.approx(-1.2)
-    assert (inputs == -2).sum() == inputs.size - 2
 
 
 def test_drawn_shapes_are_balanced_different_and_the_same_every_time():
