@@ -66,7 +66,8 @@ class Config(CommonSettings):
     lr_schedule: str = setting(
         "linear", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear"))
     weight_decay: float = setting(
-        5e-4, "decay of all parameters but the kernels under Muon", type=float, at_least=0, below=1)
+        5e-4, "teacher: decay of all parameters but the kernels under Muon", type=float, at_least=0, below=1)
+    weight_decay_student: float = setting(5e-4, "the same for the students", type=float, at_least=0, below=1)
     jitter: int = setting(
         2, "teacher: shift each image by up to this many pixels per axis, anew each epoch",
         at_least=0, below=SIDE)
@@ -108,22 +109,21 @@ class Config(CommonSettings):
 
     def training(self, kind: str) -> TrainingSettings:
         """The settings of the "teacher", the "student" or the "baseline"."""
-        of_all = {
-            "lr_schedule": self.lr_schedule, "weight_decay": self.weight_decay, "shift_seed": self.seed + 47,
-        }  # fmt: skip
+        of_all = {"lr_schedule": self.lr_schedule, "shift_seed": self.seed + 47}
         if kind == "teacher":
             return TrainingSettings(
                 channels=self.teacher_channels, n_epochs=self.n_epochs_teacher, batch_size=self.batch_size,
                 learning_rate=self.learning_rate, optimiser=self.optimiser, jitter=self.jitter, n_versions=0,
-                weight_seed=self.seed, order_seed=self.seed + 17, **of_all,
+                weight_decay=self.weight_decay, weight_seed=self.seed, order_seed=self.seed + 17, **of_all,
             )  # fmt: skip
         of_baseline = self.learning_rate_baseline or self.learning_rate_student
         return TrainingSettings(
             channels=self.student_channels, n_epochs=self.n_epochs_student,
             batch_size=self.batch_size_student, jitter=self.jitter_student, n_versions=self.n_versions,
             learning_rate=of_baseline if kind == "baseline" else self.learning_rate_student,
-            optimiser=self.optimiser_student, weight_seed=self.seed + 1,  # both start from the same weights
-            order_seed=self.seed + 31, **of_all,
+            optimiser=self.optimiser_student, weight_decay=self.weight_decay_student,
+            weight_seed=self.seed + 1, order_seed=self.seed + 31,  # both start from the same weights
+            **of_all,
         )  # fmt: skip
 
 
