@@ -12,8 +12,9 @@ from support.stored import Session, TrainedRun, Training, Watcher, code_of
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,20 +101,18 @@ def teacher_answers(
 ) -> np.ndarray:
     """The teacher's logits (n_versions, len(indices), classes), float32, stored or computed once.
 
-    For each shifted version of an image they are the mean over it and its mirror image.
+    For each shifted version of an image they are the mean over it and its mirror image. Where the answers for
+    all training images are stored, those for a part of them are taken from there.
     """
+    _, of_all = answers_in_store(replace(config, transfer_fraction=1.0, omitted_class=()), data, session)
+    if of_all is not None:
+        return of_all[:, indices]
+    path, found = answers_in_store(config, data, session)
+    if found is not None:
+        return found
     settings = config.training("student")
-    decisive = determinants("student", config, data) | {"kind": "answers", "settings": None}
-    decisive |= {"temperature": None, "n_versions": settings.n_versions, "jitter": settings.jitter}
-    path = session.store.path("answers", decisive)
-    shape = (settings.n_versions, len(indices), N_CLASSES)
-    try:
-        content = read_sealed(path, 4 * int(np.prod(shape)))
-        return np.frombuffer(content, np.float32).reshape(shape)
-    except (OSError, ValueError):  # not there, or damaged: computed anew
-        pass
     images, shifts = data.train_images[indices], shifts_of_versions(len(data.train_labels), settings)
-    answers = np.empty(shape, np.float32)
+    answers = np.empty((settings.n_versions, len(indices), N_CLASSES), np.float32)
     for version in range(settings.n_versions):
         session.console.progress("the teacher's answers", version / settings.n_versions)
         both = [
@@ -128,6 +127,19 @@ def teacher_answers(
     except UserError as error:
         session.console.warn(f"warning: {error} (the teacher's answers are not stored)")
     return answers
+
+
+def answers_in_store(config: Config, data: Data, session: Session) -> tuple[Path, np.ndarray | None]:
+    """Where the answers for the student's images belong, and they, or None where they are not, or damaged."""
+    settings = config.training("student")
+    decisive = determinants("student", config, data) | {"kind": "answers", "settings": None}
+    decisive |= {"temperature": None, "n_versions": settings.n_versions, "jitter": settings.jitter}
+    path = session.store.path("answers", decisive)
+    shape = (settings.n_versions, len(images_for("student", config, data)[0]), N_CLASSES)
+    try:
+        return path, np.frombuffer(read_sealed(path, 4 * int(np.prod(shape))), np.float32).reshape(shape)
+    except (OSError, ValueError):
+        return path, None
 
 
 def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:

@@ -40,6 +40,7 @@ SMALL = {
     "n_epochs_student": 2, "batch_size": 40, "batch_size_student": 30, "learning_rate": 0.1,
     "learning_rate_student": 0.2, "learning_rate_baseline": 0.15, "n_versions": 3, "label_fraction": 0.7,
     "transfer_fraction": 0.6, "jitter": 2, "jitter_student": 1, "probe_size": 60, "weight_decay": 0.1,
+    "weight_decay_student": 0.05,
     "omitted_class": (3,), "seed": 4, "temperature": 5.0, "optimiser": "nesterov",
     "optimiser_student": "nesterov",
 }  # fmt: skip
@@ -127,13 +128,14 @@ def all_by_hand(data: Data, config: Config, workers) -> dict[str, np.ndarray]:
     def from_labels(logits, batch, version):
         return core.cross_entropy(logits, labels[batch])[1]
 
-    common = {"schedule": config.lr_schedule, "weight_decay": config.weight_decay}
+    common = {"schedule": config.lr_schedule}
     teacher = ConvNet(config.teacher_channels, None)
     teacher.parameters[:] = by_hand(
         data, workers, channels=config.teacher_channels, weight_seed=config.seed,
         order_seed=config.seed + 17, indices=np.array(sorted(with_label)), n_per_epoch=n,
         n_epochs=config.n_epochs_teacher, batch_size=config.batch_size, jitter=config.jitter, shifts=None,
-        rate=config.learning_rate, optimiser=config.optimiser, loss=from_labels, **common,
+        rate=config.learning_rate, optimiser=config.optimiser, loss=from_labels,
+        weight_decay=config.weight_decay, **common,
     )  # fmt: skip
     jitter = config.jitter_student
     shifts = np.random.default_rng(config.seed + 47).integers(
@@ -157,7 +159,7 @@ def all_by_hand(data: Data, config: Config, workers) -> dict[str, np.ndarray]:
             order_seed=config.seed + 31, n_epochs=config.n_epochs_student,
             indices=np.array([i for i in known if i in seen]), n_per_epoch=len(known),
             batch_size=config.batch_size_student, jitter=jitter, shifts=shifts, rate=rate,
-            optimiser=config.optimiser_student, loss=loss, **common,
+            optimiser=config.optimiser_student, loss=loss, weight_decay=config.weight_decay_student, **common,
         )
         for kind, (loss, seen, rate) in (("student", of_student), ("baseline", of_baseline))
     }  # fmt: skip
@@ -183,7 +185,8 @@ REACHES = [  # a setting, another value of it, and the trainings that it changes
     ("optimiser", "muon", {"teacher", "student"}),
     ("optimiser_student", "muon", {"student", "baseline"}),
     ("lr_schedule", "constant", ALL),
-    ("weight_decay", 0.0, ALL),
+    ("weight_decay", 0.0, {"teacher", "student"}),
+    ("weight_decay_student", 0.0, {"student", "baseline"}),
     ("jitter", 0, {"teacher", "student"}),
     ("jitter_student", 0, {"student", "baseline"}),
     ("temperature", 2.0, {"student"}),
@@ -253,6 +256,21 @@ def test_stored_answers_are_used(data, tmp_path, monkeypatch):
     with open_session(config.cache_folder, False, QUIET) as session:
         teacher = lessons.train_teacher(config, data, session)
         assert not train_student(config, data, teacher.network, session).reused
+
+
+@pytest.mark.parametrize("part", [{}, {"omitted_class": (5,)}, {"transfer_fraction": 0.3}])
+def test_answers_for_all_images_serve_any_part_of_them(part, data, tmp_path, tmp_path_factory, monkeypatch):
+    """The same student as one whose teacher was asked about that part alone."""
+    whole = {"omitted_class": (), "transfer_fraction": 1.0}
+    alone = trained(data, tmp_path_factory.mktemp("alone"), **{**whole, **part}).student
+    trained(data, tmp_path, **whole, n_epochs_student=1)
+    monkeypatch.setattr(lessons, "predict_views", None)
+    config = Config(**{**SMALL, **whole, **part, "cache_dir": tmp_path})
+    with open_session(config.cache_folder, False, QUIET) as session:
+        teacher = lessons.train_teacher(config, data, session)
+        found = train_student(config, data, teacher.network, session)
+    assert not found.reused
+    assert found.network.parameters.tobytes() == alone.network.parameters.tobytes()
 
 
 @pytest.mark.parametrize("changed", [{"jitter_student": 2}, {"n_versions": 2}, {"omitted_class": (5,)}])
@@ -507,6 +525,7 @@ print(json.dumps(found))
         ({"temperature": 1e5}, "--temperature"),
         ({"weight_decay": 1.0}, "--weight-decay"),
         ({"weight_decay": -0.1}, "--weight-decay"),
+        ({"weight_decay_student": 1.0}, "--weight-decay-student"),
         ({"learning_rate": 0.0}, "--learning-rate"),
         ({"learning_rate_student": float("nan")}, "--learning-rate-student"),
         ({"learning_rate_baseline": 0.0}, "--learning-rate-baseline"),
