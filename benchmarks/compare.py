@@ -39,12 +39,11 @@ from support.transformations import N_WARPS, Limits, Warps, random_maps
 
 import numpy as np
 import plain_numpy
-from breakdown import breakdown, flop_per_image
-from convolution import convolution, convolution_report, spread
+from breakdown import KINDS, breakdown, flop_per_image
+from convolution import convolution, convolution_breakdown, convolution_report, spread
 
 import distillation_mnist_omitted_3 as core
 
-KINDS = ("teacher", "student")
 TEACHER_SIZES, STUDENT_SIZES = (core.Config().training(kind).sizes for kind in KINDS)
 Epoch = Callable[[], None]
 
@@ -365,6 +364,8 @@ def main(argv: list[str] | None = None) -> None:
         images = data.train_images[: arguments.images]
         console.always("\n" + breakdown(images, labels, config, peak))
     console.always("\n" + convolution_report(convolved))
+    peak = statistics.median(rate for measured in found for rate in measured["peak_gflops"])
+    console.always("\n" + convolution_breakdown(peak, arguments.convolution_batch))
     if arguments.json:
         content = {
             "environment": made_with,

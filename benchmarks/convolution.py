@@ -12,11 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from breakdown import KINDS, PRODUCTS, Part, milliseconds, table
 
+from cifar10.convolution import threes
 from cifar10.data import SIDE
-from cifar10.layers import PATCH, whitening_kernels
+from cifar10.layers import PATCH, ROWS, Block, whitening_kernels
 from cifar10.network import ConvNet
+from cifar10.optimisers import OPTIMISERS
 from cifar10.settings import Config
+from cifar10.training import views
 
 Step = Callable[[], None]
 
@@ -86,7 +90,7 @@ def convolution(names: list[str], rounds: int, n_images: int | None) -> list[dic
     time or, where that is None, as many as they are trained with.
     """
     found = []
-    for kind in ("teacher", "student"):
+    for kind in KINDS:
         settings = Config().training(kind)
         network, n = ConvNet(settings.channels, np.random.default_rng(0)), n_images or settings.batch_size
         steps = steps_of(network, n, names)
@@ -116,3 +120,92 @@ def convolution_report(found: list[dict[str, Any]]) -> str:
             lines.append(f"| {name} | {spread(theirs, 3)} | {spread(ratios, 2) if ratios else ''} | {rate} |")
         tables.append("\n".join(lines))
     return "\n\n".join(tables)
+
+
+# ---- Where the time goes -----------------------------------------------------------------------------------
+
+
+def products_of(block: Block, index: int, is_first: bool) -> Callable[[], None]:
+    """The matrix products of a group's way through a block and back, and nothing between them.
+
+    The first block's inputs get no gradient.
+    """
+    parts = block.groups[index].parts
+    n_from, n_to, half, dtype = block.n_from, block.n_to, parts.shape[3], parts.dtype
+    by, back = np.ones((4, 1, n_to, 3 * n_from), dtype), np.ones((4, 1, n_from, 3 * n_to), dtype)
+    out, d_in = np.empty((4, ROWS, n_to, half), dtype), np.empty((4, ROWS, n_from, half), dtype)
+    d_parts = np.ones((4, ROWS + 2, n_to, half), dtype)
+    share = np.empty((4, ROWS, n_to, 3 * n_from), dtype)
+
+    def products() -> None:
+        for start in range(0, block.side, ROWS):
+            rows = threes(parts[:, start : start + ROWS + 2])
+            np.matmul(by, rows, out=out)
+            for one in range(4):
+                np.matmul(out[one], rows[one].swapaxes(1, 2), out=share[one])
+            if not is_first:
+                np.matmul(back, threes(d_parts), out=d_in)
+
+    return products
+
+
+def winograd_flop(network: ConvNet, n_images: int) -> float:
+    """Multiplications and additions of a step's products: two thirds of those by the definition."""
+    products = [block.side**2 * block.kernels.size for block in network.blocks]
+    return 2 / 3 * 2 * n_images * (3 * sum(products) - products[0])
+
+
+def convolution_parts(kind: str, peak_gflops: float, n_images: int | None) -> dict[str, Part]:
+    """The parts of a step of CIFAR-10's teacher or student, each by itself, and the whole step."""
+    settings, rng = Config().training(kind), np.random.default_rng(0)
+    network, n = ConvNet(settings.channels, rng), n_images or settings.batch_size
+    images = rng.integers(0, 256, (n, 3, SIDE, SIDE), dtype=np.uint8)
+    shifts, mirrored = rng.integers(0, 2 * settings.jitter + 1, (n, 2)), rng.random(n) < 0.5
+    gradient = rng.standard_normal((n, N_CLASSES), np.float32)
+    optimiser = OPTIMISERS[settings.optimiser](network, settings.weight_decay)
+    network.whitening.kernels[:] = whitening_kernels(images)
+
+    def inputs() -> np.ndarray:
+        return views(images, shifts, mirrored, settings.jitter)
+
+    def passes() -> np.ndarray:
+        network.forward(seen, workers, training=True)
+        return network.backward(gradient, workers)
+
+    with Workers() as workers:
+        seen = inputs()
+        by_parameters = passes()
+        groups = range(len(network.group_slices))
+        calls = [
+            [products_of(block, index, place == 0) for index in groups]
+            for place, block in enumerate(network.blocks)
+        ]
+
+        def products() -> None:
+            for one in calls:
+                workers.map(lambda call: call(), one)
+
+        times = {
+            "inputs": milliseconds(inputs, 15),
+            PRODUCTS: milliseconds(products, 7),
+            "Muon": milliseconds(lambda: optimiser.step(by_parameters, 0.0, workers), 15),
+        }
+        both = milliseconds(passes, 7)
+    limit = winograd_flop(network, n) / peak_gflops / 1e6
+    return {
+        "inputs": (times["inputs"], None),
+        PRODUCTS: (times[PRODUCTS], limit),
+        "all between them": (both - times[PRODUCTS], None),
+        "Muon": (times["Muon"], None),
+        "all of it, one after the other": (both + times["inputs"] + times["Muon"], None),
+    }
+
+
+def convolution_breakdown(peak_gflops: float, n_images: int | None) -> str:
+    """The parts of teacher's and student's steps as Markdown; products are counted in Winograd's way."""
+    steps = {kind: convolution_parts(kind, peak_gflops, n_images) for kind in KINDS}
+    named = {
+        f"{kind}'s step of {n_images or Config().training(kind).batch_size}": parts
+        for kind, parts in steps.items()
+    }
+    return table(named, "CIFAR-10")

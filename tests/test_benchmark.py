@@ -19,6 +19,7 @@ from cifar10.network import ConvNet
 
 compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
 convolution = pytest.importorskip("convolution")
+breakdown = pytest.importorskip("breakdown")
 growth = pytest.importorskip("growth")
 
 WARPED = {
@@ -36,6 +37,14 @@ def test_operations_per_image():
     )
     assert compare.flop_per_image(compare.TEACHER_SIZES) == pytest.approx(12.5e6, rel=0.01)
     assert compare.flop_per_image(compare.STUDENT_SIZES) == pytest.approx(6.4e6, rel=0.02)
+
+
+def column_of(text: str, title: str, column: str) -> dict[str, float]:
+    """The milliseconds in a column of the breakdown whose first heading starts with `title`."""
+    table = next(part for part in text.split("\n\n") if part.startswith(f"| {title}"))
+    header, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    place = header.index(column)
+    return {row[0]: float(row[place].partition(" ")[0]) for row in rows if row[place]}
 
 
 def test_a_small_comparison(small_folder, tmp_path):
@@ -61,14 +70,14 @@ def test_a_small_comparison(small_folder, tmp_path):
     assert "| plain NumPy |" in result.stdout
     assert "| CIFAR-10 teacher, batch 2 |" in result.stdout
     assert "| CIFAR-10 student, batch 2 |" in result.stdout
-    rows = [line.strip("| ").split(" | ") for line in result.stdout.splitlines()]
-    for title in ("described, teacher's step of 100 images", "best, teacher's step of 400 images"):
-        (start,) = [place for place, row in enumerate(rows) if row[0] == title]
-        parts = {row[0]: float(row[1]) for row in rows[start + 2 : start + 7]}
-        *shares, whole = parts.values()
-        assert next(iter(parts)) == "inputs"
-        assert whole == pytest.approx(sum(shares), abs=0.05)
-        assert parts["products, forward and back"] > parts["loss"] > 0
+    for title, n_teacher, n_student in (("described", 100, 100), ("best", 400, 256), ("CIFAR-10", 2, 2)):
+        for kind, n in (("teacher", n_teacher), ("student", n_student)):
+            parts = column_of(result.stdout, f"{title}, ms", f"{kind}'s step of {n}")
+            *shares, whole = parts.values()
+            assert next(iter(parts)) == "inputs"
+            assert whole == pytest.approx(sum(shares), abs=0.06)
+            assert parts[breakdown.PRODUCTS] > parts["inputs" if title == "CIFAR-10" else "loss"] > 0
+            assert ("teacher's answers" in parts) == ((title, kind) == ("best", "student"))
     found = json.loads((tmp_path / "bench.json").read_text())
     measured, best = found["measured"]
     assert [m["title"] for m in (measured, best)] == ["described, batch 100", "best, batch 512 / 256"]
@@ -114,6 +123,52 @@ def test_the_picture_of_growth_shows_what_was_measured(tmp_path, monkeypatch):
 
 def test_a_step_takes_time_and_a_longer_one_longer():
     assert 0 < growth.step_milliseconds(20, 8, 1) < growth.step_milliseconds(1000, 64, 1)
+
+
+def test_parts_stand_beside_their_limits():
+    """Milliseconds, those at the limit and their share; what nobody has is left out."""
+    steps = {
+        "a": {"inputs": (1.0, None), "answers": None, "none": None, "products": (4.0, 3.0)},
+        "b": {"inputs": (0.5, None), "answers": (2.0, 1.0), "none": None, "products": (5.0, 3.5)},
+    }
+    assert breakdown.table(steps, "here") == (
+        "| here, ms (at the limit: share of it) | a | b |\n| --- | ---: | ---: |\n"
+        "| inputs | 1.00 | 0.50 |\n| answers |  | 2.00 (1.00: 50%) |\n"
+        "| products | 4.00 (3.00: 75%) | 5.00 (3.50: 70%) |"
+    )
+
+
+def test_the_products_of_the_convolutions_are_all_there(monkeypatch):
+    """Counted where the network makes them: as many multiply-adds as are timed, and as the limit is for."""
+    network, n = ConvNet(("4", "M", "6", "5", "M"), np.random.default_rng(0)), 6
+    real, counted = np.matmul, []
+
+    def counting(a, b, out=None):
+        result = real(a, b) if out is None else real(a, b, out=out)
+        counted.append(2 * result.size * a.shape[-1])
+        return result
+
+    images = np.random.default_rng(1).integers(0, 256, (n, 3, 33, 33), np.uint8)
+    with compare.Workers(1) as workers:
+        network.forward(images, workers, training=True)
+        monkeypatch.setattr(np, "matmul", counting)
+        network.forward(images, workers, training=True)
+        network.backward(np.ones((n, 10), np.float32), workers)
+    of_network = sum(counted)
+    counted.clear()
+    for place, block in enumerate(network.blocks):
+        convolution.products_of(block, 0, place == 0)()
+    assert sum(counted) == of_network
+    assert convolution.winograd_flop(network, n) == pytest.approx(of_network)
+
+
+def test_the_share_of_what_limits_adam(monkeypatch):
+    """Its arithmetic or its traffic, whichever takes longer, with twice the threads half as long."""
+    monkeypatch.setattr(breakdown, "milliseconds", lambda call, repeats: 2.0)
+    n = 3 * breakdown.IN_CACHE
+    for n_bytes_per_ms, n_threads, expected in ((1e12, 1, 6.0), (1e12, 2, 3.0), (1000.0, 2, 24 * n / 1000)):
+        monkeypatch.setattr(breakdown, "bandwidth", lambda workers, rate=n_bytes_per_ms: rate)
+        assert breakdown.adam_at_its_limit(n, compare.Workers(n_threads)) == pytest.approx(expected)
 
 
 def test_both_sides_learn_from_images_transformed_alike(small_data, monkeypatch):

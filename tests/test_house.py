@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explorer": {"support", "transfer", "pictures", CORE},
     EXPLORER: {"support", "transfer", "explorer", CORE, PICTURES},
     "cifar10": {"support", "synthetic", "transfer", CORE},
-    "studies": {"support", "synthetic", "transfer", CORE},
+    "studies": {"support", "synthetic", "transfer", CORE, "cifar10"},
     "benchmarks": {"support", CORE, "cifar10"},
 }
 FILES = sorted(

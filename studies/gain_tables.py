@@ -1,0 +1,143 @@
+"""What soft targets gain over hard labels, as tables and as a map: from the results.json of studies.gain."""
+
+from __future__ import annotations
+
+from support.charts import INK, titled_figure
+from support.report import Results, markdown
+
+import math
+import statistics
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from studies.intervals import interval
+
+COLOURS = "cividis"  # whose order every kind of colour vision sees
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in their seed alone; accuracies in percent, the gain in percentage points."""
+
+    runs: list[Results]
+
+    def mean(self, name: str) -> float:
+        return 100 * statistics.mean(run[name] for run in self.runs)
+
+    @property
+    def gain(self) -> str:
+        """With the half width of its 95 % interval, paired by seed, where there are two seeds or more."""
+        found = interval([100 * (run["soft"] - run["hard"]) for run in self.runs])
+        return f"{found.mean:+.1f}" + ("" if math.isnan(found.half) else f" ± {found.half:.1f}")
+
+    @property
+    def accuracies(self) -> str:
+        return f"{self.mean('hard'):.1f} → {self.mean('soft'):.1f}"
+
+
+Map = dict[str, dict[str, Cell]]  # cells by the name of their row, then of their column
+
+
+def share_name(share: float) -> str:
+    return f"{100 * share:g} %"
+
+
+def map_of(runs: list[Results], row: str, name: dict[object, str]) -> Map:
+    """The runs by their value of `row`, as `name` calls it, and their share of the images."""
+    found: Map = {}
+    for run in runs:
+        cells = found.setdefault(name[run[row]], {})
+        cells.setdefault(share_name(run["share"]), Cell([])).runs.append(run)
+    return found
+
+
+def shortest(found: Results) -> int:
+    return min(run["n_epochs"] for run in found["runs"])
+
+
+def maps(found: Results) -> dict[str, Map]:
+    """By title: sizes of student at the shortest training, and lengths of training of one student."""
+    runs, students, short = found["runs"], found["students"], shortest(found)
+    longer = [run for run in runs if run["n_epochs"] > short]
+    n_teacher = found["teacher_parameters"]
+    names: dict[object, str] = {
+        name: f"{one['parameters']:,} ({100 * one['parameters'] / n_teacher:.2g} %)"
+        for name, one in students.items()
+    }
+    sizes = map_of([run for run in runs if run["n_epochs"] == short], "student", names)
+    result = {f"Parameters of the student (% of the teacher's), {short} epochs": sizes}
+    for student in students:
+        lengths = sorted({run["n_epochs"] for run in longer if run["student"] == student})
+        if lengths:
+            shares = {run["share"] for run in longer if run["student"] == student}
+            mine = [run for run in runs if run["student"] == student and run["share"] in shares]
+            words: dict[object, str] = {n: f"{n} epochs" for n in (short, *lengths)}
+            result[f"Length of training, student of {students[student]['parameters']:,}"] = map_of(
+                sorted(mine, key=lambda run: run["n_epochs"]), "n_epochs", words
+            )
+    return result
+
+
+def gain_tables(found: Results) -> list[str]:
+    """One table for each map: the gain, and behind it the accuracies on hard labels and soft targets."""
+    tables = []
+    for title, cells in maps(found).items():
+        columns = list(next(iter(cells.values())))
+        rows = [
+            [row, *(f"{c[k].gain} ({c[k].accuracies})" if k in c else "" for k in columns)]
+            for row, c in cells.items()
+        ]
+        tables.append(markdown([title, *columns], rows))
+    return tables
+
+
+def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable) -> None:
+    """A square for each cell, coloured by its gain, which stands in it with the accuracies behind it."""
+    columns = list(next(iter(cells.values())))
+    gains = np.full((len(cells), len(columns)), np.nan)
+    for y, mine in enumerate(cells.values()):
+        for x, column in enumerate(columns):
+            if column not in mine:
+                continue
+            cell = mine[column]
+            gains[y, x] = cell.mean("soft") - cell.mean("hard")
+            red, green, blue, _ = colours.to_rgba(gains[y, x])
+            ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
+            axes.text(x, y - 0.13, cell.gain, ha="center", va="center", color=ink, fontweight="bold")
+            axes.text(x, y + 0.2, cell.accuracies, ha="center", va="center", color=ink, fontsize=9)
+    axes.imshow(gains, cmap=colours.cmap, norm=colours.norm, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(cells)), list(cells))
+    axes.set_xlabel("share of the training images that the student sees")
+    axes.set_title(title)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def draw_gain(found: Results) -> Figure:
+    """A map for each table, on one scale of colours."""
+    drawn = maps(found)
+    n_seeds = len({run["seed"] for run in found["runs"]})
+    figure = titled_figure(
+        "Where a teacher pays: points of test accuracy that soft targets gain over hard labels",
+        f"{found['data']['name']}; seeds: {n_seeds}, ± half a 95 % interval; small: % right, hard → soft",
+        14, 5,
+    )  # fmt: skip
+    gains = [
+        c.mean("soft") - c.mean("hard")
+        for cells in drawn.values()
+        for r in cells.values()
+        for c in r.values()
+    ]
+    colours = ScalarMappable(Normalize(min(0.0, *gains), max(gains)), COLOURS)
+    widths = [len(next(iter(cells.values()))) for cells in drawn.values()]
+    panels = figure.subplots(1, len(drawn), width_ratios=widths, squeeze=False)[0]
+    for axes, (title, cells) in zip(panels, drawn.items(), strict=True):
+        draw_map(axes, cells, title, colours)
+    figure.colorbar(colours, ax=list(panels), label="percentage points", pad=0.01)
+    return figure
