@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import INK, titled_figure
+from support.charts import titled_figure
 from support.report import Results, markdown
 
 import math
@@ -56,6 +56,10 @@ def map_of(runs: list[Results], row: str, name: dict[object, str]) -> Map:
     return found
 
 
+def columns_of(cells: Map) -> list[str]:
+    return list(dict.fromkeys(column for mine in cells.values() for column in mine))
+
+
 def shortest(found: Results) -> int:
     return min(run["n_epochs"] for run in found["runs"])
 
@@ -77,7 +81,7 @@ def maps(found: Results) -> dict[str, Map]:
             shares = {run["share"] for run in longer if run["student"] == student}
             mine = [run for run in runs if run["student"] == student and run["share"] in shares]
             words: dict[object, str] = {n: f"{n} epochs" for n in (short, *lengths)}
-            result[f"Length of training, student of {students[student]['parameters']:,}"] = map_of(
+            result[f"Length of training, student of {students[student]['parameters']:,} parameters"] = map_of(
                 sorted(mine, key=lambda run: run["n_epochs"]), "n_epochs", words
             )
     return result
@@ -87,7 +91,7 @@ def gain_tables(found: Results) -> list[str]:
     """One table for each map: the gain, and behind it the accuracies on hard labels and soft targets."""
     tables = []
     for title, cells in maps(found).items():
-        columns = list(next(iter(cells.values())))
+        columns = columns_of(cells)
         rows = [
             [row, *(f"{c[k].gain} ({c[k].accuracies})" if k in c else "" for k in columns)]
             for row, c in cells.items()
@@ -98,7 +102,7 @@ def gain_tables(found: Results) -> list[str]:
 
 def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable) -> None:
     """A square for each cell, coloured by its gain, which stands in it with the accuracies behind it."""
-    columns = list(next(iter(cells.values())))
+    columns = columns_of(cells)
     gains = np.full((len(cells), len(columns)), np.nan)
     for y, mine in enumerate(cells.values()):
         for x, column in enumerate(columns):
@@ -135,7 +139,7 @@ def draw_gain(found: Results) -> Figure:
         for c in r.values()
     ]
     colours = ScalarMappable(Normalize(min(0.0, *gains), max(gains)), COLOURS)
-    widths = [len(next(iter(cells.values()))) for cells in drawn.values()]
+    widths = [len(columns_of(cells)) for cells in drawn.values()]
     panels = figure.subplots(1, len(drawn), width_ratios=widths, squeeze=False)[0]
     for axes, (title, cells) in zip(panels, drawn.items(), strict=True):
         draw_map(axes, cells, title, colours)

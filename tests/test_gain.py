@@ -1,0 +1,201 @@
+"""The study of where distillation pays: its runs are the experiment's, its map says what they found."""
+
+from __future__ import annotations
+
+from support.console import Console
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cifar10.experiment import run
+from cifar10.network import ConvNet
+from cifar10.settings import Config
+from studies import gain
+from studies.gain import Point, main, merged
+from studies.gain_tables import draw_gain, gain_tables
+from tests.small_cifar10 import batches
+
+FLAGS = [
+    "--n-epochs-teacher", "1", "--teacher-channels", "4", "M", "4", "--n-versions", "2", "--batch-size", "60",
+    "--temperature", "3", "--jobs", "1", "--quiet",
+]  # fmt: skip
+STUDENTS = {"large": "3 M 4", "small": "2 M 2"}
+PARTS = {
+    "shares": (Point("large", 0.5, 1), Point("small", 1.0, 1)),
+    "lengths": (Point("small", 1.0, 1), Point("small", 1.0, 2)),
+}
+ALL_STUDENTS, ALL_PARTS = gain.STUDENTS, gain.PARTS  # those that a user gets
+
+
+@pytest.fixture(autouse=True)
+def small_grid(monkeypatch):
+    monkeypatch.setattr(gain, "STUDENTS", STUDENTS)
+    monkeypatch.setattr(gain, "PARTS", PARTS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("gain")
+    (folder / "data").mkdir()
+    for name, content in batches().items():
+        (folder / "data" / name).write_bytes(content)
+    return folder
+
+
+def flags(folder: Path, *more: str) -> list[str]:
+    named = {"--data-dir": "data", "--cache-dir": "cache", "--outdir": "out"}
+    return [*FLAGS, *(word for flag, name in named.items() for word in (flag, str(folder / name))), *more]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "out" / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def found(folder) -> dict[str, Any]:
+    """Both parts, the second by a call of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gain, "STUDENTS", STUDENTS)
+        patch.setattr(gain, "PARTS", PARTS)
+        main(flags(folder, "--parts", "shares", "--seeds", "2"))
+        main(flags(folder, "--parts", "lengths", "--seeds", "2"))
+    return results(folder)
+
+
+def test_every_run_is_one_of_the_experiment(found, folder, tmp_path):
+    points = [(r["student"], r["share"], r["n_epochs"], r["seed"]) for r in found["runs"]]
+    wanted = [("large", 0.5, 1), ("small", 1.0, 1), ("small", 1.0, 2)]
+    assert points == [(*point, seed) for point in wanted for seed in (0, 1)]
+    for one in (found["runs"][1], found["runs"][4]):
+        config = Config(
+            n_epochs_teacher=1, teacher_channels=("4", "M", "4"), n_versions=2, batch_size=60,
+            temperature=3.0, student_channels=tuple(STUDENTS[one["student"]].split()),
+            transfer_fraction=one["share"], n_epochs_student=one["n_epochs"], seed=one["seed"],
+            data_dir=folder / "data", cache_dir=tmp_path, outdir=tmp_path / "out",
+        )  # fmt: skip
+        metrics = run(config, Console(quiet=True)).metrics()
+        assert one["soft"] == metrics["before_correction"]["test_accuracy"]
+        assert one["hard"] == metrics["baseline"]["test_accuracy"]
+        assert found["teachers"][str(one["seed"])] == metrics["teacher"]["test_accuracy"]
+    assert found["config"]["temperature"] == 3.0
+    assert found["students"]["small"]["channels"] == ["2", "M", "2"]
+
+
+def test_nothing_is_trained_twice(found, folder, monkeypatch):
+    """All that the study needs is stored: a third call finds it, and says the same."""
+    before = set((folder / "cache" / "runs").iterdir())
+    main(flags(folder, "--seeds", "2"))
+    assert set((folder / "cache" / "runs").iterdir()) == before
+    assert results(folder) == found
+
+
+def test_a_map_of_results_by_hand():
+    """Accuracies that make the gains +1, +2, +3 points: a mean of 2 and, with t(2) = 4.303, half of 2.48."""
+    common = {
+        "data": {"name": "CIFAR-10 variant"}, "teacher_parameters": 1000,
+        "students": {"large": {"parameters": 500}, "small": {"parameters": 20}},
+    }  # fmt: skip
+    runs = [
+        {"student": student, "share": share, "n_epochs": n, "seed": seed, "hard": 0.5, "soft": 0.5 + gained}
+        for student, share, n in (("large", 1.0, 2), ("small", 1.0, 2), ("small", 0.03, 2), ("small", 1.0, 8))
+        for seed, gained in enumerate((0.01, 0.02, 0.03) if n == 2 else (0.04, 0.04, 0.04))
+    ]
+    sizes, lengths = gain_tables({**common, "runs": runs})
+    assert sizes == (
+        "| Parameters of the student (% of the teacher's), 2 epochs | 100 % | 3 % |\n| --- | ---: | ---: |\n"
+        "| 500 (50 %) | +2.0 ± 2.5 (50.0 → 52.0) |  |\n"
+        "| 20 (2 %) | +2.0 ± 2.5 (50.0 → 52.0) | +2.0 ± 2.5 (50.0 → 52.0) |"
+    )
+    assert lengths == (
+        "| Length of training, student of 20 parameters | 100 % |\n| --- | ---: |\n"
+        "| 2 epochs | +2.0 ± 2.5 (50.0 → 52.0) |\n| 8 epochs | +4.0 ± 0.0 (50.0 → 54.0) |"
+    )
+    figure = draw_gain({**common, "runs": runs})
+    left, right, scale = figure.axes
+    assert [text.get_text() for text in right.texts] == [
+        "+2.0 ± 2.5", "50.0 → 52.0", "+4.0 ± 0.0", "50.0 → 54.0",
+    ]  # fmt: skip
+    assert [label.get_text() for label in left.get_yticklabels()] == ["500 (50 %)", "20 (2 %)"]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["100 %", "3 %"]
+    assert left.images[0].get_array().filled(-1).tolist() == [
+        [pytest.approx(2), -1], [pytest.approx(2), pytest.approx(2)],
+    ]  # fmt: skip
+    assert scale.get_ylim() == (0, pytest.approx(4))
+    assert "seeds: 3" in figure._supxlabel.get_text()
+
+
+def test_one_seed_has_no_interval():
+    runs = [{"student": "a", "share": 1.0, "n_epochs": 1, "seed": 0, "hard": 0.5, "soft": 0.49}]
+    (table,) = gain_tables({"students": {"a": {"parameters": 1}}, "teacher_parameters": 2, "runs": runs})
+    assert table.endswith("| 1 (50 %) | -1.0 (50.0 → 49.0) |")
+
+
+def test_later_runs_take_the_place_of_earlier_ones():
+    def one(student: str, share: float, n: int, seed: int, soft: float) -> dict[str, Any]:
+        return {"student": student, "share": share, "n_epochs": n, "seed": seed, "soft": soft}
+
+    before = [one("small", 0.1, 2, 0, 0.1), one("large", 0.1, 2, 0, 0.2), one("small", 1.0, 2, 1, 0.3)]
+    after = [one("small", 0.1, 2, 0, 0.4), one("small", 1.0, 1, 1, 0.5)]
+    assert [run["soft"] for run in merged(before, after)] == [0.2, 0.5, 0.3, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--student-channels", "4"), "--student-channels is not for this study"),
+        (("--transfer-fraction", "0.5"), "--transfer-fraction is not for this study"),
+        (("--n-epochs-student", "3"), "--n-epochs-student is not for this study"),
+        (("--seed", "3"), "--seed is not for this study"),
+        (("--omitted-class", "cat"), "--omitted-class is not for this study"),
+        (("--retrain",), "--retrain is not for this study"),
+        (("--seeds", "0"), "--seeds must be 1 to 1,000"),
+        (("--jobs", "0"), "--jobs must be 1 to 1,000"),
+        (("--hold-out", "299"), "too few images"),
+    ],
+)
+def test_what_the_study_sets_itself_is_refused(given, said, folder):
+    with pytest.raises(gain.UserError, match=said):
+        main([*flags(folder), "--outdir", str(folder / "another"), *given])
+
+
+def test_a_run_that_diverges_is_named(found, folder):
+    other = ["--outdir", str(folder / "other"), "--learning-rate-student", "1e30"]
+    with pytest.raises(gain.UserError, match=r"small, 100 %, 2 epochs, seed 0: .*; what finished is stored"):
+        main([*flags(folder), *other, "--parts", "lengths", "--seeds", "1"])
+    assert not (folder / "other" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda found: found["config"].update(temperature=9.0), r"of other settings \(config\)"),
+        (lambda found: found["data"].update(n_train=1), r"of other settings \(data\)"),
+        (lambda found: found["students"].pop("large"), "no student 'large'"),
+        (lambda found: found["runs"][0].update(soft=1.5), "is not this study's results"),
+        (lambda found: found.pop("teachers"), "is not this study's results"),
+    ],
+)
+def test_results_of_something_else_are_not_overwritten(change, said, found, folder, tmp_path):
+    other = json.loads(json.dumps(found))
+    change(other)
+    (tmp_path / "results.json").write_text(json.dumps(other))
+    before = (tmp_path / "results.json").read_bytes()
+    with pytest.raises(gain.UserError, match=said):
+        main([*flags(folder), "--outdir", str(tmp_path)])
+    assert (tmp_path / "results.json").read_bytes() == before
+
+
+def test_the_grid_spans_what_the_page_says():
+    """From a half of the teacher to a fiftieth, from all images to 3 %, from 2 epochs to 40."""
+    n_teacher = ConvNet(Config().teacher_channels, None).n_trained
+    sizes = [ConvNet(channels.split(), None).n_trained / n_teacher for channels in ALL_STUDENTS.values()]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == pytest.approx(1 / 2, rel=0.01)
+    assert sizes[-1] == pytest.approx(1 / 50, rel=0.02)
+    points = {point for part in ALL_PARTS.values() for point in part}
+    assert {point.share for point in points} == {1.0, 0.3, 0.1, 0.03}
+    assert {point.student for point in points} == set(ALL_STUDENTS)
+    assert {point.n_epochs for point in points} == {2, 4, 10, 40}
