@@ -7,12 +7,17 @@
 # make study  the paper's claims and the studies   (FLAGS="--study temperature" and so on)
 # make cifar10  the convolutional teacher and its students on CIFAR-10   (FLAGS="--seed 1" and so on)
 # make cifar10-seeds  the runs behind the tables of docs/cifar10.md
+# make cifar10-trials  those that chose the settings, on held-out training images
+# make cifar10-gain  where distillation pays: sizes of student, shares of the images, lengths
 # make bench  this project, PyTorch and plain NumPy, timed in turn
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 0 1 2 3 4
+CIFAR10 := $(BIN)/python -m cifar10 --dataset cifar10
+TRIAL := --hold-out 10000 --n-epochs-teacher 6 --n-epochs-student 4 --n-versions 2
 
-.PHONY: run explorer test golden mutants seeds study cifar10 cifar10-seeds bench clean
+.PHONY: run explorer test golden mutants seeds study cifar10 cifar10-seeds cifar10-trials \
+  cifar10-gain bench clean
 
 run: .venv/run.stamp
 	$(BIN)/python distillation_mnist_omitted_3.py $(FLAGS)
@@ -65,11 +70,20 @@ cifar10: .venv/run.stamp
 
 cifar10-seeds: .venv/run.stamp
 	set -e; for seed in 0 1 2; do \
-	  $(BIN)/python -m cifar10 --dataset cifar10 --seed $$seed --outdir viz/cifar10/seeds/$$seed $(FLAGS); \
-	  $(BIN)/python -m cifar10 --dataset cifar10 --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed \
-	    --omitted-class cat $(FLAGS); \
+	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/seeds/$$seed $(FLAGS); \
+	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/fifth/$$seed --student-channels 24 M 24 64 M 64 64 M 64 $(FLAGS); \
+	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed --omitted-class cat $(FLAGS); \
 	done
-	$(BIN)/python -m studies.summarise viz/cifar10/seeds viz/cifar10/unseen_cat
+	$(BIN)/python -m studies.summarise viz/cifar10/seeds viz/cifar10/fifth viz/cifar10/unseen_cat
+
+cifar10-trials: .venv/run.stamp
+	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/start $(FLAGS)
+	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/rate-0.1 --learning-rate-student 0.1 $(FLAGS)
+	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/rate-0.4 --learning-rate-student 0.4 $(FLAGS)
+	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/jitter-2 --jitter-student 2 $(FLAGS)
+
+cifar10-gain: .venv/run.stamp
+	$(BIN)/python -m studies.gain --dataset cifar10 $(FLAGS)
 
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)

@@ -33,10 +33,10 @@ from cifar10.lessons import images_for, teacher_answers, train_baseline, train_s
 from cifar10.network import ConvNet
 from cifar10.settings import Config
 from studies.checks import hold, is_object, list_of, number, read_json, text, whole
+from studies.folders import FREE
 from studies.gain_tables import draw_gain, gain_tables, share_name
 from studies.many import Progress
 from studies.pools import local_pool
-from studies.summarise import FREE
 
 STUDENTS = {  # by what they are called, from a half of the default teacher's parameters to a fiftieth
     "half": "32 M 32 100 M 100 100 M 100",

@@ -13,132 +13,26 @@ from __future__ import annotations
 from support.charts import STYLE, save
 from support.console import Console, OneLineParser, UserError, put, run_script
 from support.files import check_output
-from support.report import RESULTS, Results, class_name, markdown, short_name
+from support.report import Results, class_name, markdown, short_name
 from support.settings import N_CLASSES, named_file, named_folder
 
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
 
-from studies.checks import (
-    check_data,
-    check_metrics,
-    check_run,
-    classes,
-    dict_of,
-    hold,
-    is_object,
-    read_json,
-    whole,
-)
-from studies.checks import number as a_number
+from studies.cifar10_tables import cifar10_table, unseen_class_table
+from studies.folders import load, mean_sd, named, omitted_by, value
 from studies.frontier import draw_frontier
-from studies.intervals import interval
 
 BEFORE, AFTER, BEST = (
     "student.before_correction.",
     "student.after_correction.",
     "bias_correction.best_on_test_set.",
 )
-SIZES = ("parameters", "multiply_adds", "bytes", "bytes_8_bits")  # of a network of CIFAR-10
-MEASURES = ("test_accuracy_8_bits", "milliseconds_alone", "milliseconds_per_image")
-FREE = {"seed", "dataset", "data_dir", "cache_dir", "outdir", "mirror", "quiet", "retrain"}
 Groups = dict[str, list[Results]]  # the runs of each folder, by its name
 Column = Callable[[list[Results]], str]
-
-
-# ---- Reading -----------------------------------------------------------------------------------------------
-
-
-def check(run: Any) -> None:
-    """Raises ValueError when `run` is not the results.json of one of the experiments."""
-    keys = ("config", "data", "teacher", "student", "bias_correction", "wall_clock_seconds")
-    hold(run, dict.fromkeys(keys, is_object))
-    hold(run["config"], {"seed": whole(0), "omitted_class": classes}, "config")
-    check_data(run["data"])
-    omitted, n_test = run["config"]["omitted_class"], run["data"]["n_test"]
-    corrected = run["bias_correction"].get("classes", omitted)  # older runs do not say it
-    hold({"classes": corrected}, {"classes": classes}, "bias_correction")
-    check_run(run, n_test, omitted, corrected)
-    hold(run["wall_clock_seconds"], {"total": a_number(0)}, "wall_clock_seconds")
-    if "networks" in run:
-        hold(run, {"networks": dict_of(is_object), "baseline": is_object})
-        check_metrics(run["baseline"], n_test, omitted, "baseline")
-        hold(run["networks"], dict.fromkeys(("teacher", "student", "baseline"), is_object), "networks")
-        sizes = {key: whole(1) for key in SIZES} | {key: a_number(0) for key in MEASURES}
-        for name, network in run["networks"].items():
-            hold(network, sizes, f"networks.{name}")
-
-
-def load(folder: Path) -> list[Results]:
-    """The runs below `folder`, ordered by seed: of one kind, one setting, the same data, one run per seed.
-
-    Raises UserError.
-    """
-    runs: dict[Path, Results] = {}
-    try:
-        paths = sorted(path / RESULTS for path in folder.iterdir() if (path / RESULTS).exists())
-    except OSError as error:
-        raise UserError(f"cannot look into {folder}: {error.strerror}; name a folder of runs") from error
-    for path in paths:
-        try:
-            runs[path] = read_json(path)
-            check(runs[path])
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} is not the result of a run: {error}; run it again") from error
-    if not runs:
-        raise UserError(f"no */{RESULTS} in {folder}; run the experiment with --outdir {folder}/SEED first")
-    (first_path, first), *others = runs.items()
-    seeds = {first["config"]["seed"]: first_path}
-    for path, run in others:
-        for name in fixed(first) | fixed(run):
-            ours, theirs = (fixed(one).get(name, "nothing") for one in (first, run))
-            if ours != theirs:
-                raise UserError(
-                    f"{folder} mixes runs: {name} is {shown(ours)} in {first_path.parent.name} and "
-                    f"{shown(theirs)} in {path.parent.name}; give each its own folder"
-                )
-        if (seed := run["config"]["seed"]) in seeds:
-            raise UserError(
-                f"{folder} holds seed {seed} twice, in {seeds[seed].parent.name} and {path.parent.name}; "
-                "leave one of them"
-            )
-        seeds[seed] = path
-    return sorted(runs.values(), key=lambda run: run["config"]["seed"])
-
-
-def fixed(run: Results) -> dict[str, Any]:
-    """All in which the runs of a folder must be the same: the experiment, its settings but the seed, data."""
-    settings = {name: value for name, value in run["config"].items() if name not in FREE}
-    data = {f"data.{key}": run["data"][key] for key in ("name", "n_train", "n_test", "sha256")}
-    return {"experiment": "CIFAR-10" if "networks" in run else "MNIST", **data, **settings}
-
-
-def shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
-
-
-def named(folders: Sequence[Path]) -> dict[str, Path]:
-    """The folders by as much of the end of their paths as tells them apart: "fast", or "a/fast", "b/fast".
-
-    Raises UserError when one is given twice.
-    """
-    resolved = [folder.resolve().parts for folder in folders]
-    for folder, own in zip(folders, resolved, strict=True):
-        if resolved.count(own) > 1:
-            raise UserError(f"{folder} is named twice; name it once")
-    parts = dict(zip(folders, resolved, strict=True))
-    names = {}
-    for folder, own in parts.items():
-        n = 1
-        while any(other[-n:] == own[-n:] for other in parts.values() if other != own):
-            n += 1
-        names["/".join(own[-n:])] = folder
-    return names
 
 
 # ---- Tables ------------------------------------------------------------------------------------------------
@@ -157,22 +51,6 @@ def percent(path: str) -> Column:
 
 def number(path: str, digits: int, sign: bool = False) -> Column:
     return lambda runs: mean_sd([value(run, path) for run in runs], digits, sign)
-
-
-def value(run: Results, path: str) -> Any:
-    found: Any = run
-    for key in path.split("."):
-        found = found[int(key)] if isinstance(found, list) else found[key]
-    return found
-
-
-def mean_sd(values: Sequence[float], digits: int, sign: bool = False) -> str:
-    mean = f"{statistics.mean(values):{'+' if sign else ''}.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
-def omitted_by(runs: list[Results]) -> tuple[int, ...]:
-    return tuple(runs[0]["config"]["omitted_class"])
 
 
 # quantity, the paper's figure, the published figure of the described recipe (seed 0), ours; {} is the class
@@ -251,75 +129,6 @@ def seeds_table(groups: Groups) -> str:
             seconds = f"{run['wall_clock_seconds']['total']:.0f}"
             rows.append([name, str(run["config"]["seed"]), *map(str, cells), seconds])
     return markdown([*header, "seconds"], rows)
-
-
-def seeds(runs: list[Results]) -> str:
-    """ "3 seeds", "seed 0"."""
-    return f"{len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0]['config']['seed']}"
-
-
-def cifar10_table(runs: list[Results]) -> str:
-    """What a teacher, a distilled student and one on hard labels reach, and at which size."""
-    rows, paths = [], {"student": "student.before_correction"}
-    names = {
-        "teacher": "teacher, hard labels",
-        "student": "student, soft targets alone",
-        "baseline": "the same student, hard labels",
-    }
-    for kind, name in names.items():
-        accuracies = [100 * value(r, f"{paths.get(kind, kind)}.test_accuracy") for r in runs]
-        sizes = {key: value(runs[0], f"networks.{kind}.{key}") for key in SIZES}
-        cells = [
-            f"{mean_sd(accuracies, 2)} %",
-            f"{mean_sd([100 * value(r, f'networks.{kind}.{MEASURES[0]}') for r in runs], 2)} %",
-            f"{sizes['parameters']:,}",
-            f"{sizes['multiply_adds'] / 1e6:.1f}",
-            f"{sizes['bytes'] / 1000:,.0f} / {sizes['bytes_8_bits'] / 1000:,.0f}",
-            *(mean_sd([value(r, f"networks.{kind}.{key}") for r in runs], 2) for key in MEASURES[1:]),
-        ]
-        rows.append([name, *cells])
-    gain = f"soft targets gain {in_points(gains(runs))}"
-    columns = ["test accuracy", "in 8 bits", "parameters", "million multiply-adds", "kB in 32 / 8 bits"]
-    columns += ["ms, an image alone", "ms, each of many"]
-    return markdown([seeds(runs), *columns], rows) + f"\n\n{gain}"
-
-
-def gains(runs: list[Results]) -> list[float]:
-    """Percentage points by which each run's student on soft targets is ahead of that on hard labels."""
-    soft, hard = "student.before_correction.test_accuracy", "baseline.test_accuracy"
-    return [100 * (value(run, soft) - value(run, hard)) for run in runs]
-
-
-def in_points(differences: list[float]) -> str:
-    """Mean and 95 % interval of paired differences: "+1.20 points (95 % interval +0.95 to +1.45)"."""
-    found = interval(differences)
-    text = f"{found.mean:+.2f} points"
-    if len(differences) == 1:
-        return f"{text} (one seed, no interval)"
-    low, high = found.mean - found.half, found.mean + found.half
-    return f"{text} (95 % interval {low:+.2f} to {high:+.2f}, paired by seed)"
-
-
-def unseen_class_table(runs: list[Results]) -> str:
-    """Accuracy on all test images, on those of the class that the students never saw, and on the others."""
-    rows = [
-        [
-            name,
-            *(
-                f"{mean_sd([100 * value(r, f'{path}.{part}_accuracy') for r in runs], 1)} %"
-                for part in ("test", "omitted", "other")
-            ),
-        ]
-        for name, path in (
-            ("teacher, has seen it", "teacher"),
-            ("student, hard labels", "baseline"),
-            ("student, soft targets alone", "student.before_correction"),
-            ("the same, bias corrected without test labels", "student.after_correction"),
-        )
-    ]
-    one = len(omitted_by(runs)) == 1
-    columns = ["the unseen class", "the nine others"] if one else ["the unseen classes", "the others"]
-    return markdown([seeds(runs), "all", *columns], rows)
 
 
 def all_tables(groups: Groups) -> list[str]:

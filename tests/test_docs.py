@@ -29,19 +29,11 @@ import cifar10.settings as cifar
 import distillation_mnist_omitted_3 as core
 from studies import beyond, beyond_figures, ingredients, results
 from studies.beyond_tables import effective_classes
+from studies.cifar10_tables import cifar10_table, gains, unseen_class_table
+from studies.folders import load, mean_sd, value
 from studies.measured import Run, all_but
 from studies.questions import STUDIES
-from studies.summarise import (
-    cifar10_table,
-    gains,
-    load,
-    mean_sd,
-    means_table,
-    rows_for,
-    seeds_table,
-    unseen_class_table,
-    value,
-)
+from studies.summarise import means_table, rows_for, seeds_table
 from studies.tables import tables
 from transfer.settings import DRAWN_SETS
 

@@ -14,8 +14,10 @@ import pytest
 from small_studies import ROOT
 
 from studies import summarise
+from studies.cifar10_tables import gains, in_points
+from studies.folders import load, mean_sd, value
 from studies.frontier import CURVES, draw_frontier
-from studies.summarise import gains, in_points, load, main, mean_sd, means_table, seeds_table, value
+from studies.summarise import main, means_table, seeds_table
 
 SEEDS = ROOT / "viz" / "seeds"
 CIFAR10 = ROOT / "viz" / "cifar10"

@@ -1,0 +1,143 @@
+"""Folders of finished runs, one sub-folder per seed, and what their results.json files say."""
+
+from __future__ import annotations
+
+from support.console import UserError
+from support.report import RESULTS, Results
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from studies.checks import (
+    check_data,
+    check_metrics,
+    check_run,
+    classes,
+    dict_of,
+    hold,
+    is_object,
+    read_json,
+    whole,
+)
+from studies.checks import number as a_number
+
+SIZES = ("parameters", "multiply_adds", "bytes", "bytes_8_bits")  # of a network of CIFAR-10
+MEASURES = ("test_accuracy_8_bits", "milliseconds_alone", "milliseconds_per_image")
+FREE = {"seed", "dataset", "data_dir", "cache_dir", "outdir", "mirror", "quiet", "retrain"}
+
+
+# ---- Reading -----------------------------------------------------------------------------------------------
+
+
+def check(run: Any) -> None:
+    """Raises ValueError when `run` is not the results.json of one of the experiments."""
+    keys = ("config", "data", "teacher", "student", "bias_correction", "wall_clock_seconds")
+    hold(run, dict.fromkeys(keys, is_object))
+    hold(run["config"], {"seed": whole(0), "omitted_class": classes}, "config")
+    check_data(run["data"])
+    omitted, n_test = run["config"]["omitted_class"], run["data"]["n_test"]
+    corrected = run["bias_correction"].get("classes", omitted)  # older runs do not say it
+    hold({"classes": corrected}, {"classes": classes}, "bias_correction")
+    check_run(run, n_test, omitted, corrected)
+    hold(run["wall_clock_seconds"], {"total": a_number(0)}, "wall_clock_seconds")
+    if "networks" in run:
+        hold(run, {"networks": dict_of(is_object), "baseline": is_object})
+        check_metrics(run["baseline"], n_test, omitted, "baseline")
+        hold(run["networks"], dict.fromkeys(("teacher", "student", "baseline"), is_object), "networks")
+        sizes = {key: whole(1) for key in SIZES} | {key: a_number(0) for key in MEASURES}
+        for name, network in run["networks"].items():
+            hold(network, sizes, f"networks.{name}")
+
+
+def load(folder: Path) -> list[Results]:
+    """The runs below `folder`, ordered by seed: of one kind, one setting, the same data, one run per seed.
+
+    Raises UserError.
+    """
+    runs: dict[Path, Results] = {}
+    try:
+        paths = sorted(path / RESULTS for path in folder.iterdir() if (path / RESULTS).exists())
+    except OSError as error:
+        raise UserError(f"cannot look into {folder}: {error.strerror}; name a folder of runs") from error
+    for path in paths:
+        try:
+            runs[path] = read_json(path)
+            check(runs[path])
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is not the result of a run: {error}; run it again") from error
+    if not runs:
+        raise UserError(f"no */{RESULTS} in {folder}; run the experiment with --outdir {folder}/SEED first")
+    (first_path, first), *others = runs.items()
+    seeds = {first["config"]["seed"]: first_path}
+    for path, run in others:
+        for name in fixed(first) | fixed(run):
+            ours, theirs = (fixed(one).get(name, "nothing") for one in (first, run))
+            if ours != theirs:
+                raise UserError(
+                    f"{folder} mixes runs: {name} is {shown(ours)} in {first_path.parent.name} and "
+                    f"{shown(theirs)} in {path.parent.name}; give each its own folder"
+                )
+        if (seed := run["config"]["seed"]) in seeds:
+            raise UserError(
+                f"{folder} holds seed {seed} twice, in {seeds[seed].parent.name} and {path.parent.name}; "
+                "leave one of them"
+            )
+        seeds[seed] = path
+    return sorted(runs.values(), key=lambda run: run["config"]["seed"])
+
+
+def fixed(run: Results) -> dict[str, Any]:
+    """All in which the runs of a folder must be the same: the experiment, its settings but the seed, data."""
+    settings = {name: value for name, value in run["config"].items() if name not in FREE}
+    data = {f"data.{key}": run["data"][key] for key in ("name", "n_train", "n_test", "sha256")}
+    return {"experiment": "CIFAR-10" if "networks" in run else "MNIST", **data, **settings}
+
+
+def shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def named(folders: Sequence[Path]) -> dict[str, Path]:
+    """The folders by as much of the end of their paths as tells them apart: "fast", or "a/fast", "b/fast".
+
+    Raises UserError when one is given twice.
+    """
+    resolved = [folder.resolve().parts for folder in folders]
+    for folder, own in zip(folders, resolved, strict=True):
+        if resolved.count(own) > 1:
+            raise UserError(f"{folder} is named twice; name it once")
+    parts = dict(zip(folders, resolved, strict=True))
+    names = {}
+    for folder, own in parts.items():
+        n = 1
+        while any(other[-n:] == own[-n:] for other in parts.values() if other != own):
+            n += 1
+        names["/".join(own[-n:])] = folder
+    return names
+
+
+# ---- What runs say --------------------------------------------------------------------------------------
+
+
+def value(run: Results, path: str) -> Any:
+    found: Any = run
+    for key in path.split("."):
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
+
+
+def mean_sd(values: Sequence[float], digits: int, sign: bool = False) -> str:
+    mean = f"{statistics.mean(values):{'+' if sign else ''}.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def omitted_by(runs: list[Results]) -> tuple[int, ...]:
+    return tuple(runs[0]["config"]["omitted_class"])
+
+
+def seeds(runs: list[Results]) -> str:
+    """ "3 seeds", "seed 0"."""
+    return f"{len(runs)} seeds" if len(runs) > 1 else f"seed {runs[0]['config']['seed']}"
