@@ -81,7 +81,7 @@ def trials_table(trials: Sequence[Results]) -> str:
     start = fixed(trials[0])
     rows = []
     for run in trials:
-        changed = {name: new for name, new in fixed(run).items() if new != start[name]}
+        changed = {name: new for name, new in fixed(run).items() if new != start.get(name)}
         flags = " ".join(f"`{flag_name(name)} {new}`" for name, new in changed.items()) or "none"
         soft, hard = (value(run, path) for path in (SOFT, HARD))
         rows.append([flags, f"{100 * soft:.2f}", f"{100 * hard:.2f}"])
@@ -89,7 +89,7 @@ def trials_table(trials: Sequence[Results]) -> str:
 
 
 def unlabelled_table(of_all: list[Results], of_part: list[Results]) -> str:
-    """What images without labels add: students of a teacher that saw few labels, and one on these labels alone.
+    """What images without labels add to a student whose teacher saw few labels.
 
     The students of `of_all` hear it on all images, those of `of_part` on the labelled ones.
     """

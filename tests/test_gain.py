@@ -84,9 +84,13 @@ def test_every_run_is_one_of_the_experiment(found, folder, tmp_path):
     assert found["students"]["small"]["channels"] == ["2", "M", "2"]
 
 
-def test_nothing_is_trained_twice(found, folder, monkeypatch):
-    """All that the study needs is stored: a third call finds it, and says the same."""
+def test_nothing_is_trained_twice(found, folder):
+    """All that the study needs is stored: a third call finds it, and says the same.
+
+    A seed's teacher answered once, for all images, whatever part of them a student sees.
+    """
     before = set((folder / "cache" / "runs").iterdir())
+    assert len([path for path in before if path.name.startswith("answers")]) == 2
     main(flags(folder, "--seeds", "2"))
     assert set((folder / "cache" / "runs").iterdir()) == before
     assert results(folder) == found
