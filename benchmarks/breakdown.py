@@ -7,7 +7,6 @@ from support.settings import N_CLASSES
 from support.tiles import Workers
 from support.transformations import Transformer
 
-import statistics
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,7 +18,7 @@ import distillation_mnist_omitted_3 as core
 PASSES = 6  # Adam reads and writes weights and two moments; the gradient is still in the cache
 IN_CACHE = 2**14  # values that Adam finds in a core's own cache, with their moments
 KINDS = ("teacher", "student")
-PRODUCTS = "products, forward and back"
+PRODUCTS, WHOLE = "products, forward and back", "all of it, one after the other"
 Part = (
     tuple[float, float | None] | None
 )  # milliseconds, and those at this machine's limit, as far as there are
@@ -31,15 +30,21 @@ def flop_per_image(sizes: tuple[int, ...]) -> int:
     return 2 * (3 * sum(products) - products[0])
 
 
-def milliseconds(call: Callable[[], object], repeats: int) -> float:
-    """The median over `repeats` calls, after one to warm up."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)
+def fastest(call: Callable[[], object], repeats: int) -> float:
+    """The fewest milliseconds of `repeats` calls: a limit is what nothing disturbs."""
+    return float(in_turn({"call": call}, repeats)["call"].min())
+
+
+def in_turn(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, np.ndarray]:
+    """Milliseconds (repeats,) of each call, in turn: a machine whose speed drifts does so for all."""
+    found = {name: np.empty(repeats) for name in calls}
+    for place in range(-1, repeats):  # the first turn warms up
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if place >= 0:
+                found[name][place] = 1000 * (time.perf_counter() - started)
+    return found
 
 
 def bandwidth(workers: Workers, n_bytes: int = 2**28) -> float:
@@ -49,14 +54,14 @@ def bandwidth(workers: Workers, n_bytes: int = 2**28) -> float:
     def scale(part: np.ndarray) -> None:
         np.multiply(part, np.float32(1.0), out=part)
 
-    return 2 * n_bytes / milliseconds(lambda: workers.map(scale, parts), 5)
+    return 2 * n_bytes / fastest(lambda: workers.map(scale, parts), 5)
 
 
 def adam_at_its_limit(n_parameters: int, workers: Workers) -> float:
     """Milliseconds: by memory or, if that is more, by Adam's arithmetic on what is in the cache already."""
     adam, gradient = core.Adam(np.zeros(IN_CACHE, np.float32)), np.ones(IN_CACHE, np.float32)
     adam.begin_step(0.0)
-    piece = milliseconds(lambda: adam.update(slice(None), gradient), 50)
+    piece = fastest(lambda: adam.update(slice(None), gradient), 50)
     by_arithmetic = piece * n_parameters / IN_CACHE / workers.n_threads
     return max(by_arithmetic, PASSES * 4 * n_parameters / bandwidth(workers))
 
@@ -70,9 +75,7 @@ def parts_of_step(
     network, teacher = (core.MLP(config.training(k).sizes, rng) for k in (kind, "teacher"))
     adam, transformer = core.Adam(network.parameters), Transformer(settings.limits, rng)
     activations, above = network.new_activations(n), teacher.new_activations(n)[1:]
-    batch, repeats = np.arange(n), max(5, 20_000 // n)
-    hears = kind == "student"
-    asks = hears and settings.limits.change  # otherwise it has the teacher's answers from before
+    batch, hears = np.arange(n), kind == "student"
     targets = rng.standard_normal((n, N_CLASSES), np.float32)
     from_labels = core.hard_labels(labels)
     adam.begin_step(0.0)
@@ -92,24 +95,27 @@ def parts_of_step(
         network.forward(activations, workers)
         network.backward(activations, gradient, workers, update)
 
+    calls: dict[str, Callable[[], object]] = {"inputs": inputs, "loss": loss}
+    calls |= {PRODUCTS: lambda: step(lambda part, tile: None), "products and Adam": lambda: step(adam.update)}
+    if hears and settings.limits.change:  # otherwise it has the teacher's answers from before
+        calls["teacher's answers"] = answers
     with Workers() as workers:
         inputs()
         logits = network.forward(activations, workers)
         gradient = loss()
-        found: dict[str, Part] = {"inputs": (milliseconds(inputs, repeats), None)}
-        found["teacher's answers"] = None
-        if asks:
-            flop = 2 * sum(a * b for a, b in pairwise(teacher.sizes)) * n
-            found["teacher's answers"] = milliseconds(answers, repeats), flop / peak_gflops / 1e6
-        found["loss"] = milliseconds(loss, repeats), None
-        at_peak = flop_per_image(settings.sizes) * n / peak_gflops / 1e6
-        found[PRODUCTS] = milliseconds(lambda: step(lambda part, tile: None), repeats), at_peak
-        whole = milliseconds(
-            lambda: (inputs(), answers() if asks else None, loss(), step(adam.update)), repeats
-        )
-        limit = adam_at_its_limit(network.parameters.size, workers)
-    found["Adam"] = whole - sum(part[0] for part in found.values() if part), limit
-    return found | {"all of it, one after the other": (whole, None)}
+        times = in_turn(calls, max(15, 20_000 // n))
+        adams_limit = adam_at_its_limit(network.parameters.size, workers)
+    times["Adam"] = times.pop("products and Adam") - times[PRODUCTS]
+    asked = sum(a * b for a, b in pairwise(teacher.sizes))
+    limits = {
+        "teacher's answers": 2 * asked * n / peak_gflops / 1e6,
+        PRODUCTS: flop_per_image(settings.sizes) * n / peak_gflops / 1e6,
+        "Adam": adams_limit,
+    }
+    found: dict[str, Part] = {}
+    for name in ("inputs", "teacher's answers", "loss", PRODUCTS, "Adam"):
+        found[name] = (float(np.median(times[name])), limits.get(name)) if name in times else None
+    return found | {WHOLE: (sum(part[0] for part in found.values() if part), None)}
 
 
 def breakdown(images: np.ndarray, labels: np.ndarray, config: core.Config, peak_gflops: float) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from breakdown import KINDS, PRODUCTS, Part, milliseconds, table
+from breakdown import KINDS, PRODUCTS, WHOLE, Part, in_turn, table
 
 from cifar10.convolution import threes
 from cifar10.data import SIDE
@@ -176,29 +176,25 @@ def convolution_parts(kind: str, peak_gflops: float, n_images: int | None) -> di
         seen = inputs()
         by_parameters = passes()
         groups = range(len(network.group_slices))
-        calls = [
+        of_blocks = [
             [products_of(block, index, place == 0) for index in groups]
             for place, block in enumerate(network.blocks)
         ]
 
         def products() -> None:
-            for one in calls:
+            for one in of_blocks:
                 workers.map(lambda call: call(), one)
 
-        times = {
-            "inputs": milliseconds(inputs, 15),
-            PRODUCTS: milliseconds(products, 7),
-            "Muon": milliseconds(lambda: optimiser.step(by_parameters, 0.0, workers), 15),
-        }
-        both = milliseconds(passes, 7)
-    limit = winograd_flop(network, n) / peak_gflops / 1e6
-    return {
-        "inputs": (times["inputs"], None),
-        PRODUCTS: (times[PRODUCTS], limit),
-        "all between them": (both - times[PRODUCTS], None),
-        "Muon": (times["Muon"], None),
-        "all of it, one after the other": (both + times["inputs"] + times["Muon"], None),
+        calls = {"inputs": inputs, PRODUCTS: products, "passes": passes}
+        calls["Muon"] = lambda: optimiser.step(by_parameters, 0.0, workers)
+        times = in_turn(calls, 9)
+    times["all between them"] = times.pop("passes") - times[PRODUCTS]
+    limits = {PRODUCTS: winograd_flop(network, n) / peak_gflops / 1e6}
+    found: dict[str, Part] = {
+        name: (float(np.median(times[name])), limits.get(name))
+        for name in ("inputs", PRODUCTS, "all between them", "Muon")
     }
+    return found | {WHOLE: (sum(part[0] for part in found.values() if part), None)}
 
 
 def convolution_breakdown(peak_gflops: float, n_images: int | None) -> str:

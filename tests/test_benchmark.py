@@ -164,7 +164,7 @@ def test_the_products_of_the_convolutions_are_all_there(monkeypatch):
 
 def test_the_share_of_what_limits_adam(monkeypatch):
     """Its arithmetic or its traffic, whichever takes longer, with twice the threads half as long."""
-    monkeypatch.setattr(breakdown, "milliseconds", lambda call, repeats: 2.0)
+    monkeypatch.setattr(breakdown, "fastest", lambda call, repeats: 2.0)
     n = 3 * breakdown.IN_CACHE
     for n_bytes_per_ms, n_threads, expected in ((1e12, 1, 6.0), (1e12, 2, 3.0), (1000.0, 2, 24 * n / 1000)):
         monkeypatch.setattr(breakdown, "bandwidth", lambda workers, rate=n_bytes_per_ms: rate)
