@@ -20,7 +20,7 @@ from support.settings import named_file
 from support.tiles import Workers
 
 import numpy as np
-from breakdown import milliseconds
+from breakdown import in_turn
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -45,7 +45,8 @@ def step_milliseconds(width: int, n_images: int, n_threads: int) -> float:
         network.backward(activations, gradient, workers, adam.update)
 
     with Workers(n_threads) as workers:
-        return milliseconds(step, min(200, max(7, 30_000_000 // (n_images * width))))
+        repeats = min(200, max(7, 30_000_000 // (n_images * width)))
+        return float(np.median(in_turn({"step": step}, repeats)["step"]))
 
 
 def draw_growth(by_batch: dict[int, list[float]], by_width: dict[int, list[float]], origin: str) -> Figure:
