@@ -86,26 +86,3 @@ def trials_table(trials: Sequence[Results]) -> str:
         soft, hard = (value(run, path) for path in (SOFT, HARD))
         rows.append([flags, f"{100 * soft:.2f}", f"{100 * hard:.2f}"])
     return markdown(["changed", "soft targets, %", "hard labels, %"], rows)
-
-
-def unlabelled_table(of_all: list[Results], of_part: list[Results]) -> str:
-    """What images without labels add to a student whose teacher saw few labels.
-
-    The students of `of_all` hear it on all images, those of `of_part` on the labelled ones.
-    """
-    share = of_all[0]["config"]["label_fraction"]
-    labelled = f"{share:.0%} of the images"
-    entries = (
-        ("teacher", f"labels of {labelled}", of_all, "teacher.test_accuracy"),
-        ("student", f"labels of {labelled}", of_part, HARD),
-        ("student", f"that teacher, on {labelled}", of_part, SOFT),
-        ("student", "that teacher, on all images", of_all, SOFT),
-    )
-    rows = [
-        [name, hears, f"{mean_sd([100 * value(run, path) for run in runs], 2)} %"]
-        for name, hears, runs, path in entries
-    ]
-    more = [100 * (value(all_, SOFT) - value(part, SOFT)) for all_, part in zip(of_all, of_part, strict=True)]
-    return markdown([seeds(of_all), "learns from", "test accuracy"], rows, n_left=2) + (
-        f"\n\nimages without labels add {in_points(more)}"
-    )

@@ -233,7 +233,7 @@ def test_headline_runs_are_of_mnist_and_their_recipe():
 
 def test_cifar10_runs_are_those_of_their_commands():
     commands = [flags for name, flags in commands_of("docs/cifar10.md") if name == "cifar10"]
-    for folder, seeds in (("seeds", [0, 1, 2]), ("fifth", [0, 1, 2]), ("unseen_cat", [0])):
+    for folder, seeds in (("seeds", [0, 1, 2]), ("fifth", [0, 1]), ("unseen_cat", [0])):
         runs = cifar10_runs(folder)
         assert [run["config"]["seed"] for run in runs] == seeds
         flags = next(flags for flags in commands if f"viz/cifar10/{folder}/0" in flags)

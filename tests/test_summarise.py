@@ -14,7 +14,7 @@ import pytest
 from small_studies import ROOT
 
 from studies import summarise
-from studies.cifar10_tables import gains, in_points, trials_table, unlabelled_table
+from studies.cifar10_tables import gains, in_points, trials_table
 from studies.folders import load, mean_sd, value
 from studies.frontier import CURVES, draw_frontier
 from studies.summarise import main, means_table, seeds_table
@@ -212,30 +212,6 @@ def test_trials_name_what_they_changed(run):
     assert rows(table)[2:] == [
         ["none", "81.62", "50.00"], ["`--rate 0.4`", "75.00", "50.00"], ["`--n-shifts 3`", "81.62", "50.00"],
     ]  # fmt: skip
-
-
-def test_what_images_without_labels_add(run):
-    """Students of one teacher on all images and on a tenth, and one on the tenth's labels."""
-
-    def runs(soft: tuple[float, ...], hard: float) -> list[dict]:
-        return [
-            changed(changed(changed(changed(run, "student.before_correction.test_accuracy", one),
-                                    "baseline", {"test_accuracy": hard}),
-                            "teacher.test_accuracy", 0.75),
-                    "config.label_fraction", 0.1)
-            for one in soft
-        ]  # fmt: skip
-
-    table, added = unlabelled_table(runs((0.78, 0.80), 0.99), runs((0.74, 0.78), 0.70)).split("\n\n")
-    assert rows(table) == [
-        ["2 seeds", "learns from", "test accuracy"],
-        ["---", "---", "---:"],
-        ["teacher", "labels of 10% of the images", "75.00 ± 0.00 %"],
-        ["student", "labels of 10% of the images", "70.00 ± 0.00 %"],
-        ["student", "that teacher, on 10% of the images", "76.00 ± 2.83 %"],
-        ["student", "that teacher, on all images", "79.00 ± 1.41 %"],
-    ]
-    assert added.startswith("images without labels add +3.00 points (95 % interval ")
 
 
 def nested(run: dict) -> str:
