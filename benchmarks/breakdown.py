@@ -19,9 +19,7 @@ PASSES = 6  # Adam reads and writes weights and two moments; the gradient is sti
 IN_CACHE = 2**14  # values that Adam finds in a core's own cache, with their moments
 KINDS = ("teacher", "student")
 PRODUCTS, WHOLE = "products, forward and back", "all of it, one after the other"
-Part = (
-    tuple[float, float | None] | None
-)  # milliseconds, and those at this machine's limit, as far as there are
+Part = tuple[float, float | None] | None  # milliseconds; those at the machine's limit, where it has one
 
 
 def flop_per_image(sizes: tuple[int, ...]) -> int:
@@ -112,9 +110,16 @@ def parts_of_step(
         PRODUCTS: flop_per_image(settings.sizes) * n / peak_gflops / 1e6,
         "Adam": adams_limit,
     }
-    found: dict[str, Part] = {}
-    for name in ("inputs", "teacher's answers", "loss", PRODUCTS, "Adam"):
-        found[name] = (float(np.median(times[name])), limits.get(name)) if name in times else None
+    return with_whole(times, limits, ("inputs", "teacher's answers", "loss", PRODUCTS, "Adam"))
+
+
+def with_whole(
+    times: dict[str, np.ndarray], limits: dict[str, float], names: tuple[str, ...]
+) -> dict[str, Part]:
+    """The medians of the parts `names`, those that were not timed as None, and their sum."""
+    found: dict[str, Part] = {
+        name: (float(np.median(times[name])), limits.get(name)) if name in times else None for name in names
+    }
     return found | {WHOLE: (sum(part[0] for part in found.values() if part), None)}
 
 

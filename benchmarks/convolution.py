@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from breakdown import KINDS, PRODUCTS, WHOLE, Part, in_turn, table
+from breakdown import KINDS, PRODUCTS, Part, in_turn, table, with_whole
 
 from cifar10.convolution import threes
 from cifar10.data import SIDE
@@ -190,11 +190,7 @@ def convolution_parts(kind: str, peak_gflops: float, n_images: int | None) -> di
         times = in_turn(calls, 9)
     times["all between them"] = times.pop("passes") - times[PRODUCTS]
     limits = {PRODUCTS: winograd_flop(network, n) / peak_gflops / 1e6}
-    found: dict[str, Part] = {
-        name: (float(np.median(times[name])), limits.get(name))
-        for name in ("inputs", PRODUCTS, "all between them", "Muon")
-    }
-    return found | {WHOLE: (sum(part[0] for part in found.values() if part), None)}
+    return with_whole(times, limits, ("inputs", PRODUCTS, "all between them", "Muon"))
 
 
 def convolution_breakdown(peak_gflops: float, n_images: int | None) -> str:

@@ -105,9 +105,8 @@ class Group:
         self.n_images = n_images
         self.n_outputs = side * side * n_images  # per channel
         self.parts = np.zeros((4, block.side + 2, block.n_from, half), dtype)
-        self.pooled = np.empty(
-            (side, 2, n_to, half_out), dtype
-        )  # or just convolved; less `centre` in training
+        # or just convolved, where the block does not pool; less `centre` in training
+        self.pooled = np.empty((side, 2, n_to, half_out), dtype)
         self.active = np.empty((side, 2, n_to, half_out), bool)  # where ReLU let something through
         self.d_output = np.empty((side, 2, n_to, half_out), dtype)
         if block.pools:  # which of two rows, and then of two columns, the maximum came from
@@ -161,9 +160,8 @@ class Block:
         if training:
             group.total[:] = group.squares[:] = 0
         for rows in slices(self.side, ROWS):
-            wanted = slice(
-                n_written, min(rows.stop + 1, self.side)
-            )  # and one below, which has its part in it
+            # and one below, which has its part in the last of them
+            wanted = slice(n_written, min(rows.stop + 1, self.side))
             given = source.output_rows(index, wanted, training)
             write_parts(given, group.n_images, parts[:, wanted.start + 1 : wanted.stop + 1])
             n_written = wanted.stop
