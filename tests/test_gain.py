@@ -50,6 +50,10 @@ def flags(folder: Path, *more: str) -> list[str]:
     return [*FLAGS, *(word for flag, name in named.items() for word in (flag, str(folder / name))), *more]
 
 
+def elsewhere(folder: Path) -> list[str]:
+    return ["--outdir", str(folder), "--cache-dir", str(folder)]
+
+
 def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "results.json").read_text())
 
@@ -163,7 +167,8 @@ def test_later_runs_take_the_place_of_earlier_ones():
 )
 def test_what_the_study_sets_itself_is_refused(given, said, folder):
     with pytest.raises(gain.UserError, match=said):
-        main([*flags(folder), "--outdir", str(folder / "another"), *given])
+        main([*flags(folder), *elsewhere(folder / "another"), *given])
+    assert list(folder.glob("another/runs/*")) == []  # it is said before anything is trained
 
 
 def test_a_run_that_diverges_is_named(found, folder):
