@@ -100,9 +100,10 @@ def gain_tables(found: Results) -> list[str]:
     return tables
 
 
-def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable) -> None:
-    """A square for each cell, coloured by its gain, which stands in it with the accuracies behind it."""
+def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable, n_train: int) -> None:
+    """A square for each cell, coloured by its gain, which stands in it with the accuracies below it."""
     columns = columns_of(cells)
+    n_images = {c: round(n_train * m[c].runs[0]["share"]) for m in cells.values() for c in m}
     gains = np.full((len(cells), len(columns)), np.nan)
     for y, mine in enumerate(cells.values()):
         for x, column in enumerate(columns):
@@ -115,9 +116,8 @@ def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable) -> Non
             axes.text(x, y - 0.13, cell.gain, ha="center", va="center", color=ink, fontweight="bold")
             axes.text(x, y + 0.2, cell.accuracies, ha="center", va="center", color=ink, fontsize=9)
     axes.imshow(gains, cmap=colours.cmap, norm=colours.norm, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns)
+    axes.set_xticks(range(len(columns)), [f"{c}\n{n_images[c]:,}" for c in columns])
     axes.set_yticks(range(len(cells)), list(cells))
-    axes.set_xlabel("share of the training images that the student sees")
     axes.set_title(title)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -142,6 +142,9 @@ def draw_gain(found: Results) -> Figure:
     widths = [len(columns_of(cells)) for cells in drawn.values()]
     panels = figure.subplots(1, len(drawn), width_ratios=widths, squeeze=False)[0]
     for axes, (title, cells) in zip(panels, drawn.items(), strict=True):
-        draw_map(axes, cells, title, colours)
+        draw_map(axes, cells, title, colours, found["data"]["n_train"])
+    panels[0].set_xlabel(
+        "images that the student sees (its teacher saw all); no fewer steps for fewer images"
+    )
     figure.colorbar(colours, ax=list(panels), label="percentage points", pad=0.01)
     return figure
