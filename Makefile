@@ -6,7 +6,8 @@
 # make seeds  the runs behind the tables of docs/results.md
 # make study  the paper's claims and the studies   (FLAGS="--study temperature" and so on)
 # make cifar10  the convolutional teacher and its students on CIFAR-10   (FLAGS="--seed 1" and so on)
-# make cifar10-seeds  the runs behind the tables of docs/cifar10.md
+# make cifar10-seeds  the runs behind the tables of docs/cifar10.md, on the official files; on others with
+#   FLAGS="--dataset auto --data-dir FOLDER"
 # make cifar10-trials  those that chose the settings, on held-out training images
 # make cifar10-gain  where distillation pays: sizes of student, shares of the images, lengths
 # make bench  this project, PyTorch and plain NumPy, timed in turn

@@ -48,22 +48,25 @@ SERIES = (
 
 def new_figure(experiment: Experiment, title: str, width: float, height: float) -> Figure:
     """An empty figure with the title and, small, which data and settings it shows."""
-    config = experiment.config
+    config, names = experiment.config, class_names(experiment.data)
+    omitted = "".join(f", without {names[c]}" for c in config.omitted_class)
+    shares = {"labelled": config.label_fraction, "seen": config.transfer_fraction}
+    parts = "".join(f", {100 * share:.3g} % {word}" for word, share in shares.items() if share < 1)
     origin = f"{experiment.data.name}, temperature {config.temperature:g}, seed {config.seed}"
-    return titled_figure(title, origin, width, height)
+    return titled_figure(title, origin + omitted + parts, width, height)
 
 
-def legend_below(figure: Figure, axes: Axes) -> None:
+def legend_beside_title(figure: Figure, axes: Axes) -> None:
     """One legend for all panels, where it hides no point."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=len(labels), fontsize=10)
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=10)
 
 
 def curves(experiment: Experiment) -> Figure:
     """Loss and test accuracy per epoch of all three networks."""
     figure = new_figure(experiment, "Teacher and students learn", 12, 4.6)
     axes = figure.subplots(1, 3)
-    titles = ("hard labels: cross-entropy", "soft targets: T² KL(teacher ‖ student)", "test accuracy")
+    titles = ("loss: cross-entropy with labels", "loss: T² KL(teacher ‖ student)", "test accuracy")
     for kind, label, colour, marker in SERIES:
         history = experiment.history(kind)
         epochs = [entry["epoch"] for entry in history]
@@ -78,17 +81,20 @@ def curves(experiment: Experiment) -> Figure:
     for one in axes[:2]:
         one.set_ylim(0, 1.05 * max(max(line.get_ydata()) for line in one.lines))
     percent_axis(axes[2])
-    legend_below(figure, axes[2])
+    legend_beside_title(figure, axes[2])
     return figure
 
 
 def telling_images(experiment: Experiment) -> list[int]:
-    """Of each of EXAMPLES a rightly named test image with a clear second thought: one of about 0.2."""
+    """Of each of EXAMPLES a rightly named test image with a clear second thought: one of about 0.2.
+
+    Classes of which no image is named rightly are left out.
+    """
     labels, logits = experiment.data.test_labels, experiment.teacher.test_logits[-1]
     second = np.sort(softmax(logits), axis=1)[:, -2]
-    distance = np.where(logits.argmax(axis=1) == labels, abs(second - 0.2), np.inf)
-    members = [np.flatnonzero(labels == CLASSES.index(name)) for name in EXAMPLES]
-    return [int(mine[distance[mine].argmin()]) for mine in members if len(mine)]
+    right = logits.argmax(axis=1) == labels
+    members = [np.flatnonzero(right & (labels == CLASSES.index(name))) for name in EXAMPLES]
+    return [int(mine[abs(second[mine] - 0.2).argmin()]) for mine in members if len(mine)]
 
 
 def draw_shares(axes: Axes, shares: np.ndarray, label: int) -> None:
@@ -208,11 +214,15 @@ def unseen_class(experiment: Experiment) -> Figure:
     return figure
 
 
-PICTURES: tuple[Callable[[Experiment], Figure], ...] = (curves, soft_targets, compression)
-
-
-def pictures_of(experiment: Experiment) -> tuple[Callable[[Experiment], Figure], ...]:
-    return (*PICTURES, unseen_class) if experiment.config.omitted_class else PICTURES
+def pictures_of(experiment: Experiment) -> list[Callable[[Experiment], Figure]]:
+    """Those that there is something to show in."""
+    some = {
+        curves: True,
+        soft_targets: len(telling_images(experiment)) > 0,
+        compression: True,
+        unseen_class: len(experiment.config.omitted_class) > 0,
+    }
+    return [draw for draw, shows in some.items() if shows]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -49,6 +49,9 @@ class Config(CommonSettings):
     omitted_class: tuple[int, ...] = setting(
         (), "class or classes that the student never sees, as: cat", type=class_index, nargs="+",
         metavar="CLASS")
+    probe_size: int = setting(
+        CommonSettings.probe_size, "training images, from the first on, that set the bias correction",
+        at_least=1)
     n_epochs_teacher: int = setting(16, "passes of the teacher over the training set", at_least=1)
     n_epochs_student: int = setting(10, "passes of the students over the transfer set", at_least=1)
     teacher_channels: tuple[str, ...] = channels_setting("40 M 40 144 M 144 144 M 144", "teacher's")
@@ -57,7 +60,7 @@ class Config(CommonSettings):
     batch_size_student: int = setting(128, "images per step of the students", at_least=2)
     learning_rate: float = setting(
         0.2, "step size of the teacher, the peak of the schedule", type=float, above=0)
-    learning_rate_student: float = setting(0.2, "step size of the student", type=float, above=0)
+    learning_rate_student: float = setting(0.2, "step size of the students", type=float, above=0)
     learning_rate_baseline: float | None = setting(
         None, "step size of the student on hard labels, if it differs", type=float, above=0)
     optimiser: str = setting(

@@ -3,8 +3,8 @@
     python3 -m studies.gain                    # results.json and gain.png into viz/cifar10/gain
     python3 -m studies.gain --parts shares --seeds 1
 
-Takes the flags of `python3 -m cifar10`, but for those that it varies. Each run is a student on soft targets
-and the same student on hard labels, both from trainings that the other scripts find again.
+Takes the flags of `python3 -m cifar10`, but for those that it sets itself. Each run is a student on soft
+targets and the same student on hard labels, both from trainings that the other scripts find again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from support.console import Console, UserError, put, run_script
 from support.data import Data, warn_of_stand_in
 from support.files import check_folder, check_output
 from support.report import RESULTS, Results, environment, write_json
-from support.settings import argument_parser, flag_name, given_settings, whole_number
-from support.stored import Session, Store, open_session
+from support.settings import argument_parser, given_settings, named_folder, whole_number
+from support.stored import Session, Store, code_of, key_of, open_session
 from support.tiles import Workers
 
 import argparse
@@ -29,7 +29,14 @@ from matplotlib import rc_context
 
 from cifar10.data import RENDERED_NOTICE, load_data
 from cifar10.experiment import outdir_for
-from cifar10.lessons import images_for, teacher_answers, train_baseline, train_student, train_teacher
+from cifar10.lessons import (
+    TRAINED_BY,
+    images_for,
+    teacher_answers,
+    train_baseline,
+    train_student,
+    train_teacher,
+)
 from cifar10.network import ConvNet
 from cifar10.settings import Config
 from studies.checks import hold, is_object, list_of, number, read_json, text, whole
@@ -46,12 +53,12 @@ STUDENTS = {  # by what they are called, from a half of the default teacher's pa
 }
 SHARES = (1.0, 0.3, 0.1, 0.03)
 VARIED = ("student_channels", "transfer_fraction", "n_epochs_student")
-NOT_HERE = (*VARIED, "seed", "omitted_class", "retrain", "probe_size")
+NOT_HERE = (*VARIED, "seed", "omitted_class", "label_fraction", "retrain", "probe_size")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of the study; `n_epochs` count passes as long as one over all images."""
+    """One setting of the study; an epoch is as long as one over all images, whatever the share."""
 
     student: str
     share: float
@@ -115,13 +122,17 @@ def teach(configs: list[Config], data: Data, console: Console) -> dict[str, floa
 
 def carry_out(
     points: list[Point], base: Config, seeds: list[int], data: Data, n_jobs: int, console: Console
-) -> list[Results]:
-    """The runs of all points and seeds. Raises UserError when one fails; what finished is stored."""
+) -> tuple[list[Results], list[str]]:
+    """The runs of all points and seeds, and what those that failed said.
+
+    Raises UserError when a process dies.
+    """
     runs = {point.config(base, seed): (point, seed) for seed in seeds for point in points}
     costs = {config: cost(config, data) for config in runs}
     progress = Progress(len(runs), sum(costs.values()), console)
     progress.row("done", "left", "gain", "run")
     found: list[Results] = []
+    failed: list[str] = []
     try:
         with local_pool(n_jobs) as pool:
             ordered = sorted(runs, key=lambda config: (runs[config][1], -costs[config]))
@@ -132,7 +143,9 @@ def carry_out(
                 try:
                     reached = future.result()
                 except UserError as error:
-                    raise UserError(f"{name}: {error}; what finished is stored") from error
+                    failed.append(f"{name}: {error}")
+                    progress.failed(failed[-1], 1, costs[futures[future]])
+                    continue
                 found.append({**asdict(point), "seed": seed, **reached})
                 gain = f"{100 * (reached['soft'] - reached['hard']):+.1f}"
                 progress.succeeded(name, gain, costs[futures[future]])
@@ -140,7 +153,7 @@ def carry_out(
         raise UserError(
             "a worker process died (out of memory?); what finished is stored: try fewer --jobs"
         ) from error
-    return found
+    return found, failed
 
 
 # ---- results.json ------------------------------------------------------------------------------------------
@@ -154,6 +167,7 @@ def described(base: Config, data: Data, n_teacher: int) -> Results:
         for name, channels in STUDENTS.items()
     }
     return {
+        "code": key_of({"code": [code_of(module) for module in TRAINED_BY]}),
         "config": json.loads(json.dumps(settings)),
         "data": {"name": data.name, "sha256": data.sha256, "n_train": len(data.train_labels)},
         "students": students,
@@ -164,7 +178,8 @@ def described(base: Config, data: Data, n_teacher: int) -> Results:
 def check(found: Any) -> None:
     """Raises ValueError when `found` is not the results.json of this study."""
     keys = ("config", "data", "students", "teachers", "environment")
-    hold(found, dict.fromkeys(keys, is_object) | {"runs": list_of(is_object), "teacher_parameters": whole(1)})
+    others = {"code": text, "runs": list_of(is_object), "teacher_parameters": whole(1)}
+    hold(found, dict.fromkeys(keys, is_object) | others)
     share = number(0, 1)
     for run in found["runs"]:
         checks = {"student": text, "n_epochs": whole(1), "seed": whole(0)}
@@ -186,7 +201,7 @@ def read(path: Path) -> Results:
 
 
 def kept(path: Path, common: Results) -> Results:
-    """The results that are there already. Raises UserError when they are of other settings or data."""
+    """The results that are there already. Raises UserError when they are of other settings, data or code."""
     try:
         before = read(path)
     except FileNotFoundError:
@@ -212,11 +227,17 @@ def merged(before: list[Results], found: list[Results]) -> list[Results]:
 
 
 def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The study's own flags and the experiment's that were given. Raises UserError for those that it sets."""
+    """The study's own flags and the experiment's that were given. Raises UserError."""
     parser = argument_parser(
-        "What soft targets gain over hard labels: sizes, shares of the images, lengths.", Config
+        "What soft targets gain over hard labels: sizes, shares of the images, lengths.",
+        Config,
+        left_out=(*NOT_HERE, "outdir"),
     )
     parser.prog = "python3 -m studies.gain"
+    parser.add_argument(
+        "--outdir", type=named_folder, default=argparse.SUPPRESS, metavar="FOLDER",
+        help="folder for results.json and gain.png (default: gain, in that of the experiment)",
+    )  # fmt: skip
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), help="which parts (default: all)")
     parser.add_argument("--seeds", type=whole_number, default=3, metavar="N", help="seeds (default: 3)")
     parser.add_argument(
@@ -225,9 +246,6 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
     )  # fmt: skip
     arguments = parser.parse_args(argv)
     given = given_settings(arguments, Config)
-    for name in NOT_HERE:
-        if name in given:
-            raise UserError(f"{flag_name(name)} is not for this study; leave it out")
     for name in ("seeds", "jobs"):
         if (value := getattr(arguments, name)) is not None and not 1 <= value <= 1000:
             raise UserError(f"--{name} must be 1 to 1,000, not {value}")
@@ -251,17 +269,22 @@ def main(argv: list[str] | None = None) -> None:
         images_for("student", config, data)
     teachers = teach(configs, data, console)
     n_jobs = arguments.jobs or Workers().n_threads
+    new, failed = carry_out(points, base, seeds, data, n_jobs, console)
     found = common | {
         "environment": environment(Workers().n_threads),
-        "runs": merged(before["runs"], carry_out(points, base, seeds, data, n_jobs, console)),
+        "runs": merged(before["runs"], new),
         "teachers": before["teachers"] | teachers,
     }
+    if not found["runs"]:
+        raise UserError(f"every run failed, the first of them {failed[0]}")
     put("\n\n".join(gain_tables(found)) + "\n")
     write_json(path, found)
     console.line(f"wrote {path}")
     with rc_context(STYLE):
         save(draw_gain(found), folder / "gain.png", console)
     warn_of_stand_in(data, RENDERED_NOTICE, console)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(configs)} runs failed; the others are written")
 
 
 if __name__ == "__main__":

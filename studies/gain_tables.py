@@ -7,6 +7,7 @@ from support.report import Results, markdown
 
 import math
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,13 @@ def columns_of(cells: Map) -> list[str]:
     return list(dict.fromkeys(column for mine in cells.values() for column in mine))
 
 
+def n_seeds(maps: Iterable[Map]) -> str:
+    """How many seeds the cells have: "3 seeds", or "1 to 3 seeds"."""
+    numbers = sorted(len(cell.runs) for cells in maps for mine in cells.values() for cell in mine.values())
+    most = f"{numbers[-1]} seed" + ("s" if numbers[-1] > 1 else "")
+    return most if numbers[0] == numbers[-1] else f"{numbers[0]} to {most}"
+
+
 def shortest(found: Results) -> int:
     return min(run["n_epochs"] for run in found["runs"])
 
@@ -96,7 +104,7 @@ def gain_tables(found: Results) -> list[str]:
             [row, *(f"{c[k].gain} ({c[k].accuracies})" if k in c else "" for k in columns)]
             for row, c in cells.items()
         ]
-        tables.append(markdown([title, *columns], rows))
+        tables.append(markdown([f"{title}, {n_seeds([cells])}", *columns], rows))
     return tables
 
 
@@ -126,10 +134,10 @@ def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable, n_trai
 def draw_gain(found: Results) -> Figure:
     """A map for each table, on one scale of colours."""
     drawn = maps(found)
-    n_seeds = len({run["seed"] for run in found["runs"]})
     figure = titled_figure(
         "Where a teacher pays: points of test accuracy that soft targets gain over hard labels",
-        f"{found['data']['name']}; seeds: {n_seeds}, ± half a 95 % interval; small: % right, hard → soft",
+        f"{found['data']['name']}; {n_seeds(drawn.values())}, ± half a 95 % interval; "
+        "small: % right, hard → soft",
         14, 5,
     )  # fmt: skip
     gains = [

@@ -59,10 +59,10 @@ def load(source: Source, settings: Any, console: Console) -> Data:
         data = source.drawn()
     elif settings.data_dir is not None:
         data = source.given(settings.data_dir)
-        if strict and not data.name.startswith(source.name):
+        if strict and data.name != source.name:
             raise UserError(
-                f"--dataset {settings.dataset}: the files in {settings.data_dir} are others (SHA-256); "
-                "leave the flag out"
+                f"--dataset {settings.dataset}: by their SHA-256, what is in {settings.data_dir} is not "
+                f"known to be {source.name}; leave the flag out"
             )
     else:
         try:

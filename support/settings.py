@@ -16,7 +16,7 @@ from support.files import user_cache
 import argparse
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -149,10 +149,17 @@ def flag_name(field_name: str) -> str:
     return "--" + field_name.replace("_", "-")
 
 
-def argument_parser(description: str, settings: type[CommonSettings]) -> argparse.ArgumentParser:
-    """A parser with a flag for each field of `settings`; what the user does not give, its result lacks."""
+def argument_parser(
+    description: str, settings: type[CommonSettings], left_out: Collection[str] = ()
+) -> argparse.ArgumentParser:
+    """A parser with a flag for each field of `settings` but those `left_out`.
+
+    What the user does not give, its result lacks.
+    """
     parser = OneLineParser(usage="%(prog)s [flags]", description=description, allow_abbrev=False)
     for item in fields(settings):
+        if item.name in left_out:
+            continue
         default, flag, help = item.default, dict(item.metadata["flag"]), item.metadata["help"]
         if default is not None and default is not False and default != ():
             help += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
@@ -173,6 +180,6 @@ def argument_parser(description: str, settings: type[CommonSettings]) -> argpars
 def given_settings(arguments: argparse.Namespace, settings: type[CommonSettings]) -> dict[str, Any]:
     """The settings that the user gave, and no defaults."""
     given = {f.name: getattr(arguments, f.name) for f in fields(settings) if hasattr(arguments, f.name)}
-    if arguments.keep_class:
+    if getattr(arguments, "keep_class", None):
         given["omitted_class"] = sorted(set(range(N_CLASSES)) - set(arguments.keep_class))
     return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}

@@ -170,7 +170,8 @@ class Recorder(Watcher):
         evaluation_started = time.perf_counter()
         logits = training.predict_test()
         if not all(np.isfinite(x).all() for x in (mean_loss, training.network.parameters, logits)):
-            raise UserError(f"the {training.kind}'s training diverged; try a smaller --learning-rate")
+            flag = "--learning-rate" + ("" if training.kind == "teacher" else f"-{training.kind}")
+            raise UserError(f"the {training.kind}'s training diverged; try a smaller {flag}")
         self.test_logits.append(logits)
         self.losses.append(mean_loss)
         self.seconds.append(seconds + time.perf_counter() - evaluation_started)

@@ -6,6 +6,7 @@ from support.console import Console, UserError
 from support.data import Data
 from support.experiment import Experiment
 from support.report import summary
+from support.settings import flag_name
 from support.stored import key_of, open_session
 
 import ast
@@ -27,7 +28,7 @@ from cifar10 import deployed, lessons, pictures
 from cifar10.data import CLASSES
 from cifar10.experiment import run, run_on_data
 from cifar10.layers import whitening_kernels
-from cifar10.lessons import TRAINED_BY, determinants, train_student
+from cifar10.lessons import TRAINED_BY, determinants, train_baseline, train_student
 from cifar10.network import ConvNet
 from cifar10.optimisers import Muon, Nesterov
 from cifar10.settings import Config
@@ -273,8 +274,14 @@ def test_answers_for_all_images_serve_any_part_of_them(part, data, tmp_path, tmp
     assert found.network.parameters.tobytes() == alone.network.parameters.tobytes()
 
 
-@pytest.mark.parametrize("changed", [{"jitter_student": 2}, {"n_versions": 2}, {"omitted_class": (5,)}])
-def test_answers_for_other_images_are_not_used(changed, data, tmp_path, tmp_path_factory):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"jitter_student": 2}, {"n_versions": 2}, {"omitted_class": (5,)},  # other images
+        {"n_epochs_teacher": 1}, {"label_fraction": 0.5},  # another teacher
+    ],
+)  # fmt: skip
+def test_other_answers_are_not_used(changed, data, tmp_path, tmp_path_factory):
     trained(data, tmp_path)
     found = trained(data, tmp_path, **changed).student
     alone = trained(data, tmp_path_factory.mktemp("alone"), **changed).student
@@ -290,7 +297,9 @@ def test_the_student_hears_no_label_and_the_baseline_no_teacher(small, data, tmp
     with open_session(tmp_path, True, QUIET) as session:
         student = train_student(small.config, other, small.teacher.network, session)
     assert student.network.parameters.tobytes() == small.student.network.parameters.tobytes()
-    assert (swapped != data.train_labels).any()
+    with open_session(tmp_path, True, QUIET) as session:
+        baseline = train_baseline(small.config, other, session)
+    assert (baseline.network.parameters != small.runs["baseline"].network.parameters).any()
 
 
 def test_the_teacher_is_the_same_after_it_has_taught(small, data, workers):
@@ -620,11 +629,13 @@ def test_too_small_a_part_is_refused(fraction, kind, data, tmp_path):
         ("teacher", {"learning_rate": 1e38, "optimiser": "muon"}),
         ("student", {"learning_rate_student": 1e20}),
         ("student", {"learning_rate_student": 1e38, "optimiser_student": "muon"}),
+        ("baseline", {"learning_rate_baseline": 1e20}),
     ],
 )
 def test_a_training_that_diverges_ends_in_one_line(kind, changed, data, tmp_path, capsys):
-    """And in no warning, which would be an error here."""
-    with pytest.raises(UserError, match=f"the {kind}'s training diverged; try a smaller --learning-rate"):
+    """It names the step size of that training; and in no warning, which would be an error here."""
+    flag = flag_name(next(iter(changed)))
+    with pytest.raises(UserError, match=f"the {kind}'s training diverged; try a smaller {flag}$"):
         trained(data, tmp_path, **changed)
     assert capsys.readouterr().err == ""
 
@@ -783,14 +794,37 @@ def test_legends_hide_no_bar_and_no_figure_of_compression(small):
         assert not any(a.overlaps(b) for i, a in enumerate(texts) for b in texts[:i])
 
 
-def test_soft_targets_are_those_of_the_teacher(small, data):
-    figure = pictures.soft_targets(small)
-    chosen = pictures.telling_images(small)
-    assert [data.test_labels[index] for index in chosen] == [3, 5, 9, 8, 4, 0]
-    logits = small.teacher.test_logits[-1][chosen]
+def answering(data: Data, logits: np.ndarray) -> SimpleNamespace:
+    """What the pictures of soft targets look at, with a teacher that answers `logits`."""
+    return SimpleNamespace(
+        data=data, config=Config(temperature=5.0), teacher=SimpleNamespace(test_logits=[logits])
+    )
+
+
+def test_soft_targets_are_those_of_the_teacher(data):
+    """Of a teacher that knows all but the ships: right images, with a second class of about 0.2."""
+    second = np.random.default_rng(0).uniform(0.01, 0.45, 50)
+    answers = np.full((50, 10), 1e-9)
+    answers[range(50), data.test_labels] = 1 - second
+    answers[range(50), (data.test_labels + 1) % 10] = second
+    answers[data.test_labels == 8] = np.eye(10)[1] + 1e-9
+    experiment = answering(data, np.log(answers).astype(np.float32))
+    chosen = pictures.telling_images(experiment)
+    assert [data.test_labels[index] for index in chosen] == [3, 5, 9, 4, 0]
+    for index in chosen:
+        of_class = second[data.test_labels == data.test_labels[index]]
+        assert abs(second[index] - 0.2) == abs(of_class - 0.2).min()
+    figure = pictures.soft_targets(experiment)
+    logits = np.log(answers)[chosen]
     heights = [[bar.get_height() for bar in axes.patches] for axes in figure.axes if axes.patches]
     rows = (np.eye(10)[data.test_labels[chosen]], core.softmax(logits), core.softmax(logits, 5.0))
-    np.testing.assert_allclose(heights, np.concatenate(rows), rtol=1e-6)
+    np.testing.assert_allclose(heights, np.concatenate(rows), rtol=1e-5)
+
+
+def test_a_teacher_that_knows_no_example_has_no_picture_of_soft_targets(data):
+    experiment = answering(data, np.eye(10)[(data.test_labels + 1) % 10])
+    assert pictures.telling_images(experiment) == []
+    assert pictures.pictures_of(experiment) == [pictures.curves, pictures.compression]
 
 
 def test_compression_answers_three_questions(small):
@@ -821,6 +855,19 @@ def test_compression_answers_three_questions(small):
 
 
 # ---- What is deployed --------------------------------------------------------------------------------------
+
+
+def test_times_are_milliseconds_of_the_fastest_round(monkeypatch):
+    """By a clock that says how long each pass takes: 3, 2 and 4 s for 8 images, then image by image."""
+    passes = [3.0, 2.0, 4.0, *(1.0, 9.0, 2.0), *(5.0, 5.0, 5.0), *(4.0, 3.0, 1.0)]
+    images, asked = np.zeros((8, 3, 32, 32), np.uint8), []
+    clock = iter([t for start, taken in enumerate(passes) for t in (100 * start, 100 * start + taken)])
+    monkeypatch.setattr(deployed.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(deployed, "predict", lambda network, x, workers: asked.append(len(x)))
+    monkeypatch.setattr(deployed, "N_ALONE", 3)
+    assert deployed.milliseconds_per_image(None, images, None) == 1000 * 2 / 8
+    assert deployed.milliseconds_alone(None, images, None) == 2000
+    assert asked == [8] * 3 + [1] * 9
 
 
 def test_in_8_bits_every_output_has_whole_numbers_times_one_scale(small):
@@ -885,6 +932,13 @@ def test_the_unseen_class_is_drawn_before_and_after_the_correction(small, data):
         shares = [(predicted == c).mean() for c in range(10)]
         assert [bar.get_width() for bar in axes.patches] == pytest.approx(shares)
     assert f"{mine.sum()} test images of class cat" in figure.get_suptitle()
-    without = SimpleNamespace(config=Config())
     assert pictures.unseen_class in pictures.pictures_of(small)
-    assert pictures.unseen_class not in pictures.pictures_of(without)
+
+
+def test_a_picture_says_of_which_run_it_is(small, data):
+    origin = pictures.curves(small)._supxlabel.get_text()
+    assert origin == ("CIFAR-10 variant, temperature 5, seed 4, without cat, 70 % labelled, 60 % seen")
+    experiment = answering(data, np.eye(10)[data.test_labels])
+    assert (
+        pictures.soft_targets(experiment)._supxlabel.get_text() == "CIFAR-10 variant, temperature 5, seed 0"
+    )

@@ -60,6 +60,10 @@ def test_the_archive_and_the_folder_give_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "ARCHIVE_SHA256", hashlib.sha256(archive).hexdigest())
     assert read_given(tmp_path).name == "CIFAR-10"
     assert read_given(folder).name == "CIFAR-10 variant"
+    official = load_data(Config(dataset="cifar10", data_dir=tmp_path, hold_out=10), Console(quiet=True))
+    assert official.name == "CIFAR-10, last 10 held out"
+    with pytest.raises(UserError, match="is not known to be CIFAR-10; leave the flag out"):
+        load_data(Config(dataset="cifar10", data_dir=folder), Console(quiet=True))
 
 
 def test_only_the_expected_members_are_read(tmp_path, monkeypatch):

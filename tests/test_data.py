@@ -200,7 +200,7 @@ def test_a_folder_of_other_idx_files_is_not_called_mnist(small_folder, small_fil
     assert data.sha256 == {n: hashlib.sha256(c).hexdigest() for n, c in small_files.items()}
     assert data.train_images.shape == (600, 28, 28)
     assert data.train_images.dtype == data.train_labels.dtype == np.uint8
-    with pytest.raises(UserError, match="others"):
+    with pytest.raises(UserError, match="not known to be MNIST"):
         core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), Console())
 
 

@@ -339,8 +339,8 @@ def quotes_of_readme() -> list[Quote]:
             percent(twenty, UNSEEN_AFTER),
         ),
         (
-            "with class means in its place # % of the 3s are left. After it # % are: the other nine logits tell "
-            "of 3s, too, unless the teacher never saw one (# %)",
+            "with class means in its place # % of the 3s are left. After it # % are: the other nine logits "
+            "tell of 3s, too, unless the teacher never saw one (# %)",
             *(
                 percent(point("answers", 5, omitted_class=(3,), teacher_answers="class-mean"), path)
                 for path in (UNSEEN_BEFORE, UNSEEN_AFTER)
@@ -697,8 +697,8 @@ def quotes_of_temperature_and_classes() -> list[Quote]:
             f"{100 * hot[-1]:.0f}",
         ),
         (
-            "2.5 to 3, # with all classes at T = 2.5; after the correction it has most of the unseen 3s there, "
-            "too (# %), but before it at T = 20 (# %, where 3 gives #)",
+            "2.5 to 3, # with all classes at T = 2.5; after the correction it has most of the unseen 3s "
+            "there, too (# %), but before it at T = 20 (# %, where 3 gives #)",
             count(small(omitted_class=(), temperature=2.5), ERRORS_BEFORE),
             percent(small(omitted_class=(3,), temperature=3.0), UNSEEN_AFTER),
             percent(small(omitted_class=(3,), temperature=20.0), UNSEEN_BEFORE),

@@ -5,6 +5,9 @@ from __future__ import annotations
 from support.console import Console
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from cifar10.settings import Config
 from studies import gain
 from studies.gain import Point, main, merged
 from studies.gain_tables import draw_gain, gain_tables
+from studies.pools import Pool
 from tests.small_cifar10 import batches
 
 FLAGS = [
@@ -54,6 +58,13 @@ def elsewhere(folder: Path) -> list[str]:
     return ["--outdir", str(folder), "--cache-dir", str(folder)]
 
 
+@contextmanager
+def in_threads(n_jobs: int) -> Iterator[Pool]:
+    """In place of processes, in which a patched function would be the original one."""
+    with ThreadPoolExecutor(n_jobs) as executor:
+        yield Pool(executor)
+
+
 def results(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "results.json").read_text())
 
@@ -65,7 +76,7 @@ def found(folder) -> dict[str, Any]:
         patch.setattr(gain, "STUDENTS", STUDENTS)
         patch.setattr(gain, "PARTS", PARTS)
         main(flags(folder, "--parts", "shares", "--seeds", "2"))
-        main(flags(folder, "--parts", "lengths", "--seeds", "2"))
+        main(flags(folder, "--parts", "lengths", "--seeds", "2", "--jobs", "2"))
     return results(folder)
 
 
@@ -86,17 +97,25 @@ def test_every_run_is_one_of_the_experiment(found, folder, tmp_path):
         assert one["hard"] == metrics["baseline"]["test_accuracy"]
         assert found["teachers"][str(one["seed"])] == metrics["teacher"]["test_accuracy"]
     assert found["config"]["temperature"] == 3.0
-    assert found["students"]["small"]["channels"] == ["2", "M", "2"]
+    # kernels, scales and shifts, the linear layer with its biases
+    parameters = 9 * (24 + 2) * 2 + 2 * (2 + 2) + 10 * (2 + 1)
+    assert found["students"]["small"] == {"channels": ["2", "M", "2"], "parameters": parameters}
+    assert found["teacher_parameters"] == 9 * (24 + 4) * 4 + 2 * (4 + 4) + 10 * (4 + 1)
 
 
-def test_nothing_is_trained_twice(found, folder):
+def test_nothing_is_trained_twice(found, folder, capsys):
     """All that the study needs is stored: a third call finds it, and says the same.
 
     A seed's teacher answered once, for all images, whatever part of them a student sees.
     """
     before = set((folder / "cache" / "runs").iterdir())
     assert len([path for path in before if path.name.startswith("answers")]) == 2
-    main(flags(folder, "--seeds", "2"))
+    picture = folder / "out" / "gain.png"
+    picture.unlink()
+    capsys.readouterr()
+    main([flag for flag in flags(folder, "--seeds", "2") if flag != "--quiet"])
+    assert "| 506 (47 %) |" in capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert set((folder / "cache" / "runs").iterdir()) == before
     assert results(folder) == found
 
@@ -104,22 +123,23 @@ def test_nothing_is_trained_twice(found, folder):
 def test_a_map_of_results_by_hand():
     """Accuracies that make the gains +1, +2, +3 points: a mean of 2 and, with t(2) = 4.303, half of 2.48."""
     common = {
-        "data": {"name": "CIFAR-10 variant"}, "teacher_parameters": 1000,
+        "data": {"name": "CIFAR-10 variant", "n_train": 600}, "teacher_parameters": 1000,
         "students": {"large": {"parameters": 500}, "small": {"parameters": 20}},
     }  # fmt: skip
     runs = [
         {"student": student, "share": share, "n_epochs": n, "seed": seed, "hard": 0.5, "soft": 0.5 + gained}
         for student, share, n in (("large", 1.0, 2), ("small", 1.0, 2), ("small", 0.03, 2), ("small", 1.0, 8))
-        for seed, gained in enumerate((0.01, 0.02, 0.03) if n == 2 else (0.04, 0.04, 0.04))
+        for seed, gained in enumerate((0.01, 0.02, 0.03) if n == 2 else (0.04, 0.04))
     ]
     sizes, lengths = gain_tables({**common, "runs": runs})
     assert sizes == (
-        "| Parameters of the student (% of the teacher's), 2 epochs | 100 % | 3 % |\n| --- | ---: | ---: |\n"
+        "| Parameters of the student (% of the teacher's), 2 epochs, 3 seeds | 100 % | 3 % |\n"
+        "| --- | ---: | ---: |\n"
         "| 500 (50 %) | +2.0 ± 2.5 (50.0 → 52.0) |  |\n"
         "| 20 (2 %) | +2.0 ± 2.5 (50.0 → 52.0) | +2.0 ± 2.5 (50.0 → 52.0) |"
     )
     assert lengths == (
-        "| Length of training, student of 20 parameters | 100 % |\n| --- | ---: |\n"
+        "| Length of training, student of 20 parameters, 2 to 3 seeds | 100 % |\n| --- | ---: |\n"
         "| 2 epochs | +2.0 ± 2.5 (50.0 → 52.0) |\n| 8 epochs | +4.0 ± 0.0 (50.0 → 54.0) |"
     )
     figure = draw_gain({**common, "runs": runs})
@@ -128,17 +148,18 @@ def test_a_map_of_results_by_hand():
         "+2.0 ± 2.5", "50.0 → 52.0", "+4.0 ± 0.0", "50.0 → 54.0",
     ]  # fmt: skip
     assert [label.get_text() for label in left.get_yticklabels()] == ["500 (50 %)", "20 (2 %)"]
-    assert [label.get_text() for label in left.get_xticklabels()] == ["100 %", "3 %"]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["100 %\n600", "3 %\n18"]
     assert left.images[0].get_array().filled(-1).tolist() == [
         [pytest.approx(2), -1], [pytest.approx(2), pytest.approx(2)],
     ]  # fmt: skip
     assert scale.get_ylim() == (0, pytest.approx(4))
-    assert "seeds: 3" in figure._supxlabel.get_text()
+    assert "2 to 3 seeds" in figure._supxlabel.get_text()
 
 
 def test_one_seed_has_no_interval():
     runs = [{"student": "a", "share": 1.0, "n_epochs": 1, "seed": 0, "hard": 0.5, "soft": 0.49}]
     (table,) = gain_tables({"students": {"a": {"parameters": 1}}, "teacher_parameters": 2, "runs": runs})
+    assert table.startswith("| Parameters of the student (% of the teacher's), 1 epochs, 1 seed | 100 % |")
     assert table.endswith("| 1 (50 %) | -1.0 (50.0 → 49.0) |")
 
 
@@ -154,28 +175,58 @@ def test_later_runs_take_the_place_of_earlier_ones():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("--student-channels", "4"), "--student-channels is not for this study"),
-        (("--transfer-fraction", "0.5"), "--transfer-fraction is not for this study"),
-        (("--n-epochs-student", "3"), "--n-epochs-student is not for this study"),
-        (("--seed", "3"), "--seed is not for this study"),
-        (("--omitted-class", "cat"), "--omitted-class is not for this study"),
-        (("--retrain",), "--retrain is not for this study"),
         (("--seeds", "0"), "--seeds must be 1 to 1,000"),
         (("--jobs", "0"), "--jobs must be 1 to 1,000"),
         (("--hold-out", "298"), "too few images for the student: 1;"),
     ],
 )
-def test_what_the_study_sets_itself_is_refused(given, said, folder):
+def test_what_makes_no_sense_is_refused(given, said, folder):
     with pytest.raises(gain.UserError, match=said):
         main([*flags(folder), *elsewhere(folder / "another"), *given])
     assert list(folder.glob("another/runs/*")) == []  # it is said before anything is trained
 
 
-def test_a_run_that_diverges_is_named(found, folder):
-    other = ["--outdir", str(folder / "other"), "--learning-rate-student", "1e30"]
-    with pytest.raises(gain.UserError, match=r"small, 100 %, 2 epochs, seed 0: .*; what finished is stored"):
-        main([*flags(folder), *other, "--parts", "lengths", "--seeds", "1"])
-    assert not (folder / "other" / "results.json").exists()
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--student-channels", "4"), ("--transfer-fraction", "0.5"), ("--n-epochs-student", "3"),
+        ("--seed", "3"), ("--omitted-class", "cat"), ("--keep-class", "1"), ("--label-fraction", "0.5"),
+        ("--retrain",), ("--probe-size", "10"),
+    ],
+)  # fmt: skip
+def test_what_the_study_sets_itself_is_no_flag(given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*given])
+    assert ended.value.code == 2
+    assert f"unrecognized arguments: {' '.join(given)}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert given[0] not in capsys.readouterr().out.split()
+
+
+def test_a_run_that_diverges_fails_alone(found, folder, capsys):
+    """The others are written; where every run fails, nothing is."""
+    out = folder / "other"
+    given = ["--outdir", str(out), "--parts", "lengths", "--seeds", "1"]
+    with pytest.raises(
+        gain.UserError, match=r"every run failed, .* small, 100 %, . epochs, seed 0: the student's training"
+    ):
+        main([*flags(folder), *given, "--learning-rate-student", "1e30"])
+    assert not (out / "results.json").exists()
+
+    def one_fails(config: Config, data: Any) -> dict[str, float]:
+        if config.n_epochs_student == 2:
+            raise gain.UserError("it diverged")
+        return {"soft": 0.5, "hard": 0.25}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gain, "accuracies", one_fails)
+        patch.setattr(gain, "local_pool", in_threads)
+        with pytest.raises(gain.UserError, match="1 of 2 runs failed; the others are written"):
+            main([*flags(folder), *given])
+    assert "failed: small, 100 %, 2 epochs, seed 0: it diverged" in capsys.readouterr().err
+    (run,) = json.loads((out / "results.json").read_text())["runs"]
+    assert (run["n_epochs"], run["soft"], run["hard"]) == (1, 0.5, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +234,7 @@ def test_a_run_that_diverges_is_named(found, folder):
     [
         (lambda found: found["config"].update(temperature=9.0), r"of other settings \(config\)"),
         (lambda found: found["data"].update(n_train=1), r"of other settings \(data\)"),
+        (lambda found: found.update(code="another"), r"of other settings \(code\)"),
         (lambda found: found["students"].pop("large"), "no student 'large'"),
         (lambda found: found["runs"][0].update(soft=1.5), "is not this study's results"),
         (lambda found: found.pop("teachers"), "is not this study's results"),
