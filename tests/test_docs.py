@@ -27,11 +27,12 @@ import pytest
 
 import cifar10.settings as cifar
 import distillation_mnist_omitted_3 as core
-from studies import beyond, beyond_figures, ingredients, results
+from studies import beyond, beyond_figures, gain, ingredients, results
 from studies.beyond_tables import effective_classes
 from studies.checks import read_json
 from studies.cifar10_tables import HARD, SOFT, cifar10_table, gains, trials_table, unseen_class_table
 from studies.folders import load, mean_sd, value
+from studies.gain_tables import gain_tables
 from studies.measured import Run, all_but
 from studies.questions import STUDIES
 from studies.summarise import means_table, rows_for, seeds_table
@@ -62,6 +63,11 @@ def seed_runs(name: str) -> list[Results]:
 @cache
 def cifar10_runs(name: str) -> list[Results]:
     return load(ROOT / "viz" / "cifar10" / name)
+
+
+@cache
+def gain_results() -> Results:
+    return gain.read(ROOT / "viz" / "cifar10" / "gain" / "results.json")
 
 
 @cache
@@ -189,6 +195,7 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     **{("docs/studies.md", name): lambda name=name: tables(study_runs())[name] for name in STUDIES},
     ("docs/cifar10.md", "cifar10"): lambda: cifar10_table(cifar10_runs("seeds")),
     ("docs/cifar10.md", "fifth"): lambda: cifar10_table(cifar10_runs("fifth")),
+    ("docs/cifar10.md", "gain"): lambda: "\n\n".join(gain_tables(gain_results())),
     ("docs/cifar10.md", "cifar10-trials"): lambda: trials_table(cifar10_trials()),
     ("docs/cifar10.md", "unseen-cat"): lambda: unseen_class_table(cifar10_runs("unseen_cat")),
     ("docs/cifar10.md", "cifar10-flags"): lambda: flag_table(cifar.Config, is_not_the_suites),
@@ -231,9 +238,12 @@ def test_headline_runs_are_of_mnist_and_their_recipe():
             assert training_settings(known) == training_settings(config.plain())
 
 
+CIFAR10_SEEDS = {"seeds": [0, 1, 2], "fifth": [0, 1, 2], "unseen_cat": [0], "unseen_cat_16": [0]}  # by folder
+
+
 def test_cifar10_runs_are_those_of_their_commands():
     commands = [flags for name, flags in commands_of("docs/cifar10.md") if name == "cifar10"]
-    for folder, seeds in (("seeds", [0, 1, 2]), ("fifth", [0, 1]), ("unseen_cat", [0])):
+    for folder, seeds in CIFAR10_SEEDS.items():
         runs = cifar10_runs(folder)
         assert [run["config"]["seed"] for run in runs] == seeds
         flags = next(flags for flags in commands if f"viz/cifar10/{folder}/0" in flags)
@@ -242,6 +252,27 @@ def test_cifar10_runs_are_those_of_their_commands():
         for run in runs:
             assert run["data"]["n_train"] == 50_000
             assert training_settings(run["config"]) == training_settings(wanted)
+
+
+def test_the_map_of_gains_is_that_of_its_command():
+    """All points of its parts, three seeds each, with the settings of the main command."""
+    found = gain_results()
+    (flags,) = [flags for name, flags in commands_of("docs/cifar10.md") if name == "studies.gain"]
+    arguments, given = gain.parse(flags)
+    assert given == {}
+    wanted = {
+        (point.student, point.share, point.n_epochs, seed)
+        for part in arguments.parts
+        for point in gain.PARTS[part]
+        for seed in range(arguments.seeds)
+    }
+    runs = [(run["student"], run["share"], run["n_epochs"], run["seed"]) for run in found["runs"]]
+    assert sorted(runs) == sorted(wanted)
+    defaults = training_settings(cifar.Config().plain())
+    assert {k: defaults[k] for k in training_settings(found["config"])} == training_settings(found["config"])
+    assert {name: " ".join(one["channels"]) for name, one in found["students"].items()} == gain.STUDENTS
+    for run in cifar10_runs("seeds"):
+        assert found["teachers"][str(run["config"]["seed"])] == value(run, "teacher.test_accuracy")
 
 
 def training_settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -783,12 +814,26 @@ def quotes_of_size_labels_and_data() -> list[Quote]:
     ]
 
 
+def in_map(student: str, share: float, name: str) -> float:
+    """In percent, of the runs of one cell of the map of gains."""
+    found = [
+        r for r in gain_results()["runs"] if (r["student"], r["share"], r["n_epochs"]) == (student, share, 2)
+    ]
+    return 100 * statistics.mean(run[name] for run in found)
+
+
+def gained(student: str, share: float) -> str:
+    return f"{in_map(student, share, 'soft') - in_map(student, share, 'hard'):.1f}"
+
+
 def quotes_of_cifar10() -> list[Quote]:
     runs, cats, cat, dog = cifar10_runs("seeds"), cifar10_runs("unseen_cat"), 3, 5
     trials = cifar10_trials()
     for path in (SOFT, HARD):  # "best for both where it is"
         of_rates = [t for t in trials if t["config"]["jitter_student"] == 1]
         assert max(of_rates, key=lambda trial: value(trial, path)) is trials[0]
+    best_of = {path: max(value(trial, path) for trial in trials) for path in (SOFT, HARD)}
+    assert best_of[SOFT] == value(trials[0], SOFT)
     losses = [[entry["loss"] for entry in run["history"]["student"]] for run in (*runs, *cats)]
     assert all(b < a for one in losses for a, b in pairwise(one))  # "falls in every epoch of every run"
     sizes = runs[0]["networks"]
@@ -798,6 +843,7 @@ def quotes_of_cifar10() -> list[Quote]:
         100 * statistics.mean(run["history"][kind][4]["test_accuracy"] for run in runs)
         for kind in ("student", "baseline")
     ]
+    (hot,) = cifar10_runs("unseen_cat_16")
     called = value(cats[0], "baseline.confusion_matrix")[cat]
     best = value(cats[0], "bias_correction.best_on_test_set")
     epochs = [entry["seconds"] for entry in runs[0]["history"]["teacher"]][-6:]
@@ -826,6 +872,26 @@ def quotes_of_cifar10() -> list[Quote]:
             "the student on soft targets is at # %, that on hard labels at # %",
             *(f"{accuracy:.1f}" for accuracy in halfway),
         ),
+        (
+            "a student of half its teacher's parameters gains # points, from 3 % of them #",
+            gained("half", 1.0),
+            gained("half", 0.03),
+        ),
+        (
+            "as 5,000 with labels: # and # %",
+            f"{in_map('half', 0.03, 'soft'):.1f}",
+            f"{in_map('half', 0.1, 'hard'):.1f}",
+        ),
+        (
+            "The smallest, of 12,714 parameters, gains # points from all images and # from 3 %",
+            gained("fiftieth", 1.0),
+            gained("fiftieth", 0.03),
+        ),
+        (
+            "the students of the two tables above are # and # points ahead instead of # and #",
+            *(f"{statistics.mean(gains(cifar10_runs(name))):.2f}" for name in ("seeds", "fifth")),
+            *(gained(name, 1.0) for name in ("tenth", "fifth")),
+        ),
         ("to it # % of the cats are dogs", f"{100 * called[dog] / sum(called):.0f}"),
         (
             "recognises # % of the cats without having trained on one, and # % after one number was added "
@@ -835,9 +901,19 @@ def quotes_of_cifar10() -> list[Quote]:
             f"{value(cats[0], 'bias_correction.offsets.0'):+.2f}",
         ),
         (
-            "knows # %. The nine other classes pay # points for it",
+            "knows # %. The nine other classes pay # points for it, most of them dogs, of which # % were "
+            "right before the correction and # % are after it",
             percent(cats, "teacher.omitted_accuracy"),
             f"{100 * (mean(cats, SEEN_BEFORE) - mean(cats, SEEN_AFTER)):.1f}",
+            *(percent(cats, f"{part}per_class_accuracy.{dog}") for part in (BEFORE, AFTER)),
+        ),
+        (
+            "recognises # % of the cats before the correction and # % after it",
+            *(f"{100 * value(hot, path):.1f}" for path in (UNSEEN_BEFORE, UNSEEN_AFTER)),
+        ),
+        (
+            "the gain is # points so, and # with each at its own best",
+            *(f"{100 * (best_of[SOFT] - other):.2f}" for other in (value(trials[0], HARD), best_of[HARD])),
         ),
         (
             "would have been #, with # % of the cats",

@@ -15,7 +15,7 @@ from small_studies import ROOT
 
 from studies import summarise
 from studies.cifar10_tables import gains, in_points, trials_table
-from studies.folders import load, mean_sd, value
+from studies.folders import MEASURES, load, mean_sd, value
 from studies.frontier import CURVES, draw_frontier
 from studies.summarise import main, means_table, seeds_table
 
@@ -185,6 +185,11 @@ def test_tables_of_cifar10(capsys):
     for key in ("baseline.test_accuracy", "networks.student.test_accuracy_8_bits"):
         found = [100 * value(run, key) for run in runs]
         assert f"{mean_sd(found, 2)} %" in text
+    (student,) = [line for line in text.splitlines() if line.startswith("| student, soft targets alone | 8")][
+        :1
+    ]
+    times = [[run["networks"]["student"][key] for run in runs] for key in MEASURES[1:]]
+    assert student.endswith("".join(f" | {min(of_seeds):.2f}" for of_seeds in times) + " |")
     assert "| the unseen class |" in text
 
 
