@@ -385,10 +385,12 @@ def quotes_of_readme() -> list[Quote]:
             percent(tenth, UNSEEN_AFTER),
         ),
         (
-            "a tenth of its teacher's parameters names # % rightly, # points more than from hard labels, and "
-            "recognises # % of the cats without having trained on one, # %",
+            "a tenth of its teacher's parameters names # % rightly, # points more than from hard labels; from "
+            "3 % of the images, in fewer steps, it gains # points. Without a cat in its training it recognises "
+            "# % of the cats, # %",
             percent(cifar10_runs("seeds"), ALL_BEFORE, 1),
             f"{statistics.mean(gains(cifar10_runs('seeds'))):.1f}",
+            gained("tenth", 0.03),
             percent(cats, UNSEEN_BEFORE),
             percent(cats, UNSEEN_AFTER),
         ),

@@ -196,11 +196,11 @@ def test_what_makes_no_sense_is_refused(given, said, folder):
 )  # fmt: skip
 def test_what_the_study_sets_itself_is_no_flag(given, capsys):
     with pytest.raises(SystemExit) as ended:
-        main([*given])
+        gain.parse(list(given))
     assert ended.value.code == 2
     assert f"unrecognized arguments: {' '.join(given)}" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["--help"])
+        gain.parse(["--help"])
     assert given[0] not in capsys.readouterr().out.split()
 
 
