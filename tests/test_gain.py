@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.console import Console
+from support.data import Data
 
 import json
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cifar10.experiment import run
@@ -248,6 +250,14 @@ def test_results_of_something_else_are_not_overwritten(change, said, found, fold
     with pytest.raises(gain.UserError, match=said):
         main([*flags(folder), "--outdir", str(tmp_path)])
     assert (tmp_path / "results.json").read_bytes() == before
+
+
+def test_other_code_is_another_study(monkeypatch):
+    nothing = Data("", *[np.zeros(0, np.uint8)] * 4, {})
+    before = gain.described(Config(), nothing, 1)["code"]
+    assert gain.described(Config(), nothing, 1)["code"] == before
+    monkeypatch.setattr(gain, "TRAINED_BY", gain.TRAINED_BY[1:])
+    assert gain.described(Config(), nothing, 1)["code"] != before
 
 
 def test_the_grid_spans_what_the_page_says():
