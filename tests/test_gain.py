@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cifar10 import experiment
 from cifar10.experiment import run
 from cifar10.network import ConvNet
 from cifar10.settings import Config
@@ -120,6 +121,12 @@ def test_nothing_is_trained_twice(found, folder, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert set((folder / "cache" / "runs").iterdir()) == before
     assert results(folder) == found
+
+
+def test_it_has_a_folder_of_its_own(found, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "VIZ", tmp_path)
+    main([*FLAGS, "--data-dir", str(folder / "data"), "--cache-dir", str(folder / "cache"), "--seeds", "1"])
+    assert {path.name for path in (tmp_path / "cifar10" / "gain").iterdir()} == {"results.json", "gain.png"}
 
 
 def test_a_map_of_results_by_hand():
