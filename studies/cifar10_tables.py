@@ -5,12 +5,14 @@ from __future__ import annotations
 from support.report import Results, markdown
 from support.settings import flag_name
 
+import math
 from collections.abc import Sequence
 
 from studies.folders import MEASURES, SIZES, fixed, mean_sd, omitted_by, seeds, value
 from studies.intervals import interval
 
 SOFT, HARD = "student.before_correction.test_accuracy", "baseline.test_accuracy"
+Groups = dict[str, list[Results]]  # the runs of each folder, by its name
 
 
 def cifar10_table(runs: list[Results]) -> str:
@@ -75,6 +77,46 @@ def unseen_class_table(runs: list[Results]) -> str:
     one = len(omitted_by(runs)) == 1
     columns = ["the unseen class", "the nine others"] if one else ["the unseen classes", "the others"]
     return markdown([seeds(runs), "all", *columns], rows)
+
+
+def unlabelled_table(of_all: list[Results], of_part: list[Results]) -> str:
+    """What images without labels are worth, where a part of the images has labels and taught the teacher.
+
+    The students of `of_all` hear that teacher on all images, those of `of_part` on the labelled ones alone;
+    the runs are of the same seeds. Leads are in percentage points and paired by seed.
+    """
+    share = f"{100 * of_all[0]['config']['label_fraction']:g} % of the images"
+    entries = (
+        ("teacher", f"the labels of {share}", of_all, "teacher.test_accuracy"),
+        ("student", f"the labels of {share}", of_part, HARD),
+        ("student", f"that teacher, on the same {share}", of_part, SOFT),
+        ("student", "that teacher, on all images", of_all, SOFT),
+    )
+    reached = [[100 * value(run, path) for run in runs] for _, _, runs, path in entries]
+    rows = []
+    for (network, hears, _, _), mine in zip(entries, reached, strict=True):
+        lead = interval([best - one for best, one in zip(reached[-1], mine, strict=True)])
+        half = "" if math.isnan(lead.half) else f" ± {lead.half:.2f}"
+        ahead = "" if mine is reached[-1] else f"{lead.mean:+.2f}{half}"
+        rows.append([network, hears, f"{mean_sd(mine, 2)} %", ahead])
+    header = [seeds(of_all), "learns from", "test accuracy", "lead of the last row (95 % interval)"]
+    return markdown(header, rows, n_left=2)
+
+
+def unlabelled_pairs(groups: Groups) -> list[tuple[list[Results], list[Results]]]:
+    """The folders that `unlabelled_table` compares: alike but for the share of images that students see."""
+
+    def settings(runs: list[Results]) -> dict[str, object]:
+        return {**fixed(runs[0]), "seeds": [run["config"]["seed"] for run in runs]}
+
+    partly = [runs for runs in groups.values() if runs[0]["config"].get("label_fraction", 1) < 1]
+    return [
+        (of_all, of_part)
+        for of_all in partly
+        for of_part in partly
+        if settings(of_all)["transfer_fraction"] == 1
+        and settings(of_all) | {"transfer_fraction": settings(of_all)["label_fraction"]} == settings(of_part)
+    ]
 
 
 def trials_table(trials: Sequence[Results]) -> str:

@@ -5,7 +5,8 @@
 
 Each folder holds one sub-folder per seed. For every class left out there are two tables: mean ± standard
 deviation (n - 1) per folder, beside the paper's and the published figures where these left out the same
-class, and the errors seed by seed. Folders with runs of the CIFAR-10 experiment get one table each.
+class, and the errors seed by seed. Folders with runs of the CIFAR-10 experiment get one table each, and
+one more where the labels of a part of the images taught the teachers of two of them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from typing import Any
 
 from matplotlib import rc_context
 
-from studies.cifar10_tables import cifar10_table, unseen_class_table
+from studies.cifar10_tables import (
+    Groups,
+    cifar10_table,
+    unlabelled_pairs,
+    unlabelled_table,
+    unseen_class_table,
+)
 from studies.folders import load, mean_sd, named, omitted_by, value
 from studies.frontier import draw_frontier
 
@@ -31,7 +38,6 @@ BEFORE, AFTER, BEST = (
     "student.after_correction.",
     "bias_correction.best_on_test_set.",
 )
-Groups = dict[str, list[Results]]  # the runs of each folder, by its name
 Column = Callable[[list[Results]], str]
 
 
@@ -132,7 +138,7 @@ def seeds_table(groups: Groups) -> str:
 
 
 def all_tables(groups: Groups) -> list[str]:
-    """Two tables for each set of omitted classes, one for each folder of CIFAR-10."""
+    """Two tables for each set of omitted classes; one for each folder of CIFAR-10, one for what two say."""
     suite: dict[tuple[int, ...], Groups] = {}
     for name, runs in groups.items():
         if "networks" not in runs[0]:
@@ -141,7 +147,7 @@ def all_tables(groups: Groups) -> list[str]:
     for runs in groups.values():
         if "networks" in runs[0]:
             tables.append((unseen_class_table if omitted_by(runs) else cifar10_table)(runs))
-    return tables
+    return tables + [unlabelled_table(*pair) for pair in unlabelled_pairs(groups)]
 
 
 def threads_of(run: Results) -> Any:

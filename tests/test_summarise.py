@@ -14,7 +14,7 @@ import pytest
 from small_studies import ROOT
 
 from studies import summarise
-from studies.cifar10_tables import gains, in_points, trials_table
+from studies.cifar10_tables import gains, in_points, trials_table, unlabelled_table
 from studies.folders import MEASURES, load, mean_sd, value
 from studies.frontier import CURVES, draw_frontier
 from studies.summarise import main, means_table, seeds_table
@@ -217,6 +217,58 @@ def test_trials_name_what_they_changed(run):
     assert rows(table)[2:] == [
         ["none", "81.62", "50.00"], ["`--rate 0.4`", "75.00", "50.00"], ["`--n-shifts 3`", "81.62", "50.00"],
     ]  # fmt: skip
+
+
+def partly_labelled(run: dict, share_seen: float, figures: dict[str, float] | None = None) -> dict:
+    """The run as if its teacher had had a tenth's labels, with these figures instead of its own."""
+    shares = {"config.label_fraction": 0.1, "config.transfer_fraction": share_seen}
+    for path, new in (shares | (figures or {})).items():
+        run = changed(run, path, new)
+    return run
+
+
+def test_what_images_without_labels_add_by_hand(run):
+    """The last row leads by 1 and 3 points, on average 2: t is 12.706 for one degree of freedom, sd 1.414."""
+    run = changed(run, "baseline", {})
+    soft, common = "student.before_correction.test_accuracy", {"teacher.test_accuracy": 0.75}
+    of_all = [partly_labelled(run, 1.0, common | {soft: reached}) for reached in (0.78, 0.80)]
+    of_part = [partly_labelled(run, 0.1, {soft: 0.77, "baseline.test_accuracy": 0.7}) for _ in range(2)]
+    assert rows(unlabelled_table(of_all, of_part)) == [
+        ["2 seeds", "learns from", "test accuracy", "lead of the last row (95 % interval)"],
+        ["---", "---", "---:", "---:"],
+        ["teacher", "the labels of 10 % of the images", "75.00 ± 0.00 %", "+4.00 ± 12.71"],
+        ["student", "the labels of 10 % of the images", "70.00 ± 0.00 %", "+9.00 ± 12.71"],
+        ["student", "that teacher, on the same 10 % of the images", "77.00 ± 0.00 %", "+2.00 ± 12.71"],
+        ["student", "that teacher, on all images", "79.00 ± 1.41 %"],
+    ]
+    assert "| +1.00 |" in unlabelled_table(of_all[:1], of_part[:1])  # one seed has no interval
+
+
+@pytest.mark.parametrize(
+    ("shares", "seeds", "other", "is_there"),
+    [
+        ((1.0, 0.1), (0, 0), {}, True),
+        ((0.1, 1.0), (0, 0), {}, True),
+        ((1.0, 1.0), (0, 0), {}, False),
+        ((1.0, 0.2), (0, 0), {}, False),
+        ((0.1, 0.1), (0, 0), {}, False),
+        ((1.0, 0.1), (0, 1), {}, False),
+        ((1.0, 0.1), (0, 0), {"config.temperature": 16.0}, False),
+    ],
+)
+def test_folders_that_differ_in_the_images_seen_are_compared(
+    shares, seeds, other, is_there, tmp_path, capsys
+):
+    start = json.loads((CIFAR10 / "seeds" / "0" / "results.json").read_text())
+    both = [partly_labelled(start, share) for share in shares]
+    for path, new in other.items():
+        both[1] = changed(both[1], path, new)
+    folders = [
+        write(tmp_path / name, one, seeds=(seed,)) for name, one, seed in zip("ab", both, seeds, strict=True)
+    ]
+    text = printed(capsys, CIFAR10 / "seeds", *folders)
+    assert ("| that teacher, on all images |" in text) == is_there
+    assert len(text.split("\n\n")) == 6 + is_there  # a table and a gain for each folder
 
 
 def nested(run: dict) -> str:
