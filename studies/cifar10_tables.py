@@ -5,7 +5,6 @@ from __future__ import annotations
 from support.report import Results, markdown
 from support.settings import flag_name
 
-import math
 from collections.abc import Sequence
 
 from studies.folders import MEASURES, SIZES, fixed, mean_sd, omitted_by, seeds, value
@@ -96,8 +95,7 @@ def unlabelled_table(of_all: list[Results], of_part: list[Results]) -> str:
     rows = []
     for (network, hears, _, _), mine in zip(entries, reached, strict=True):
         lead = interval([best - one for best, one in zip(reached[-1], mine, strict=True)])
-        half = "" if math.isnan(lead.half) else f" ± {lead.half:.2f}"
-        ahead = "" if mine is reached[-1] else f"{lead.mean:+.2f}{half}"
+        ahead = "" if mine is reached[-1] else lead.plus_minus(2)
         rows.append([network, hears, f"{mean_sd(mine, 2)} %", ahead])
     header = [seeds(of_all), "learns from", "test accuracy", "lead of the last row (95 % interval)"]
     return markdown(header, rows, n_left=2)

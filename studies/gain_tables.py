@@ -5,7 +5,6 @@ from __future__ import annotations
 from support.charts import titled_figure
 from support.report import Results, markdown
 
-import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,8 +32,7 @@ class Cell:
     @property
     def gain(self) -> str:
         """With the half width of its 95 % interval, paired by seed, where there are two seeds or more."""
-        found = interval([100 * (run["soft"] - run["hard"]) for run in self.runs])
-        return f"{found.mean:+.1f}" + ("" if math.isnan(found.half) else f" ± {found.half:.1f}")
+        return interval([100 * (run["soft"] - run["hard"]) for run in self.runs]).plus_minus(1)
 
     @property
     def accuracies(self) -> str:

@@ -51,6 +51,11 @@ class Interval:
             return mean
         return f"{mean} ({self.mean - self.half:+.1f} to {self.mean + self.half:+.1f})"
 
+    def plus_minus(self, digits: int) -> str:
+        """ "+1.2 ± 0.3", "+1.2"."""
+        half = "" if math.isnan(self.half) else f" ± {self.half:.{digits}f}"
+        return f"{self.mean:+.{digits}f}{half}"
+
 
 def interval(values: Sequence[float]) -> Interval:
     """Mean and 95 % interval of what the values are drawn from, by Student's t; one value or more."""
