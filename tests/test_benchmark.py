@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support import transformations
 from support.console import UserError
+from support.tiles import Workers, slices
 
 import json
 import multiprocessing
@@ -15,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import distillation_mnist_omitted_3 as core
 from cifar10.network import ConvNet
 
 compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
 convolution = pytest.importorskip("convolution")
 breakdown = pytest.importorskip("breakdown")
 growth = pytest.importorskip("growth")
+pieces = pytest.importorskip("pieces")
 
 WARPED = {
     name + suffix: limit
@@ -123,6 +126,39 @@ def test_the_picture_of_growth_shows_what_was_measured(tmp_path, monkeypatch):
 
 def test_a_step_takes_time_and_a_longer_one_longer():
     assert 0 < growth.step_milliseconds(20, 8, 1) < growth.step_milliseconds(1000, 64, 1)
+
+
+def test_adam_is_timed_in_the_pieces_that_the_table_names():
+    """Every way updates all parameters once a step, in pieces of that size, and small ones take longer."""
+    sizes = []
+
+    class Watched(core.Adam):
+        def update(self, part, gradient):
+            sizes.append((len(gradient), len(slices(len(gradient), self.PIECE))))
+            super().update(part, gradient)
+
+    with pytest.MonkeyPatch.context() as patch, Workers(2) as workers:
+        patch.setattr(core, "Adam", Watched)
+        patch.setattr(pieces, "REPEATS", 1)
+        pieces.alone(1001, 100)
+        assert sizes == [(1001, 11)] * 2  # the first warms up
+        sizes.clear()
+        pieces.in_threads(1001, 100, workers)
+        assert sorted(sizes) == [(500, 5)] * 2 + [(501, 6)] * 2
+    assert 0 < pieces.alone(20_000, 20_000) < pieces.alone(20_000, 20)
+
+
+def test_adam_in_processes(monkeypatch, capsys):
+    monkeypatch.setattr(pieces, "PIECES", (50, 4000))
+    monkeypatch.setattr(pieces, "REPEATS", 5)
+    found = pieces.measured(4000)
+    assert [set(one) for one in found] == [{pieces.ONE, pieces.THREADS, pieces.PROCESSES}] * 2
+    assert all(ms > 0 for one in found for ms in one.values())
+    assert found[0][pieces.PROCESSES] > found[1][pieces.PROCESSES]
+    monkeypatch.setattr(pieces, "measured", lambda n: [dict.fromkeys(found[0], n / 1e6)] * 2)
+    pieces.main([])
+    n_values = 785 * 1200 + 1201 * 1200 + 1201 * 10  # of the described teacher
+    assert capsys.readouterr().out.startswith(f"| Adam, {n_values:,} parameters, ms; values at a time | one")
 
 
 def test_parts_stand_beside_their_limits():
