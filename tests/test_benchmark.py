@@ -155,6 +155,13 @@ def test_adam_in_processes(monkeypatch, capsys):
     assert [set(one) for one in found] == [{pieces.ONE, pieces.THREADS, pieces.PROCESSES}] * 2
     assert all(ms > 0 for one in found for ms in one.values())
     assert found[0][pieces.PROCESSES] > found[1][pieces.PROCESSES]
+    for name in ("alone", "in_threads", "in_processes"):
+        monkeypatch.setattr(pieces, name, lambda n_values, piece, *more: (n_values, piece))
+    share = 4000 // Workers().n_threads
+    assert pieces.measured(4000) == [
+        {pieces.ONE: (share, piece), pieces.THREADS: (4000, piece), pieces.PROCESSES: (4000, piece)}
+        for piece in (50, 4000)
+    ]
     monkeypatch.setattr(pieces, "measured", lambda n: [dict.fromkeys(found[0], n / 1e6)] * 2)
     pieces.main([])
     n_values = 785 * 1200 + 1201 * 1200 + 1201 * 10  # of the described teacher
