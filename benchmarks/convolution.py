@@ -16,7 +16,7 @@ from breakdown import KINDS, PRODUCTS, Part, in_turn, table, with_whole
 
 from cifar10.convolution import threes
 from cifar10.data import SIDE
-from cifar10.layers import PATCH, ROWS, Block, whitening_kernels
+from cifar10.layers import PATCH, Block, whitening_kernels
 from cifar10.network import ConvNet
 from cifar10.optimisers import OPTIMISERS
 from cifar10.settings import Config
@@ -131,15 +131,15 @@ def products_of(block: Block, index: int, is_first: bool) -> Callable[[], None]:
     The first block's inputs get no gradient.
     """
     parts = block.groups[index].parts
-    n_from, n_to, half, dtype = block.n_from, block.n_to, parts.shape[3], parts.dtype
+    n_from, n_to, half, n, dtype = block.n_from, block.n_to, parts.shape[3], block.rows, parts.dtype
     by, back = np.ones((4, 1, n_to, 3 * n_from), dtype), np.ones((4, 1, n_from, 3 * n_to), dtype)
-    out, d_in = np.empty((4, ROWS, n_to, half), dtype), np.empty((4, ROWS, n_from, half), dtype)
-    d_parts = np.ones((4, ROWS + 2, n_to, half), dtype)
-    share = np.empty((4, ROWS, n_to, 3 * n_from), dtype)
+    out, d_in = np.empty((4, n, n_to, half), dtype), np.empty((4, n, n_from, half), dtype)
+    d_parts = np.ones((4, n + 2, n_to, half), dtype)
+    share = np.empty((4, n, n_to, 3 * n_from), dtype)
 
     def products() -> None:
-        for start in range(0, block.side, ROWS):
-            rows = threes(parts[:, start : start + ROWS + 2])
+        for start in range(0, block.side, n):
+            rows = threes(parts[:, start : start + n + 2])
             np.matmul(by, rows, out=out)
             for one in range(4):
                 np.matmul(out[one], rows[one].swapaxes(1, 2), out=share[one])

@@ -1,6 +1,6 @@
 """Layers: whitening, and blocks of convolution, pooling, batch normalisation and ReLU, by hand.
 
-A batch is cut into groups of images, and a core takes a whole group through a layer, two rows at a time:
+A batch is cut into groups of images, and a core takes a whole group through a layer, some rows at a time:
 what follows a product finds its result in the cache. Only the normalisation needs all groups, for its mean
 and variance. A row of activations is (2, channel, half): its even and its odd columns (see convolution.py).
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from support.tiles import slices
 
+import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -26,7 +27,7 @@ STATISTICS_MOMENTUM = 0.4  # of the running mean and variance that evaluation us
 EPSILON = 1e-5  # added to the variance
 PATCH = 2  # rows and columns that the whitening looks at
 N_WHITENED = 2 * 3 * PATCH**2  # its outputs
-ROWS = 2  # that are done at a time: what pooling needs, and enough for few calls to do much
+ROWS = 8  # done at a time at most: few calls then do much, and threads seldom wait for the interpreter
 
 
 class Source(Protocol):
@@ -132,6 +133,7 @@ class Block:
         self.kernels, self.scale, self.shift, self.running_mean, self.running_variance = arrays
         self.side, self.pools, self.side_out = side, pools, side // 2 if pools else side
         self.n_from, self.n_to = self.kernels.shape[3], self.kernels.shape[1]
+        self.rows = math.gcd(ROWS, side)  # done at a time: even, as pooling needs it, and a divisor of all
 
     def allocate(self, sizes: list[int]) -> None:
         """Buffers for batches whose groups have these sizes."""
@@ -155,11 +157,11 @@ class Block:
         """Convolve and pool the group's images; rows of the input are used while they are in the cache."""
         group = self.groups[index]
         parts, n_written = group.parts, 0
-        products = np.empty((4, ROWS, self.n_to, parts.shape[3]), parts.dtype)
-        convolved = np.empty((ROWS, 2, self.n_to, parts.shape[3]), parts.dtype)
+        products = np.empty((4, self.rows, self.n_to, parts.shape[3]), parts.dtype)
+        convolved = np.empty((self.rows, 2, self.n_to, parts.shape[3]), parts.dtype)
         if training:
             group.total[:] = group.squares[:] = 0
-        for rows in slices(self.side, ROWS):
+        for rows in slices(self.side, self.rows):
             # and one below, which has its part in the last of them
             wanted = slice(n_written, min(rows.stop + 1, self.side))
             given = source.output_rows(index, wanted, training)
@@ -252,11 +254,11 @@ class Block:
         group, dtype = self.groups[index], self.kernels.dtype
         half = group.parts.shape[3]
         group.d_kernel_parts[:] = 0
-        share = np.empty((4, ROWS, *group.d_kernel_parts.shape[1:]), dtype)
+        share = np.empty((4, self.rows, *group.d_kernel_parts.shape[1:]), dtype)
         d_parts = np.empty((4, self.side + 2, self.n_to, half), dtype)
         d_parts[:, 0] = d_parts[:, -1] = 0
         d_constant = (self.d_mean + (group.centre - self.mean) * self.slope).astype(dtype)
-        for rows in slices(self.side, ROWS):
+        for rows in slices(self.side, self.rows):
             pooled_rows = slice(rows.start // 2, rows.stop // 2) if self.pools else rows
             d_rows = self.d_pooled_rows(group, pooled_rows, d_constant)
             if self.pools:
@@ -266,9 +268,9 @@ class Block:
             around = group.parts[:, rows.start : rows.stop + 2]
             add_kernel_gradient(d_rows, own_parts, around, share, group.d_kernel_parts)
             if below is not None and rows.start > 0:  # whose last row waited for the first of these
-                self.input_rows(index, slice(rows.start - ROWS, rows.start), d_parts, below)
+                self.input_rows(index, slice(rows.start - self.rows, rows.start), d_parts, below)
         if below is not None:
-            self.input_rows(index, slice(self.side - ROWS, self.side), d_parts, below)
+            self.input_rows(index, slice(self.side - self.rows, self.side), d_parts, below)
 
     def input_rows(self, index: int, rows: slice, d_parts: np.ndarray, below: Block) -> None:
         """`rows` of dLoss/d(input), through the ReLU below."""

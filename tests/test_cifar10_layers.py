@@ -274,9 +274,11 @@ def test_whitening_by_its_definition():
 # ---- A block -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("n_rows", [2, 4])
 @pytest.mark.parametrize("pools", [False, True])
-def test_a_block_in_training_and_in_evaluation(pools):
+def test_a_block_in_training_and_in_evaluation(pools, n_rows):
     block = block_of(4, 2, 3, pools)
+    block.rows = n_rows
     rng = np.random.default_rng(0)
     for _ in range(2):  # the second step's running statistics start from the first's
         x = rng.standard_normal((4, 2, 4, 5))
@@ -322,9 +324,11 @@ def test_a_constant_channel_is_divided_by_the_root_of_epsilon():
     np.testing.assert_allclose(out, max(block.shift[0], 0))
 
 
+@pytest.mark.parametrize("n_rows", [2, 4])
 @pytest.mark.parametrize("pools", [False, True])
-def test_every_gradient_of_a_block_against_central_differences(pools):
+def test_every_gradient_of_a_block_against_central_differences(pools, n_rows):
     block = block_of(4, 2, 3, pools)
+    block.rows = n_rows
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 2, 4, 5))
     weights = rng.standard_normal((block.side_out, 3, block.side_out, 5))
@@ -502,6 +506,25 @@ def test_gradient_against_central_differences(workers):
             network.trained[place] += 1e-6
             slope = (values[0] - values[1]) / 2e-6
             assert gradient[place] == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize(("side", "n_rows"), [(32, 8), (16, 8), (8, 8), (4, 4), (2, 2), (12, 4), (6, 2)])
+def test_as_many_rows_at_a_time_as_divide_all(side, n_rows):
+    assert block_of(side, 1, 1, True).rows == n_rows
+
+
+def test_the_number_of_rows_at_a_time_changes_no_bit(workers):
+    images, labels = random_batch(70)  # two groups
+    found = []
+    for most in (2, 4, 8, 32):
+        network = random_network(np.float32)
+        for block in network.blocks:
+            block.rows = min(most, block.side)
+        _, logits, gradient = loss_and_gradient(network, images, labels, workers)
+        found.append((logits, gradient, network.parameters, network.forward(images, workers)))
+    for other in found[1:]:
+        for one, another in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, another)
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 5])
