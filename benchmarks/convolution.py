@@ -130,8 +130,8 @@ def products_of(block: Block, index: int, is_first: bool) -> Callable[[], None]:
 
     The first block's inputs get no gradient.
     """
-    parts = block.groups[index].parts
-    n_from, n_to, half, n, dtype = block.n_from, block.n_to, parts.shape[3], block.rows, parts.dtype
+    parts, n = block.groups[index].parts, block.groups[index].n_rows
+    n_from, n_to, half, dtype = block.n_from, block.n_to, parts.shape[3], parts.dtype
     by, back = np.ones((4, 1, n_to, 3 * n_from), dtype), np.ones((4, 1, n_from, 3 * n_to), dtype)
     out, d_in = np.empty((4, n, n_to, half), dtype), np.empty((4, n, n_from, half), dtype)
     d_parts = np.ones((4, n + 2, n_to, half), dtype)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from support.tiles import slices
 
-import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -27,7 +26,7 @@ STATISTICS_MOMENTUM = 0.4  # of the running mean and variance that evaluation us
 EPSILON = 1e-5  # added to the variance
 PATCH = 2  # rows and columns that the whitening looks at
 N_WHITENED = 2 * 3 * PATCH**2  # its outputs
-ROWS = 8  # done at a time at most: few calls then do much, and threads seldom wait for the interpreter
+AT_A_TIME = 4096  # even columns, of all rows and images together: few calls do much, on what caches hold
 
 
 class Source(Protocol):
@@ -35,6 +34,14 @@ class Source(Protocol):
 
     def output_rows(self, group: int, rows: slice, training: bool) -> np.ndarray:
         """Rows (rows, 2, channel, half) of the output for a group."""
+
+
+def rows_at_a_time(side: int, half: int) -> int:
+    """How many of `side` rows of `half` even columns are done at a time: even, and a divisor of `side`."""
+    n = side
+    while n * half > AT_A_TIME and n % 4 == 0:
+        n //= 2
+    return n
 
 
 def split(rows: np.ndarray, n_images: int) -> np.ndarray:
@@ -103,7 +110,7 @@ class Group:
     def __init__(self, block: Block, n_images: int) -> None:
         dtype, n_to, side = block.kernels.dtype, block.n_to, block.side_out
         half, half_out = block.side // 2 * n_images, side // 2 * n_images
-        self.n_images = n_images
+        self.n_images, self.n_rows = n_images, rows_at_a_time(block.side, half)
         self.n_outputs = side * side * n_images  # per channel
         self.parts = np.zeros((4, block.side + 2, block.n_from, half), dtype)
         # or just convolved, where the block does not pool; less `centre` in training
@@ -133,7 +140,6 @@ class Block:
         self.kernels, self.scale, self.shift, self.running_mean, self.running_variance = arrays
         self.side, self.pools, self.side_out = side, pools, side // 2 if pools else side
         self.n_from, self.n_to = self.kernels.shape[3], self.kernels.shape[1]
-        self.rows = math.gcd(ROWS, side)  # done at a time: even, as pooling needs it, and a divisor of all
 
     def allocate(self, sizes: list[int]) -> None:
         """Buffers for batches whose groups have these sizes."""
@@ -157,11 +163,11 @@ class Block:
         """Convolve and pool the group's images; rows of the input are used while they are in the cache."""
         group = self.groups[index]
         parts, n_written = group.parts, 0
-        products = np.empty((4, self.rows, self.n_to, parts.shape[3]), parts.dtype)
-        convolved = np.empty((self.rows, 2, self.n_to, parts.shape[3]), parts.dtype)
+        products = np.empty((4, group.n_rows, self.n_to, parts.shape[3]), parts.dtype)
+        convolved = np.empty((group.n_rows, 2, self.n_to, parts.shape[3]), parts.dtype)
         if training:
             group.total[:] = group.squares[:] = 0
-        for rows in slices(self.side, self.rows):
+        for rows in slices(self.side, group.n_rows):
             # and one below, which has its part in the last of them
             wanted = slice(n_written, min(rows.stop + 1, self.side))
             given = source.output_rows(index, wanted, training)
@@ -252,13 +258,13 @@ class Block:
     def backward_group(self, index: int, below: Block | None) -> None:
         """The group's share of the kernels' gradient; dLoss/d(input) goes to `below.d_output`, if any."""
         group, dtype = self.groups[index], self.kernels.dtype
-        half = group.parts.shape[3]
+        n_rows, half = group.n_rows, group.parts.shape[3]
         group.d_kernel_parts[:] = 0
-        share = np.empty((4, self.rows, *group.d_kernel_parts.shape[1:]), dtype)
+        share = np.empty((4, n_rows, *group.d_kernel_parts.shape[1:]), dtype)
         d_parts = np.empty((4, self.side + 2, self.n_to, half), dtype)
         d_parts[:, 0] = d_parts[:, -1] = 0
         d_constant = (self.d_mean + (group.centre - self.mean) * self.slope).astype(dtype)
-        for rows in slices(self.side, self.rows):
+        for rows in slices(self.side, n_rows):
             pooled_rows = slice(rows.start // 2, rows.stop // 2) if self.pools else rows
             d_rows = self.d_pooled_rows(group, pooled_rows, d_constant)
             if self.pools:
@@ -268,9 +274,9 @@ class Block:
             around = group.parts[:, rows.start : rows.stop + 2]
             add_kernel_gradient(d_rows, own_parts, around, share, group.d_kernel_parts)
             if below is not None and rows.start > 0:  # whose last row waited for the first of these
-                self.input_rows(index, slice(rows.start - self.rows, rows.start), d_parts, below)
+                self.input_rows(index, slice(rows.start - n_rows, rows.start), d_parts, below)
         if below is not None:
-            self.input_rows(index, slice(self.side - self.rows, self.side), d_parts, below)
+            self.input_rows(index, slice(self.side - n_rows, self.side), d_parts, below)
 
     def input_rows(self, index: int, rows: slice, d_parts: np.ndarray, below: Block) -> None:
         """`rows` of dLoss/d(input), through the ReLU below."""

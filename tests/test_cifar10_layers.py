@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from small_cifar10 import CHANNELS, random_batch, random_network
 
+from cifar10 import layers
 from cifar10.convolution import (
     add_kernel_gradient,
     convolve_rows,
@@ -276,9 +277,9 @@ def test_whitening_by_its_definition():
 
 @pytest.mark.parametrize("n_rows", [2, 4])
 @pytest.mark.parametrize("pools", [False, True])
-def test_a_block_in_training_and_in_evaluation(pools, n_rows):
+def test_a_block_in_training_and_in_evaluation(pools, n_rows, monkeypatch):
+    monkeypatch.setattr(layers, "AT_A_TIME", n_rows * 6)
     block = block_of(4, 2, 3, pools)
-    block.rows = n_rows
     rng = np.random.default_rng(0)
     for _ in range(2):  # the second step's running statistics start from the first's
         x = rng.standard_normal((4, 2, 4, 5))
@@ -326,9 +327,9 @@ def test_a_constant_channel_is_divided_by_the_root_of_epsilon():
 
 @pytest.mark.parametrize("n_rows", [2, 4])
 @pytest.mark.parametrize("pools", [False, True])
-def test_every_gradient_of_a_block_against_central_differences(pools, n_rows):
+def test_every_gradient_of_a_block_against_central_differences(pools, n_rows, monkeypatch):
+    monkeypatch.setattr(layers, "AT_A_TIME", n_rows * 6)  # two columns, half of them even, of three images
     block = block_of(4, 2, 3, pools)
-    block.rows = n_rows
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 2, 4, 5))
     weights = rng.standard_normal((block.side_out, 3, block.side_out, 5))
@@ -508,18 +509,31 @@ def test_gradient_against_central_differences(workers):
             assert gradient[place] == pytest.approx(slope, rel=1e-4, abs=1e-7)
 
 
-@pytest.mark.parametrize(("side", "n_rows"), [(32, 8), (16, 8), (8, 8), (4, 4), (2, 2), (12, 4), (6, 2)])
-def test_as_many_rows_at_a_time_as_divide_all(side, n_rows):
-    assert block_of(side, 1, 1, True).rows == n_rows
+@pytest.mark.parametrize(
+    ("side", "n_images", "n_rows"),
+    [
+        (32, 64, 4),
+        (16, 64, 8),
+        (8, 64, 8),
+        (4, 64, 4),
+        (32, 1, 32),
+        (32, 1000, 2),
+        (12, 1000, 6),
+        (6, 1000, 6),
+    ],
+)
+def test_as_many_rows_at_a_time_as_the_cache_holds(side, n_images, n_rows):
+    assert layers.rows_at_a_time(side, side // 2 * n_images) == n_rows
 
 
-def test_the_number_of_rows_at_a_time_changes_no_bit(workers):
+def test_the_number_of_rows_at_a_time_changes_no_bit(workers, monkeypatch):
     images, labels = random_batch(70)  # two groups
     found = []
-    for most in (2, 4, 8, 32):
+    for columns, n_rows in ((1, [2, 2, 2]), (layers.AT_A_TIME, [4, 8, 8]), (10**6, [32, 16, 8])):
+        monkeypatch.setattr(layers, "AT_A_TIME", columns)
         network = random_network(np.float32)
-        for block in network.blocks:
-            block.rows = min(most, block.side)
+        network.forward(images, workers)
+        assert [block.groups[0].n_rows for block in network.blocks] == n_rows
         _, logits, gradient = loss_and_gradient(network, images, labels, workers)
         found.append((logits, gradient, network.parameters, network.forward(images, workers)))
     for other in found[1:]:
