@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import titled_figure
+from support.charts import INK, titled_figure
 from support.report import Results, markdown
 
 import statistics
@@ -114,6 +114,7 @@ def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable, n_trai
     for y, mine in enumerate(cells.values()):
         for x, column in enumerate(columns):
             if column not in mine:
+                axes.text(x, y, "not run", ha="center", va="center", color=INK, fontsize=9)
                 continue
             cell = mine[column]
             gains[y, x] = cell.mean("soft") - cell.mean("hard")

@@ -250,7 +250,7 @@ def test_headline_runs_are_of_mnist_and_their_recipe():
 
 
 CIFAR10_SEEDS = {  # by folder
-    "seeds": [0, 1, 2, 3], "fifth": [0, 1, 2], "unseen_cat": [0, 1, 2], "unseen_cat_16": [0],
+    "seeds": [0, 1, 2, 3], "fifth": [0, 1, 2], "unseen_cat": [0, 1, 2, 3, 4], "unseen_cat_16": [0],
     "unlabelled": [0, 1, 2], "labelled_tenth": [0, 1, 2],
 }  # fmt: skip
 
@@ -269,14 +269,14 @@ def test_cifar10_runs_are_those_of_their_commands():
 
 
 def test_the_map_of_gains_is_that_of_its_command():
-    """All points of its parts, three seeds each, with the settings of the main command."""
+    """All points of its parts and seeds, with the settings of the main command."""
     found = gain_results()
     (flags,) = [flags for name, flags in commands_of("docs/cifar10.md") if name == "studies.gain"]
     arguments, given = gain.parse(flags)
     assert given == {}
     wanted = {
         (point.student, point.share, point.n_epochs, seed)
-        for part in arguments.parts
+        for part in arguments.parts or gain.PARTS
         for point in gain.PARTS[part]
         for seed in range(arguments.seeds)
     }
