@@ -72,9 +72,11 @@ cifar10: .venv/run.stamp
 
 cifar10-seeds: .venv/run.stamp
 	set -e; for seed in 0 1 2 3; do $(CIFAR10) --seed $$seed --outdir viz/cifar10/seeds/$$seed $(FLAGS); done
+	set -e; for seed in 0 1 2 3 4; do \
+	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed --omitted-class cat $(FLAGS); \
+	done
 	set -e; for seed in 0 1 2; do \
 	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/fifth/$$seed --student-channels 24 M 24 64 M 64 64 M 64 $(FLAGS); \
-	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed --omitted-class cat $(FLAGS); \
 	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/unlabelled/$$seed $(TENTH) $(FLAGS); \
 	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/labelled_tenth/$$seed $(TENTH) --transfer-fraction 0.1 \
 	    $(FLAGS); \
@@ -87,6 +89,8 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/rate-0.1 --learning-rate-student 0.1 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/rate-0.4 --learning-rate-student 0.4 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/jitter-2 --jitter-student 2 $(FLAGS)
+	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/decay-0.0001 --weight-decay-student 0.0001 $(FLAGS)
+	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/decay-0.0025 --weight-decay-student 0.0025 $(FLAGS)
 
 cifar10-gain: .venv/run.stamp
 	$(BIN)/python -m studies.gain --dataset cifar10 $(FLAGS)

@@ -15,6 +15,7 @@ import importlib
 import io
 import json
 import re
+import shlex
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -1085,7 +1086,7 @@ def commands_of(page: str) -> list[tuple[str, list[str]]]:
             if not match[1]:
                 is_there = (ROOT / name).is_file()
                 name = name.removesuffix(".py").replace("/", ".") if is_there else f"no file {name}"
-            found.append((name, match[3].split()))
+            found.append((name, shlex.split(match[3])))
     return found
 
 
@@ -1110,7 +1111,7 @@ def said(name: str, arguments: list[str]) -> tuple[Any, str]:
     return ended.value.code, out.getvalue()
 
 
-ALL_COMMANDS = sorted({(name, " ".join(flags)) for page in PAGES for name, flags in commands_of(page)})
+ALL_COMMANDS = sorted({(name, shlex.join(flags)) for page in PAGES for name, flags in commands_of(page)})
 
 
 @pytest.mark.parametrize(("name", "arguments"), ALL_COMMANDS)
@@ -1118,7 +1119,7 @@ def test_every_command_names_a_script_and_flags_that_it_knows(name, arguments):
     known = set(re.findall(r"(--[a-z-]+)", help_of(name)))
     if name == "benchmarks.compare":  # hands the flags of the data on
         known |= set(re.findall(r"(--[a-z-]+)", help_of("distillation_mnist_omitted_3")))
-    flags = arguments.split()
+    flags = shlex.split(arguments)
     assert {flag for flag in flags if flag.startswith("--")} <= known
     assert said(name, [*flags, "--help"])[0] == 0  # values are read before help is shown
 
