@@ -89,8 +89,6 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/rate-0.1 --learning-rate-student 0.1 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/rate-0.4 --learning-rate-student 0.4 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/jitter-2 --jitter-student 2 $(FLAGS)
-	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/decay-0.0001 --weight-decay-student 0.0001 $(FLAGS)
-	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/decay-0.0025 --weight-decay-student 0.0025 $(FLAGS)
 
 cifar10-gain: .venv/run.stamp
 	$(BIN)/python -m studies.gain --dataset cifar10 $(FLAGS)
