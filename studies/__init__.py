@@ -10,6 +10,6 @@ and an interrupted study goes on where it stopped; the runs go to the cores of t
 cluster.
 
 From the bottom up: what was measured (`checks`, `intervals`, `measured`); what is asked (`claims`,
-`ingredients`, `questions`); how runs are made (`records`, `pools`, `many`); what is reported (`tables`,
+`ingredients`, `questions`); how runs are made (`records`, `cluster`, `many`); what is reported (`tables`,
 `figures`, `frontier`, `results`).
 """

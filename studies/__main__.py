@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.console import Console, UserError, run_script
 from support.data import VIZ, Data, check_omitted, warn_of_stand_in
 from support.files import check_output
+from support.processes import local_pool
 from support.report import RESULTS
 from support.settings import argument_parser, given_settings, whole_number
 from support.tiles import Workers
@@ -16,9 +17,9 @@ from typing import Any
 import distillation_mnist_omitted_3 as core
 from distillation_mnist_omitted_3 import Config
 from studies import results
+from studies.cluster import check_scheduler, dask_pool
 from studies.many import run_many
 from studies.measured import Run
-from studies.pools import check_scheduler, dask_pool, local_pool
 from studies.questions import STUDIES, Plan, plan
 from studies.tables import row_name
 

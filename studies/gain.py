@@ -13,6 +13,7 @@ from support.charts import STYLE, save
 from support.console import Console, UserError, put, run_script
 from support.data import Data, warn_of_stand_in
 from support.files import check_folder, check_output
+from support.processes import local_pool
 from support.report import RESULTS, Results, environment, write_json
 from support.settings import argument_parser, given_settings, named_folder, whole_number
 from support.stored import Session, Store, code_of, key_of, open_session
@@ -43,7 +44,6 @@ from studies.checks import hold, is_object, list_of, number, read_json, text, wh
 from studies.folders import FREE
 from studies.gain_tables import draw_gain, gain_tables, share_name
 from studies.many import Progress
-from studies.pools import local_pool
 
 STUDENTS = {  # by what they are called, from a half of the default teacher's parameters to a fiftieth
     "half": "32 M 32 100 M 100 100 M 100",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from support.console import Console, UserError, clock
 from support.data import Data
+from support.processes import Pool
 from support.stored import Session, key_of
 from support.tiles import Workers
 
@@ -26,7 +27,7 @@ import numpy as np
 
 import distillation_mnist_omitted_3 as core
 from distillation_mnist_omitted_3 import Config
-from studies.pools import Pool, PoolLostError
+from studies.cluster import PoolLostError
 from studies.records import IF_THERE, RECORDED, MemoryStore, Record, Shelf, flags_of, source
 
 Trained = dict[str, bytes]  # trainings by kind, "teacher" and "student"

@@ -1,4 +1,4 @@
-"""What any such experiment needs and the paper does not speak of: settings, console, files, threads, charts.
+"""What any experiment needs and the paper does not speak of: settings, files, threads, processes, charts.
 
 Nothing in here imports the experiment; arrows point down to this folder, never up from it. It is imported
 before everything else, so that Ctrl-C while the rest of a script is still being imported ends in a line; from

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.console import Console
+from support.processes import Pool
 
 import os
 import re
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import distillation_mnist_omitted_3 as core
 from studies import many
-from studies.pools import Pool
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ("--n-epochs-teacher", 1, "--n-epochs-student", 1, "--teacher-hidden", 20, "--student-hidden", 10)

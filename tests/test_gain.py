@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.console import Console
 from support.data import Data
+from support.processes import Pool
 
 import json
 from collections.abc import Iterator
@@ -22,7 +23,6 @@ from cifar10.settings import Config
 from studies import gain
 from studies.gain import Point, main, merged
 from studies.gain_tables import draw_gain, gain_tables
-from studies.pools import Pool
 from tests.small_cifar10 import batches
 
 FLAGS = [

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     EXPLORER: {"support", "transfer", "explorer", CORE, PICTURES},
     "cifar10": {"support", "synthetic", "transfer", CORE},
     "studies": {"support", "synthetic", "transfer", CORE, "cifar10"},
-    "benchmarks": {"support", CORE, "cifar10", "studies"},
+    "benchmarks": {"support", CORE, "cifar10"},
 }
 FILES = sorted(
     path

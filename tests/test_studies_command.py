@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.console import UserError
+from support.processes import Pool, local_pool
 
 import json
 import os
@@ -22,8 +23,8 @@ from small_studies import ROOT, TINY, call, command, finished, make, surrounding
 from test_studies_runs import Dying
 
 from studies import __main__ as script
-from studies import pools
-from studies.pools import Pool, PoolLostError, local_pool
+from studies import cluster
+from studies.cluster import PoolLostError
 from studies.questions import STUDIES, plan
 
 COMMITTED = ROOT / "viz" / "study"
@@ -337,9 +338,9 @@ ADDRESSES = {
 def test_no_scheduler_is_said_in_one_line_and_soon(address, mirror, silent_server, monkeypatch, tmp_path):
     pytest.importorskip("distributed", reason="the package distributed is not installed")
     monkeypatch.chdir(tmp_path)
-    assert pools.RESOLVE_SECONDS + pools.CONNECT_SECONDS + pools.ANSWER_SECONDS < 20
-    monkeypatch.setattr(pools, "CONNECT_SECONDS", 0.5)
-    monkeypatch.setattr(pools, "ANSWER_SECONDS", 1.0)
+    assert cluster.RESOLVE_SECONDS + cluster.CONNECT_SECONDS + cluster.ANSWER_SECONDS < 20
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1.0)
     http = f"tcp://127.0.0.1:{mirror.server.server_port}"
     given = {"an HTTP server": http, "a silent server": silent_server}
     started = time.monotonic()
@@ -353,11 +354,11 @@ def test_no_scheduler_is_said_in_one_line_and_soon(address, mirror, silent_serve
 
 def test_a_name_that_is_never_answered_for_is_not_waited_for(monkeypatch):
     pytest.importorskip("distributed", reason="the package distributed is not installed")
-    monkeypatch.setattr(pools, "RESOLVE_SECONDS", 0.2)
-    monkeypatch.setattr(pools.socket, "getaddrinfo", lambda *_: time.sleep(3))
+    monkeypatch.setattr(cluster, "RESOLVE_SECONDS", 0.2)
+    monkeypatch.setattr(cluster.socket, "getaddrinfo", lambda *_: time.sleep(3))
     started = time.monotonic()
     with pytest.raises(UserError, match="the host name is not answered for"):
-        pools.check_scheduler("tcp://far.away:8786")
+        cluster.check_scheduler("tcp://far.away:8786")
     assert time.monotonic() - started < 2
 
 

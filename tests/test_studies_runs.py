@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.console import Console, UserError
 from support.files import read_sealed, write_sealed
+from support.processes import Pool, local_pool
 from support.stored import code_of, open_session
 
 import copy
@@ -24,9 +25,9 @@ import pytest
 from small_studies import make, measured, thread_pool, tiny_configs, trained_when, until
 
 import distillation_mnist_omitted_3 as core
-from studies import pools, records
+from studies import cluster, records
+from studies.cluster import PoolLostError
 from studies.many import Task, work
-from studies.pools import Pool, PoolLostError, local_pool
 from studies.records import Shelf
 
 
@@ -267,12 +268,12 @@ def test_without_room_in_the_cache_the_study_goes_on_from_memory(when, small_dat
 
 
 def test_a_worker_needs_nothing_but_the_zip(tmp_path):
-    archive = pools.packed(tmp_path)
+    archive = cluster.packed(tmp_path)
     with zipfile.ZipFile(archive) as packed:  # the same version gives the same bytes, at any time
         assert {info.date_time for info in packed.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     look = """
 import sys
-import studies.many, studies.pools
+import studies.many, studies.cluster
 from support.stored import code_of
 from studies.records import DECISIVE
 assert all(sys.argv[1] in module.__file__ for module in DECISIVE), "not from the zip"

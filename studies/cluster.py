@@ -1,17 +1,14 @@
-"""Workers for many runs: processes of this machine, or a Dask cluster, behind the same interface."""
+"""A Dask cluster's workers, behind the same interface as processes of this machine (`support.processes`)."""
 
 from __future__ import annotations
 
 from support.console import Console, UserError, printable
-from support.tiles import Workers
+from support.processes import Pool, identity
 
 import asyncio
 import hashlib
 import logging
-import multiprocessing
-import os
 import queue
-import signal
 import socket
 import tempfile
 import threading
@@ -19,13 +16,11 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 RESOLVE_SECONDS, CONNECT_SECONDS, ANSWER_SECONDS = 4.0, 6.0, 8.0  # of a scheduler
 LOOK_SECONDS, SAY_SECONDS = 2.0, 60.0  # between looks at the number of workers; between words about it
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,81 +29,6 @@ SENT = ("distillation_mnist_omitted_3.py", "support/*.py", "synthetic/*.py", "tr
 
 class PoolLostError(Exception):
     """The workers are out of reach, and what they had not given back is lost."""
-
-
-def identity(value: Any) -> Any:
-    return value
-
-
-@dataclass
-class Pool:
-    """An executor, and how to hand it a value that many runs share: `share` gives what stands for it.
-
-    `attend` is called about once a second while runs are waited for.
-    """
-
-    executor: Executor
-    share: Callable[[Any], Any] = identity
-    attend: Callable[[], None] = lambda: None
-
-
-# ---- Processes of this machine -----------------------------------------------------------------------------
-
-
-@contextmanager
-def local_pool(n_jobs: int) -> Iterator[Pool]:
-    """`n_jobs` processes, each with an equal share of the threads that the BLAS would use here."""
-    n_threads = max(1, Workers().n_threads // n_jobs)
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)))  # the new processes inherit them
-    executor = ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), begin_worker)
-    try:
-        start_workers(executor, n_jobs)
-        yield Pool(executor)
-        executor.shutdown()
-    except BaseException:
-        results = executor._result_queue
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
-        # One that was sending a result leaves half of it. Once nobody can write the rest, the executor's
-        # thread stops waiting for it; otherwise this process would never end.
-        results._writer.close()
-        raise
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def start_workers(executor: Executor, n_jobs: int) -> None:
-    """Start all processes at once, deaf to Ctrl-C from their first moment: they inherit that we are."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may set signals
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        for _ in range(n_jobs):
-            executor.submit(identity, None)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def begin_worker() -> None:
-    """In a new process: leave Ctrl-C to the parent, and end with it, however it dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    if parent is not None:
-        threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-# ---- A Dask cluster ----------------------------------------------------------------------------------------
 
 
 def check_scheduler(address: str) -> None:
