@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from studies.folders import MEASURES, SIZES, fixed, mean_sd, omitted_by, seeds, value
 from studies.intervals import interval
 
+TEACHER = "teacher.test_accuracy"
 SOFT, HARD = "student.before_correction.test_accuracy", "baseline.test_accuracy"
 Groups = dict[str, list[Results]]  # the runs of each folder, by its name
 
@@ -38,7 +39,12 @@ def cifar10_table(runs: list[Results]) -> str:
     gain = f"soft targets gain {in_points(gains(runs))}"
     columns = ["test accuracy", "in 8 bits", "parameters", "million multiply-adds", "kB in 32 / 8 bits"]
     columns += ["ms, an image alone (least)", "ms, each of many (least)"]
-    return markdown([seeds(runs), *columns], rows) + f"\n\n{gain}"
+    return markdown([what(runs), *columns], rows) + f"\n\n{gain}"
+
+
+def what(runs: list[Results]) -> str:
+    """The images and the seeds that a table is about: "CIFAR-10 variant, 4 seeds"."""
+    return f"{runs[0]['data']['name']}, {seeds(runs)}"
 
 
 def gains(runs: list[Results]) -> list[float]:
@@ -75,7 +81,7 @@ def unseen_class_table(runs: list[Results]) -> str:
     ]
     one = len(omitted_by(runs)) == 1
     columns = ["the unseen class", "the nine others"] if one else ["the unseen classes", "the others"]
-    return markdown([seeds(runs), "all", *columns], rows)
+    return markdown([what(runs), "all", *columns], rows)
 
 
 def unlabelled_table(of_all: list[Results], of_part: list[Results]) -> str:
@@ -86,7 +92,7 @@ def unlabelled_table(of_all: list[Results], of_part: list[Results]) -> str:
     """
     share = f"{100 * of_all[0]['config']['label_fraction']:g} % of the images"
     entries = (
-        ("teacher", f"the labels of {share}", of_all, "teacher.test_accuracy"),
+        ("teacher", f"the labels of {share}", of_all, TEACHER),
         ("student", f"the labels of {share}", of_part, HARD),
         ("student", f"that teacher, on the same {share}", of_part, SOFT),
         ("student", "that teacher, on all images", of_all, SOFT),
@@ -97,7 +103,7 @@ def unlabelled_table(of_all: list[Results], of_part: list[Results]) -> str:
         lead = interval([best - one for best, one in zip(reached[-1], mine, strict=True)])
         ahead = "" if mine is reached[-1] else lead.plus_minus(2)
         rows.append([network, hears, f"{mean_sd(mine, 2)} %", ahead])
-    header = [seeds(of_all), "learns from", "test accuracy", "lead of the last row (95 % interval)"]
+    header = [what(of_all), "learns from", "test accuracy", "lead of the last row (95 % interval)"]
     return markdown(header, rows, n_left=2)
 
 
@@ -118,12 +124,12 @@ def unlabelled_pairs(groups: Groups) -> list[tuple[list[Results], list[Results]]
 
 
 def trials_table(trials: Sequence[Results]) -> str:
-    """What each trial changed in the first one's flags, and its students' accuracy on held-out images."""
+    """What each trial changed in the first one's flags, and what its networks reach on held-out images."""
     start = fixed(trials[0])
     rows = []
     for run in trials:
         changed = {name: new for name, new in fixed(run).items() if new != start.get(name)}
         flags = " ".join(f"`{flag_name(name)} {new}`" for name, new in changed.items()) or "none"
-        soft, hard = (value(run, path) for path in (SOFT, HARD))
-        rows.append([flags, f"{100 * soft:.2f}", f"{100 * hard:.2f}"])
-    return markdown(["changed", "soft targets, %", "hard labels, %"], rows)
+        rows.append([flags, *(f"{100 * value(run, path):.2f}" for path in (TEACHER, SOFT, HARD))])
+    columns = ["teacher, %", "student, soft targets, %", "student, hard labels, %"]
+    return markdown([f"changed ({trials[0]['data']['name']})", *columns], rows)

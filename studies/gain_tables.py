@@ -102,7 +102,8 @@ def gain_tables(found: Results) -> list[str]:
             [row, *(f"{c[k].gain} ({c[k].accuracies})" if k in c else "" for k in columns)]
             for row, c in cells.items()
         ]
-        tables.append(markdown([f"{title}, {n_seeds([cells])}", *columns], rows))
+        header = f"{found['data']['name']}, {n_seeds([cells])}: {title[0].lower()}{title[1:]}"
+        tables.append(markdown([header, *columns], rows))
     return tables
 
 

@@ -142,13 +142,15 @@ def test_a_map_of_results_by_hand():
     ]
     sizes, lengths = gain_tables({**common, "runs": runs})
     assert sizes == (
-        "| Parameters of the student (% of the teacher's), 2 epochs, 3 seeds | 100 % | 3 % |\n"
+        "| CIFAR-10 variant, 3 seeds: parameters of the student (% of the teacher's), 2 epochs "
+        "| 100 % | 3 % |\n"
         "| --- | ---: | ---: |\n"
         "| 500 (50 %) | +2.0 ± 2.5 (50.0 → 52.0) |  |\n"
         "| 20 (2 %) | +2.0 ± 2.5 (50.0 → 52.0) | +2.0 ± 2.5 (50.0 → 52.0) |"
     )
     assert lengths == (
-        "| Length of training, student of 20 parameters, 2 to 3 seeds | 100 % |\n| --- | ---: |\n"
+        "| CIFAR-10 variant, 2 to 3 seeds: length of training, student of 20 parameters | 100 % |\n"
+        "| --- | ---: |\n"
         "| 2 epochs | +2.0 ± 2.5 (50.0 → 52.0) |\n| 8 epochs | +4.0 ± 0.0 (50.0 → 54.0) |"
     )
     figure = draw_gain({**common, "runs": runs})
@@ -168,8 +170,11 @@ def test_a_map_of_results_by_hand():
 
 def test_one_seed_has_no_interval():
     runs = [{"student": "a", "share": 1.0, "n_epochs": 1, "seed": 0, "hard": 0.5, "soft": 0.49}]
-    (table,) = gain_tables({"students": {"a": {"parameters": 1}}, "teacher_parameters": 2, "runs": runs})
-    assert table.startswith("| Parameters of the student (% of the teacher's), 1 epochs, 1 seed | 100 % |")
+    common = {"data": {"name": "drawn"}, "students": {"a": {"parameters": 1}}, "teacher_parameters": 2}
+    (table,) = gain_tables({**common, "runs": runs})
+    assert table.startswith(
+        "| drawn, 1 seed: parameters of the student (% of the teacher's), 1 epochs | 100 % |"
+    )
     assert table.endswith("| 1 (50 %) | -1.0 (50.0 → 49.0) |")
 
 
