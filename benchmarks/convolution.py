@@ -103,7 +103,8 @@ def convolution(names: list[str], rounds: int, n_images: int | None) -> list[dic
                 if done:  # the first round warms up
                     seconds[name].append(time.perf_counter() - started)
         inputs = network.blocks[0].side ** 2 * network.blocks[0].kernels.size  # these get no gradient
-        gflop = 2 * n * (3 * network.n_multiply_adds - inputs) / 1e9
+        frozen = SIDE**2 * network.whitening.kernels.size  # these neither, nor do what they are made of
+        gflop = 2 * n * (3 * network.n_multiply_adds - 2 * frozen - inputs) / 1e9
         found.append({"kind": kind, "batch_size": n, "gflop": gflop, "seconds": seconds})
     return found
 

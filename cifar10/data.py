@@ -95,9 +95,7 @@ def read_given(path: Path) -> Data:
         archive = path if path.is_file() else path / ARCHIVE
         if archive.is_file():
             content = read_regular(archive, MAX_ARCHIVE_BYTES)
-            return data_from_batches(
-                unpack(content), "CIFAR-10" if is_official(content) else "CIFAR-10 variant"
-            )
+            return data_from_batches(unpack(content), "CIFAR-10" if is_official(content) else VARIANT)
         folder = next((p for p in (path, path / MEMBER_FOLDER) if (p / MEMBERS[-1]).is_file()), None)
         if folder is None:
             raise UserError(

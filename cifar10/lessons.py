@@ -10,8 +10,8 @@ from support.report import shown_accuracies
 from support.settings import N_CLASSES
 from support.stored import Session, TrainedRun, Training, Watcher, code_of
 
+import hashlib
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -30,7 +30,7 @@ from cifar10.layers import whitening_kernels
 from cifar10.network import ConvNet
 from cifar10.settings import Config
 from cifar10.training import predict, predict_views, shifts_of_versions, train
-from distillation_mnist_omitted_3 import Lesson, distillation_loss, evaluate, hard_labels
+from distillation_mnist_omitted_3 import Lesson, Loss, distillation_loss, evaluate, hard_labels
 
 UNSEEN = "unseen"  # what tables call the omitted classes
 N_WHITENING = 1000  # images whose patches the whitening is made from
@@ -104,10 +104,11 @@ def teacher_answers(
     For each shifted version of an image they are the mean over it and its mirror image. Where the answers for
     all training images are stored, those for a part of them are taken from there.
     """
-    _, of_all = answers_in_store(replace(config, transfer_fraction=1.0, omitted_class=()), data, session)
+    whole_set = replace(config, transfer_fraction=1.0, omitted_class=())
+    _, of_all = answers_in_store(whole_set, data, teacher, session)
     if of_all is not None:
         return of_all[:, indices]
-    path, found = answers_in_store(config, data, session)
+    path, found = answers_in_store(config, data, teacher, session)
     if found is not None:
         return found
     settings = config.training("student")
@@ -129,12 +130,20 @@ def teacher_answers(
     return answers
 
 
-def answers_in_store(config: Config, data: Data, session: Session) -> tuple[Path, np.ndarray | None]:
-    """Where the answers for the student's images belong, and they, or None where they are not, or damaged."""
+def answers_in_store(
+    config: Config, data: Data, teacher: ConvNet, session: Session
+) -> tuple[Path, np.ndarray | None]:
+    """Where this teacher's answers for the student's images belong, and they.
+
+    Or None where they are not stored, damaged, or not to be reused.
+    """
     settings = config.training("student")
     decisive = determinants("student", config, data) | {"kind": "answers", "settings": None}
     decisive |= {"temperature": None, "n_versions": settings.n_versions, "jitter": settings.jitter}
+    decisive["parameters"] = hashlib.sha256(teacher.parameters.tobytes()).hexdigest()
     path = session.store.path("answers", decisive)
+    if session.retrain:
+        return path, None
     shape = (settings.n_versions, len(images_for("student", config, data)[0]), N_CLASSES)
     try:
         return path, np.frombuffer(read_sealed(path, 4 * int(np.prod(shape))), np.float32).reshape(shape)
@@ -161,9 +170,6 @@ def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:
             "labels_of_teacher": config.label_fraction,
         }  # fmt: skip
     return decisive
-
-
-Loss = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 
 
 def stored_or_new(kind: str, loss: Loss, config: Config, data: Data, session: Session) -> TrainedRun:

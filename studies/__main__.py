@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
         open_pool = partial(local_pool, arguments.jobs or Workers().n_threads)
     data = core.load_data(base, console)
     outdir = outdir or core.outdir_for(base, data) / "study"
-    before = results.existing(outdir, results.described(data))
+    before = results.existing(outdir, results.described(data), planned)
     check_output(outdir / RESULTS)
     runs, reasons = carry_out(planned, data, open_pool, console)
     if not runs:

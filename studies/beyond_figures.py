@@ -30,7 +30,6 @@ from studies.measured import Run
 from synthetic import digits, noise
 
 DOTS = "dots: seeds, bars or lines: their mean"
-ERROR_TICKS = (1, 2, 5, 10, 20, 50, 100)
 
 
 def percent_x(axes: Axes) -> None:

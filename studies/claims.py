@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from studies.beyond import NO_3S
 from studies.intervals import Interval, in_words, interval
 from studies.measured import Run, Settings, all_but, choices, mean_sd, seed_means, where
 
@@ -17,7 +18,6 @@ WITHOUT_3 = SOFT_ALL | {"omitted_class": (3,)}
 ONLY_7_AND_8 = SOFT_ALL | {"omitted_class": all_but(7, 8), "n_epochs_student": 100}  # about as many steps
 TRANSFORMED = "transformed"  # the study in which the paper's networks learn from transformed images
 ALL_DIGITS: Settings = {"omitted_class": ()}
-NO_3S: Settings = {"omitted_class": (3,)}
 
 TEST_ERRORS = "before.test_errors"
 BEST = "bias_correction.best_on_test_set"

@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
+from studies.folders import value
+
 PAPER = (
     (206, "206  the paper's student without 3s"),
     (109, "109  the same, bias chosen on the test set"),
@@ -28,12 +30,6 @@ CURVES = (
     ),
 )
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-
-
-def errors_of(run: Results, path: str) -> int:
-    for key in path.split("."):
-        run = run[key]
-    return run["test_errors"]
 
 
 def draw_frontier(groups: Mapping[str, Sequence[Results]]) -> Figure:
@@ -53,14 +49,14 @@ def draw_frontier(groups: Mapping[str, Sequence[Results]]) -> Figure:
     axes = figure.subplots()
     highest = dict.fromkeys(names, 0.0)
     for place, (path, label, style) in enumerate(CURVES):
-        errors = [[errors_of(run, path) for run in groups[name]] for name in names]
+        errors = [[value(run, f"{path}.test_errors") for run in groups[name]] for name in names]
         means = [statistics.mean(values) for values in errors]
         spread = [statistics.stdev(values) if len(values) > 1 else 0 for values in errors]
         shifted = np.array(xs) * 1.012 ** (place - 1)  # side by side, so that no bar hides another
         axes.errorbar(shifted, means, spread, label=label, markersize=6, capsize=3, linestyle="none", **style)
         for name, mean, sd in zip(names, means, spread, strict=True):
             highest[name] = max(highest[name], mean + sd)
-    lowest = min(errors_of(run, "teacher") for runs in groups.values() for run in runs)
+    lowest = min(value(run, "teacher.test_errors") for runs in groups.values() for run in runs)
     axes.set_yscale("log")
     axes.set_ylim(0.85 * min(lowest, 67), 1.35 * max(*highest.values(), 206))
     for errors, label in PAPER:

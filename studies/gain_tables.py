@@ -39,6 +39,11 @@ class Cell:
         return f"{self.mean('hard'):.1f} → {self.mean('soft'):.1f}"
 
 
+def percentage(value: float) -> str:
+    """Of two digits, or as many as it has before the point: "2", "9.1", "21", "317"."""
+    return f"{float(f'{value:.2g}'):g}" if value < 100 else f"{value:.0f}"
+
+
 Map = dict[str, dict[str, Cell]]  # cells by the name of their row, then of their column
 
 
@@ -76,7 +81,7 @@ def maps(found: Results) -> dict[str, Map]:
     longer = [run for run in runs if run["n_epochs"] > short]
     n_teacher = found["teacher_parameters"]
     names: dict[object, str] = {
-        name: f"{one['parameters']:,} ({100 * one['parameters'] / n_teacher:.2g} %)"
+        name: f"{one['parameters']:,} ({percentage(100 * one['parameters'] / n_teacher)} %)"
         for name, one in students.items()
     }
     sizes = map_of([run for run in runs if run["n_epochs"] == short], "student", names)

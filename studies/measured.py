@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from support.settings import N_CLASSES
-
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -11,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from distillation_mnist_omitted_3 import Config
+from transfer.settings import EVERY_CLASS
 
 Settings = dict[str, Any]
-EVERY_CLASS = tuple(range(N_CLASSES))
 
 
 def all_but(*kept: int) -> tuple[int, ...]:

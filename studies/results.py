@@ -10,6 +10,7 @@ from support.report import RESULTS
 from support.settings import argument_parser, given_settings
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from studies.checks import (
 )
 from studies.figures import DRAW
 from studies.measured import Run, Settings
-from studies.questions import STUDIES, of_study
+from studies.questions import STUDIES, Plan, of_study
 from studies.records import IF_THERE, flags_of
 from studies.tables import tables
 
@@ -136,8 +137,17 @@ def read(path: Path) -> tuple[Found, list[Run]]:
         ) from error
 
 
-def existing(outdir: Path, data: Found) -> Found | None:
-    """The results that are there already, if any. Raises UserError when they are of other data."""
+def settings_of(study: str, flags: str) -> tuple[str, str]:
+    """What tells the run of these flags from others, but for its seed."""
+    return study, re.sub(r"--seed \d+", "", flags)
+
+
+def existing(outdir: Path, data: Found, planned: Plan) -> Found | None:
+    """The results that are there already, if any.
+
+    Raises UserError when they are of other data, or hold other seeds of the same studies with other settings,
+    beside which the planned runs could not stand.
+    """
     try:
         found, _ = read(outdir / RESULTS)
     except FileNotFoundError:
@@ -147,6 +157,17 @@ def existing(outdir: Path, data: Found) -> Found | None:
             f"{outdir / RESULTS} is of other data ({found['data']['name']}); move it away or name another "
             "--outdir"
         )
+    names = {name for name, _ in planned}
+    configs = [(name, config) for (name, _), group in planned.items() for config in group]
+    seeds = {config.seed for _, config in configs}
+    asked = {settings_of(name, flags_of(config)) for name, config in configs}
+    for one in found["runs"]:
+        stays = one["study"] in names and one["seed"] not in seeds
+        if stays and settings_of(one["study"], one["flags"]) not in asked:
+            raise UserError(
+                f"{outdir / RESULTS} holds {one['study']} with other settings and seed {one['seed']}; "
+                "move it away or name another --outdir"
+            )
     return found
 
 
@@ -155,28 +176,32 @@ def identity(config: Found) -> Found:
     return {k: v for k, v in config.items() if not k.endswith("_dir")}
 
 
+def point_of(one: Found) -> tuple[int, int, int]:
+    """Where a run stands among all: the places of its study and of its point in that grid, and its seed."""
+    study = one["study"]
+    return list(STUDIES).index(study), STUDIES[study].grid.index(tuples(one["grid"])), one["seed"]
+
+
 def merged(found: Found, before: Found | None, planned: Sequence[Config]) -> Found:
-    """`found`, and of the results before it all that this plan did not ask for anew."""
+    """`found`, and of the results before it all that this plan did not ask for: other studies and seeds."""
     if before is None:
         return found
     asked = [identity(config) for config in json.loads(json.dumps([config.plain() for config in planned]))]
-    names = {one["study"] for one in found["runs"]}
-    runs = found["runs"] + [one for one in before["runs"] if one["study"] not in names]
-    order = list(STUDIES)
+    names, seeds = {one["study"] for one in found["runs"]}, {config.seed for config in planned}
+    runs = {
+        point_of(one): one for one in before["runs"] if one["study"] not in names or one["seed"] not in seeds
+    }
+    runs |= {point_of(one): one for one in found["runs"]}
     return {
         "data": found["data"],
-        "runs": sorted(runs, key=lambda one: order.index(one["study"])),
+        "runs": [runs[point] for point in sorted(runs)],
         "failed": found["failed"] + [f for f in before["failed"] if identity(f["config"]) not in asked],
     }
 
 
 def lost(before: Found, found: Found) -> bool:
     """Whether a run that is in the results of before is missing from those that were found now."""
-
-    def points(content: Found) -> set[tuple[str, str, int]]:
-        return {(r["study"], json.dumps(r["grid"], sort_keys=True), r["seed"]) for r in content["runs"]}
-
-    return bool(points(before) - points(found))
+    return bool({point_of(one) for one in before["runs"]} - {point_of(one) for one in found["runs"]})
 
 
 def report(found: Found, names: Sequence[str], console: Console) -> list[Run]:

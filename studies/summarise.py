@@ -162,6 +162,10 @@ def check_frontier(groups: Groups) -> None:
             raise UserError(f"--picture: {name} is not of MNIST without its 3s; leave that folder out")
         if len({threads_of(run) for run in runs}) != 1 or threads_of(runs[0]) is None:
             raise UserError(f"--picture: {name} does not say on how many threads it ran; run it again")
+    by_threads = {threads_of(runs[0]): name for name, runs in groups.items()}
+    if len(by_threads) > 1:
+        said = " and ".join(f"{name} of {n}" for n, name in by_threads.items())
+        raise UserError(f"--picture: seconds of different numbers of threads, {said}; leave one of them out")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -278,7 +278,7 @@ def test_what_the_convolutions_are_timed_on():
         assert {name: len(times) for name, times in one["seconds"].items()} == {"this project": 2}
     channels = pairwise((24, 40, 40, 144, 144, 144, 144))
     products = [s**2 * 9 * a * b for s, (a, b) in zip((32, 16, 16, 8, 8, 4), channels, strict=True)]
-    gflop = 2 * 3 * (3 * (sum(products) + 32**2 * 144 + 1440) - products[0]) / 1e9
+    gflop = 2 * 3 * (3 * (sum(products) + 1440) - products[0] + 32**2 * 144) / 1e9
     assert found[0]["gflop"] == pytest.approx(gflop)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.console import Console, UserError
 from support.data import Data
 from support.experiment import Experiment
+from support.files import read_sealed, write_sealed
 from support.report import summary
 from support.settings import flag_name
 from support.stored import key_of, open_session
@@ -257,6 +258,31 @@ def test_stored_answers_are_used(data, tmp_path, monkeypatch):
     with open_session(config.cache_folder, False, QUIET) as session:
         teacher = lessons.train_teacher(config, data, session)
         assert not train_student(config, data, teacher.network, session).reused
+
+
+def test_retraining_asks_the_teacher_again(data, tmp_path):
+    """Whatever is stored under the answers' name, as by another version of a library."""
+    first = trained(data, tmp_path)
+    (answers,) = (tmp_path / "runs").glob("answers-*")
+    whole = answers.read_bytes()
+    n_bytes = len(read_sealed(answers, len(whole)))
+    write_sealed(answers, np.zeros(n_bytes // 4, np.float32).tobytes())
+    with open_session(tmp_path, True, QUIET) as session:
+        again = train_student(first.config, data, first.teacher.network, session)
+    assert again.network.parameters.tobytes() == first.student.network.parameters.tobytes()
+    assert answers.read_bytes() == whole
+
+
+def test_a_teacher_of_the_same_settings_answers_for_itself(data, tmp_path):
+    """As one trained again on another processor: its sums are rounded otherwise."""
+    first = trained(data, tmp_path, omitted_class=())
+    next((tmp_path / "runs").glob("student-*")).unlink()
+    teacher = first.teacher.network
+    teacher.parameters *= 1.01
+    with open_session(tmp_path, False, QUIET) as session:
+        found = train_student(first.config, data, teacher, session)
+    assert found.network.parameters.tobytes() != first.student.network.parameters.tobytes()
+    assert len(list((tmp_path / "runs").glob("answers-*"))) == 2
 
 
 @pytest.mark.parametrize("part", [{}, {"omitted_class": (5,)}, {"transfer_fraction": 0.3}])

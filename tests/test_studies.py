@@ -794,7 +794,11 @@ def test_results_that_are_none_are_refused_in_one_line(alter, small_results, tmp
 
 
 def test_merging_keeps_what_was_not_asked_for_anew(small_results):
-    others = [{**one, "study": "temperature"} for one in small_results["runs"]]
+    grid = STUDIES["temperature"].grid
+    others = [
+        {**one, "study": "temperature", "grid": point}
+        for one, point in zip(small_results["runs"], grid, strict=False)
+    ]
     asked, unasked = core.Config(seed=1), core.Config(seed=2)
     failed = [{"config": json.loads(json.dumps(c.plain())), "reason": "?"} for c in (asked, unasked)]
     before = {**small_results, "runs": others + small_results["runs"][:1], "failed": failed}
@@ -802,6 +806,40 @@ def test_merging_keeps_what_was_not_asked_for_anew(small_results):
     assert found["runs"] == others + small_results["runs"]
     assert found["failed"] == failed[1:]
     assert results.merged(small_results, None, [asked]) == small_results
+
+
+def test_a_study_with_fewer_seeds_keeps_the_others(small_results):
+    """In the order of a study: point by point, of each the seeds one after the other."""
+    again = {**small_results, "runs": [one for one in small_results["runs"] if one["seed"] == 0]}
+    again = copy.deepcopy(again)
+    for one in again["runs"]:
+        one["seconds"]["teacher"] = 12345.0
+    found = results.merged(again, small_results, [core.Config(seed=0)])
+    assert [(one["grid"], one["seed"]) for one in found["runs"]] == [
+        (one["grid"], one["seed"]) for one in small_results["runs"]
+    ]
+    assert [one["seconds"]["teacher"] == 12345 for one in found["runs"]] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("study", "settings", "n_seeds", "refused"),
+    [
+        ("hard-mix", {}, 1, False),
+        ("hard-mix", {"n_epochs_student": 2}, 2, False),  # of all seeds: they are made anew
+        ("hard-mix", {"n_epochs_student": 2}, 1, True),  # of one: the other would stand beside it
+        ("temperature", {"n_epochs_student": 2}, 1, False),
+    ],
+)
+def test_no_study_holds_seeds_of_other_settings(study, settings, n_seeds, refused, small_results, tmp_path):
+    (tmp_path / "results.json").write_text(json.dumps(small_results))
+    planned = plan([study], {"teacher_hidden": (20,), "student_hidden": (10,), **settings}, n_seeds)
+    if not refused:
+        assert results.existing(tmp_path, small_results["data"], planned) == small_results
+        return
+    with pytest.raises(
+        UserError, match="hard-mix with other settings and seed 1; move it away or name another"
+    ):
+        results.existing(tmp_path, small_results["data"], planned)
 
 
 @pytest.mark.parametrize(

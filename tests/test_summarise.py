@@ -374,6 +374,10 @@ def test_a_picture_beside_the_papers_lines_is_of_mnist_without_3s(run, tmp_path,
     with pytest.raises(UserError, match="older does not say on how many threads"):
         summarise.main([str(no_threads), "--picture", str(tmp_path / "frontier.png")])
     assert capsys.readouterr().out == ""
+    one_thread = write(tmp_path / "slow", changed(run, "environment.threads", 1))
+    with pytest.raises(UserError, match="seconds of different numbers of threads, fast of 2 and slow of 1"):
+        summarise.main([str(SEEDS / "fast"), str(one_thread), "--picture", str(tmp_path / "frontier.png")])
+    assert capsys.readouterr().out == ""
     with pytest.raises(UserError, match="cannot write"):
         summarise.main([str(SEEDS / "fast"), "--picture", str(folder / "0" / "results.json" / "x")])
     assert capsys.readouterr().out == ""
