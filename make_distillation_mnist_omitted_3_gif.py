@@ -37,6 +37,7 @@ from pictures.frame import (
     mark_omitted,
     new_figure,
     sees_no_digit,
+    taught_by,
 )
 from visualize_distillation_mnist_omitted_3 import check_something_omitted
 
@@ -167,7 +168,8 @@ def draw_frame(story: Story, epoch: int, corrected: bool) -> Figure:
     probabilities = core.softmax(logits[digits])
     state = "bias corrected" if corrected else f"epoch {epoch} of {len(entries)}"
     who = learner(experiment)
-    figure = new_figure(experiment, f"{who[0].upper()}{who[1:]}, taught by soft targets: {state}", 10, 6.4)
+    title = f"{who[0].upper()}{who[1:]}, taught by {taught_by(experiment)}: {state}"
+    figure = new_figure(experiment, title, 10, 6.4)
     upper, lower, _ = figure.subfigures(3, 1, height_ratios=(2.1, 1, 0.07))  # the last for the origin
     left, right = upper.subplots(1, 2)
     draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)

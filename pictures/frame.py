@@ -5,8 +5,10 @@ from __future__ import annotations
 from support.charts import FAINT, OMITTED, titled_figure
 from support.experiment import Experiment
 from support.report import class_name
+from support.settings import flag_name
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +18,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 import distillation_mnist_omitted_3 as core
 from transfer.settings import DRAWN_SETS
 
+# Settings that the origin of a picture does not name: paths, and what its title or the origin says anyway.
+NAMED = ("outdir", "cache_dir", "data_dir", "dataset", "quiet", "retrain", "recipe", "seed", "temperature",
+         "lr_schedule", "omitted_class", "transfer_set")  # fmt: skip
+MOST_FLAGS = 4
 LACKS = {"halves": "no whole digit", "rendered": "no training image"}  # all others: no digit
 
 
@@ -50,12 +56,32 @@ def learner(experiment: Experiment) -> str:
     return f"a student that never sees {never_seen(experiment.config.omitted_class)}"
 
 
+def taught_by(experiment: Experiment) -> str:
+    """What the student learns from: "soft targets", "hard labels", "soft targets and hard labels"."""
+    hard = experiment.config.hard_weight
+    return "soft targets" if hard == 0 else "hard labels" if hard == 1 else "soft targets and hard labels"
+
+
+def other_settings(config: core.Config) -> str:
+    """What else was set otherwise than in the recipe, as flags: ", --hard-weight 1"."""
+    drawn = {"transfer_set": config.transfer_set} if config.is_drawn else {}
+    usual = core.config_from({"recipe": config.recipe, **drawn})
+    changed = [item.name for item in fields(config) if item.name not in NAMED]
+    changed = [name for name in changed if getattr(config, name) != getattr(usual, name)]
+    words = []
+    for name in changed[:MOST_FLAGS]:
+        value = getattr(config, name)
+        values = [f"{x:g}" if isinstance(x, float) else f"{x}" for x in np.atleast_1d(value).tolist()]
+        words.append(" ".join([flag_name(name), *values]))
+    return "".join(f", {word}" for word in words) + (", ..." if len(changed) > MOST_FLAGS else "")
+
+
 def new_figure(experiment: Experiment, title: str, width: float, height: float) -> Figure:
     """An empty figure with the title and, small, which data and settings it shows."""
     config = experiment.config
     origin = (
         f"{experiment.data.name}, temperature {config.temperature:g}, recipe {config.recipe}, "
-        f"{config.lr_schedule} rate, seed {config.seed}"
+        f"{config.lr_schedule} rate, seed {config.seed}{other_settings(config)}"
     )
     return titled_figure(title, origin, width, height)
 
@@ -90,6 +116,8 @@ def not_all_heard(experiment: Experiment) -> str:
     config = experiment.config
     if config.spare_outputs:
         return " (the student hears other outputs)"
+    if config.hard_weight == 1:
+        return " (this student hears hard labels alone)"
     return "" if config.teacher_answers == "whole" else f" (the student hears: {config.teacher_answers})"
 
 

@@ -75,13 +75,15 @@ def student_curves(experiment: Experiment) -> Figure:
     config, entries, others = experiment.config, experiment.history("student"), other_seeds(experiment)
     omitted_class, labels = config.omitted_class, experiment.data.test_labels
     after, n_epochs = experiment.metrics()["after_correction"], len(entries)
+    hard = config.hard_weight
     if sees_no_digit(experiment):
         seen, lacking = DRAWN_SETS[config.transfer_set], lacks(experiment)
         title = f"The student sees {seen} and {lacking}, and learns to read digits"
         curves: Sequence[tuple[str, str, str, str]] = (("test_accuracy", "all digits", BEFORE, "o"),)
     else:
         it = "it" if len(omitted_class) == 1 else "them"
-        title = f"The student never sees {never_seen(omitted_class)}, and learns to recognise {it}"
+        learns = "and hears hard labels alone" if hard == 1 else f"and learns to recognise {it}"
+        title = f"The student never sees {never_seen(omitted_class)}, {learns}"
         curves = (
             ("omitted_accuracy", f"{class_name(omitted_class)}, never seen", OMITTED, "D"),
             ("test_accuracy", "all classes", BEFORE, "o"),
@@ -89,7 +91,10 @@ def student_curves(experiment: Experiment) -> Figure:
         )
     figure = new_figure(experiment, title, 11.5, 5)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
-    draw_losses(left, experiment, "student", "T² KL(teacher ‖ student), log scale")
+    soft_loss, hard_loss = "T² KL(teacher ‖ student)", "cross-entropy"
+    mixed = f"{1 - hard:g} {soft_loss} + {hard:g} {hard_loss}"
+    loss = soft_loss if hard == 0 else hard_loss if hard == 1 else mixed
+    draw_losses(left, experiment, "student", f"{loss}, log scale")
     end = n_epochs + max(1.0, 0.08 * n_epochs)  # the corrected student stands after the last epoch
     n_of = {
         "test_accuracy": len(labels),

@@ -6,6 +6,7 @@ from support.charts import STYLE
 from support.console import UserError
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from matplotlib.text import Text
 import distillation_mnist_omitted_3 as core
 import pictures.seeds
 from pictures.correction import bias_correction, omitted_examples
-from pictures.frame import error_shares, instances, learner, never_seen
+from pictures.frame import error_shares, instances, learner, never_seen, other_settings, taught_by
 from pictures.imagined import ENOUGH, input_gradient, short_change
 from pictures.knowledge import dark_knowledge, imagined, transfer_set, typical_starts
 from pictures.learning import per_class_accuracy, student_curves, teacher_curves
@@ -224,6 +225,40 @@ def test_pictures_say_what_the_flags_did(made):
         altered = words_of(dark_knowledge(made(teacher_answers="shuffled")))
         assert "(the student hears: shuffled)" in altered
         assert "hears" not in words_of(dark_knowledge(made()))
+
+
+@pytest.mark.parametrize(
+    ("hard_weight", "loss", "teacher"),
+    [
+        (0.0, "T² KL(teacher ‖ student), log scale", "soft targets"),
+        (
+            0.25,
+            "0.75 T² KL(teacher ‖ student) + 0.25 cross-entropy, log scale",
+            "soft targets and hard labels",
+        ),
+        (1.0, "cross-entropy, log scale", "hard labels"),
+    ],
+)
+def test_pictures_say_what_the_student_learns_from(hard_weight, loss, teacher, made):
+    experiment = made(hard_weight=hard_weight)
+    with rc_context(STYLE):
+        curves, frame = words_of(student_curves(experiment)), words_of(transfer_set(experiment))
+    assert loss in curves
+    assert taught_by(experiment) == teacher
+    assert ("learns to recognise it" in curves) == (hard_weight < 1)
+    assert ("hears hard labels alone" in curves) == ("hears hard labels alone" in frame) == (hard_weight == 1)
+
+
+def test_the_origin_of_a_picture_names_what_is_not_in_the_recipe(made):
+    plain, changed = made().config, {"hard_weight": 1.0, "student_hidden": (7, 6)}
+    assert "--student-hidden" not in other_settings(core.Config())
+    words = other_settings(replace(core.Config(), **changed))
+    assert words == ", --student-hidden 7 6, --hard-weight 1"
+    assert other_settings(replace(plain, outdir=Path("x"), seed=5)) == other_settings(plain)
+    many = {"batch_size": 7, "n_epochs_teacher": 3, "n_epochs_student": 3, "probe_size": 9}
+    assert other_settings(replace(core.Config(), **changed, **many)).endswith(", ...")
+    with rc_context(STYLE):
+        assert "seed 0, --probe-size 300, --jitter 0, " in words_of(student_curves(made()))
 
 
 def test_a_probe_that_cannot_be_had_is_said_before_anything_is_trained(small_folder, tmp_path):
