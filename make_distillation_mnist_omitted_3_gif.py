@@ -14,7 +14,7 @@ from support.console import Console, UserError, run_script
 from support.data import warn_of_stand_in
 from support.experiment import Experiment
 from support.files import atomic_output, check_output
-from support.settings import argument_parser, given_settings, named_file, whole_number
+from support.settings import argument_parser, given_settings, whole_number, written_file
 
 import io
 from collections.abc import Sequence
@@ -227,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fps", type=float, default=3.0, help="frames per second (default: %(default)s)")
     parser.add_argument(
         "--out",
-        type=named_file,
+        type=written_file(".gif"),
         help=f"file to write (default: {GIF_NAME}, for other data than MNIST in --outdir)",
     )
     arguments = parser.parse_args(argv)

@@ -16,7 +16,7 @@ from support.console import Console, OneLineParser, run_script
 from support.data import VIZ
 from support.files import check_output
 from support.report import environment
-from support.settings import named_file
+from support.settings import written_file
 from support.tiles import Workers
 
 import numpy as np
@@ -78,7 +78,9 @@ def draw_growth(by_batch: dict[int, list[float]], by_width: dict[int, list[float
 def main(argv: list[str] | None = None) -> None:
     parser = OneLineParser(description="Draw how the cost of a step grows with batch, width and threads.")
     path = VIZ / "growth.png"
-    parser.add_argument("--out", type=named_file, default=path, help="PNG file (default: viz/growth.png)")
+    parser.add_argument(
+        "--out", type=written_file(".png"), default=path, help="PNG file (default: %(default)s)"
+    )
     out, console = parser.parse_args(argv).out, Console()
     check_output(out)
     most = Workers().n_threads

@@ -94,7 +94,7 @@ function startBias() {
     set(classes.map((c) => (isUnseen[c] ? best.offset : 0)));
   });
   const mine = alone ? `, ${signed(correction.offsets[0])}` : "";
-  byId("error-legend").append(legend("var(--corrected)", `chosen without labels${mine}`, "triangle"));
+  byId("error-legend").append(legend("var(--corrected)", `chosen without test labels${mine}`, "triangle"));
   if (best) {
     const what = `fewest errors on the test set, ${signed(best.offset)}${alone ? "" : " for all unseen"}`;
     byId("error-legend").append(legend("var(--soft)", what, "diamond"));

@@ -25,6 +25,7 @@ from studies.checks import number as a_number
 
 SIZES = ("parameters", "multiply_adds", "bytes", "bytes_8_bits")  # of a network of CIFAR-10
 MEASURES = ("test_accuracy_8_bits", "milliseconds_alone", "milliseconds_per_image")
+START = "start"  # the trial that the others are compared with
 FREE = {"seed", "dataset", "data_dir", "cache_dir", "outdir", "mirror", "quiet", "retrain"}
 
 
@@ -51,11 +52,8 @@ def check(run: Any) -> None:
             hold(network, sizes, f"networks.{name}")
 
 
-def load(folder: Path) -> list[Results]:
-    """The runs below `folder`, ordered by seed: of one kind, one setting, the same data, one run per seed.
-
-    Raises UserError.
-    """
+def read_runs(folder: Path) -> dict[Path, Results]:
+    """Every run below `folder`, by the path of its results, in the order of their names. Raises UserError."""
     runs: dict[Path, Results] = {}
     try:
         paths = sorted(path / RESULTS for path in folder.iterdir() if (path / RESULTS).exists())
@@ -69,6 +67,15 @@ def load(folder: Path) -> list[Results]:
             raise UserError(f"{path} is not the result of a run: {error}; run it again") from error
     if not runs:
         raise UserError(f"no */{RESULTS} in {folder}; run the experiment with --outdir {folder}/SEED first")
+    return runs
+
+
+def load(folder: Path) -> list[Results]:
+    """The runs below `folder`, ordered by seed: of one kind, one setting, the same data, one run per seed.
+
+    Raises UserError.
+    """
+    runs = read_runs(folder)
     (first_path, first), *others = runs.items()
     seeds = {first["config"]["seed"]: first_path}
     for path, run in others:
@@ -86,6 +93,19 @@ def load(folder: Path) -> list[Results]:
             )
         seeds[seed] = path
     return sorted(runs.values(), key=lambda run: run["config"]["seed"])
+
+
+def load_trials(folder: Path) -> list[Results]:
+    """Runs of CIFAR-10 of any settings on the same images, that called START first. Raises UserError."""
+    runs = read_runs(folder)
+    start = runs.pop(folder / START / RESULTS, None)
+    if start is None:
+        raise UserError(f"no {folder / START / RESULTS}, with which the trials are compared")
+    for path, run in runs.items():
+        of = {key for key in fixed(start) | fixed(run) if key.partition(".")[0] in ("experiment", "data")}
+        if "baseline" not in run or any(fixed(start).get(key) != fixed(run).get(key) for key in of):
+            raise UserError(f"{path} is not of the images of {folder / START}; give each its own folder")
+    return [start, *runs.values()]
 
 
 def fixed(run: Results) -> dict[str, Any]:

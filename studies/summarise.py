@@ -2,6 +2,7 @@
 
     python3 -m studies.summarise viz/seeds/described viz/seeds/linear
     python3 -m studies.summarise viz/seeds/fast viz/seeds/best --picture viz/frontier.png
+    python3 -m studies.summarise --trials viz/cifar10/trials
 
 Each folder holds one sub-folder per seed. For every class left out there are two tables: mean ± standard
 deviation (n - 1) per folder, beside the paper's and the published figures where these left out the same
@@ -15,7 +16,7 @@ from support.charts import STYLE, save
 from support.console import Console, OneLineParser, UserError, put, run_script
 from support.files import check_output
 from support.report import Results, class_name, markdown, short_name
-from support.settings import N_CLASSES, named_file, named_folder
+from support.settings import N_CLASSES, named_folder, written_file
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -26,11 +27,12 @@ from matplotlib import rc_context
 from studies.cifar10_tables import (
     Groups,
     cifar10_table,
+    trials_table,
     unlabelled_pairs,
     unlabelled_table,
     unseen_class_table,
 )
-from studies.folders import load, mean_sd, named, omitted_by, value
+from studies.folders import load, load_trials, mean_sd, named, omitted_by, value
 from studies.frontier import draw_frontier
 
 BEFORE, AFTER, BEST = (
@@ -173,16 +175,23 @@ def main(argv: list[str] | None = None) -> None:
         prog="python3 -m studies.summarise",
         description="Means and spread over seeds of finished runs, as Markdown.",
     )
-    parser.add_argument("folders", nargs="+", type=named_folder, help="folders with one sub-folder per seed")
+    parser.add_argument("folders", nargs="*", type=named_folder, help="folders with one sub-folder per seed")
     parser.add_argument(
-        "--picture", type=named_file, metavar="FILE", help="also draw errors against seconds, as a PNG file"
+        "--trials", type=named_folder, metavar="FOLDER",
+        help="folder with a sub-folder per trial on CIFAR-10: what each changed in that called start",
+    )  # fmt: skip
+    parser.add_argument(
+        "--picture", type=written_file(".png"), metavar="FILE", help="also draw errors against seconds (PNG)"
     )
     arguments = parser.parse_args(argv)
+    if not arguments.folders and (arguments.trials is None or arguments.picture):
+        parser.error("name a folder of runs")
     groups = {name: load(folder) for name, folder in named(arguments.folders).items()}
     if arguments.picture:
         check_frontier(groups)
         check_output(arguments.picture)
-    put("\n\n".join(all_tables(groups)) + "\n")
+    of_trials = [trials_table(load_trials(arguments.trials))] if arguments.trials else []
+    put("\n\n".join(all_tables(groups) + of_trials) + "\n")
     if arguments.picture:
         with rc_context(STYLE):
             save(draw_frontier(groups), arguments.picture, Console())

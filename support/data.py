@@ -90,7 +90,9 @@ def check_images(images: np.ndarray, labels: np.ndarray, part: str, shape: tuple
         wanted = " x ".join(map(str, shape))
         found = " x ".join(map(str, images.shape[1:]))
         raise UserError(f"the {part} images measure {found} pixels; this experiment needs {wanted}")
-    if len(images) != len(labels) or len(labels) == 0:
+    if len(images) == len(labels) == 0:
+        raise UserError(f"there are no {part} images in the files; take those of the whole data set")
+    if len(images) != len(labels):
         raise UserError(
             f"{len(images)} {part} images but {len(labels)} labels; the files do not belong together"
         )

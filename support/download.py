@@ -36,13 +36,17 @@ class Remote(Generic[Checked]):
     max_bytes: int
 
 
+GZIP = b"\x1f\x8b"  # how such a file begins
+
+
 def uncompress(content: bytes, max_bytes: int) -> bytes:
     """The content of a gzip file. Raises ValueError when it is none, cut short, longer or too large."""
     unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         plain = unzip.decompress(content, max_bytes)
     except zlib.error as error:
-        raise ValueError("not a gzip file") from error
+        kind = "damaged" if content.startswith(GZIP) else "not a gzip file"
+        raise ValueError(kind) from error
     if not unzip.eof:
         raise ValueError("truncated or too large")
     if unzip.unused_data:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from support.console import Console
+from support.console import Console, UserError
 from support.data import Data
 from support.files import check_output
 from support.offsets import add_offsets, best_offset_on_test_set, mean_probabilities
 from support.report import RESULTS, Results, environment
 from support.stored import Session, TrainedRun, open_session
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,6 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+
+def refuse_study(path: Path) -> None:
+    """Raises UserError when `path` holds what many runs found, which one run must not replace."""
+    try:
+        there = json.loads(path.read_text())
+    except (OSError, ValueError):  # nothing, or nothing that could be lost
+        return
+    if isinstance(there, dict) and "runs" in there:
+        raise UserError(f"{path} holds the runs of a study; name another --outdir")
 
 
 def load_and_check_output(
@@ -30,7 +41,9 @@ def load_and_check_output(
     """
     started = time.perf_counter()
     data = load_data(config, console)
-    check_output(outdir_for(config, data) / RESULTS)
+    path = outdir_for(config, data) / RESULTS
+    check_output(path)
+    refuse_study(path)
     return data, time.perf_counter() - started
 
 

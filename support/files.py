@@ -49,6 +49,8 @@ def atomic_output(path: Path) -> Iterator[Path]:
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return UserError(f"cannot write {path}: a file stands where a folder is needed; name another folder")
     return UserError(f"cannot write {path}: {error.strerror or error}; choose another place or make room")
 
 

@@ -46,6 +46,18 @@ def named_file(text: str) -> Path:
     return Path(text)
 
 
+def written_file(suffix: str) -> Callable[[str], Path]:
+    """The same for a file that is written in one format: its name may lack `suffix`, but not have another."""
+
+    def file(text: str) -> Path:
+        path = named_file(text)
+        if path.suffix.lower() not in ("", suffix):
+            raise argparse.ArgumentTypeError(f"{text} is written as {suffix}; call it {path.stem}{suffix}")
+        return path
+
+    return file
+
+
 def whole_number(text: str) -> int:
     """`int`, but within what the arithmetic takes: of at most 18 digits."""
     if len(text) > 18:

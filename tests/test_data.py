@@ -80,8 +80,11 @@ def test_idx_refuses_any_other_bytes(content):
 def test_uncompress_refuses_what_is_no_whole_gzip_file():
     whole = gzip.compress(bytes(5000))
     assert uncompress(whole, 5000) == bytes(5000)
-    for damaged in (b"", b"plain", whole[: len(whole) // 2], whole[:-5], whole[:-4] + b"\0\0\0\1"):
-        with pytest.raises(ValueError, match=r"gzip|truncated"):
+    for damaged in (b"", b"plain", whole[: len(whole) // 2], whole[:-5]):
+        with pytest.raises(ValueError, match=r"not a gzip file|truncated"):
+            uncompress(damaged, 5000)
+    for damaged in (whole[:-4] + b"\0\0\0\1", whole[:12] + bytes([whole[12] ^ 255]) + whole[13:]):
+        with pytest.raises(ValueError, match=r"^damaged$"):
             uncompress(damaged, 5000)
     with pytest.raises(ValueError, match="large"):  # a small file that unpacks to a large one
         uncompress(whole, 4999)
@@ -224,6 +227,11 @@ def test_files_that_do_not_belong_together_are_refused(small_files):
         ),
         (changed("train-images-idx3-ubyte", np.zeros((600, 27, 28), np.uint8)), "^the training .* 27 x 28"),
         (changed("t10k-labels-idx1-ubyte", labels[:0]), "^300 test images but 0 labels; "),
+        (
+            changed("t10k-labels-idx1-ubyte", labels[:0])
+            | {"t10k-images-idx3-ubyte": idx_bytes(np.zeros((0, 28, 28), np.uint8))},
+            "^there are no test images in the files; ",
+        ),
         (changed("t10k-labels-idx1-ubyte", labels[:300] + 10), "^the test labels reach 10; "),
         (changed("train-labels-idx1-ubyte", labels + 26), "labels reach 26"),
         ({**small_files, "train-labels-idx1-ubyte": small_files[FIRST]}, "^train-labels.* 1 dimension"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from support import files, report
 from support.console import UserError, run_script
-from support.settings import argument_parser, flag_name, given_settings
+from support.settings import argument_parser, flag_name, given_settings, written_file
 
+import argparse
 import ctypes
 import dataclasses
 import json
@@ -531,8 +532,31 @@ def test_an_output_folder_that_cannot_be_is_noticed_before_any_training(
         assert status == 2
         assert len(lines) == 1
         assert lines[0].startswith(f"error: cannot write {outdir}")
+        assert ("a file stands where a folder is needed" in lines[0]) == outdir.startswith("file")
         assert "teacher" not in out
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("script", list(MAINS))
+def test_no_single_run_takes_the_place_of_a_study(script, small_folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "results.json").write_text('{"runs": []}')
+    flags = quick(small_folder, "--outdir", "study")
+    status, lines, out = ended(MAINS[script], flags, tmp_path, monkeypatch, capsys)
+    assert status == 2
+    assert lines == ["error: study/results.json holds the runs of a study; name another --outdir"]
+    assert "teacher" not in out
+    assert (tmp_path / "study" / "results.json").read_text() == '{"runs": []}'
+
+
+@pytest.mark.parametrize(("suffix", "allowed"), [(".gif", True), ("", True), (".GIF", True), (".png", False)])
+def test_a_file_is_not_called_by_another_format_s_name(suffix, allowed, capsys):
+    given = written_file(".gif")
+    if allowed:
+        assert given(f"a/b{suffix}") == Path(f"a/b{suffix}")
+        return
+    with pytest.raises(argparse.ArgumentTypeError, match=r"a/b\.png is written as \.gif; call it b\.gif"):
+        given(f"a/b{suffix}")
 
 
 def limited_files(n_bytes: int):

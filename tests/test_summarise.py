@@ -7,6 +7,7 @@ from support.console import UserError
 import copy
 import json
 import os
+import shutil
 import statistics
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from small_studies import ROOT
 
 from studies import summarise
 from studies.cifar10_tables import gains, in_points, trials_table, unlabelled_table
-from studies.folders import MEASURES, load, mean_sd, value
+from studies.folders import MEASURES, load, load_trials, mean_sd, value
 from studies.frontier import CURVES, draw_frontier
 from studies.summarise import main, means_table, seeds_table
 
@@ -223,6 +224,24 @@ def test_trials_name_what_they_changed(run):
         ["`--rate 0.4`", "85.00", "75.00", "50.00"],
         ["`--n-shifts 3`", "90.00", "81.62", "50.00"],
     ]
+
+
+def test_a_folder_of_trials(capsys, tmp_path):
+    """The one called start first; all of them on the same images."""
+    summarise.main(["--trials", str(CIFAR10 / "trials")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| none |")
+    assert len(lines) == 2 + len(list((CIFAR10 / "trials").iterdir()))
+    with pytest.raises(UserError, match=r"no .*start.*with which the trials are compared"):
+        load_trials(CIFAR10 / "seeds")
+    shutil.copytree(CIFAR10 / "trials" / "start", tmp_path / "start")
+    shutil.copytree(CIFAR10 / "seeds" / "0", tmp_path / "whole")
+    with pytest.raises(UserError, match=r"whole/results\.json is not of the images of .*start"):
+        load_trials(tmp_path)
+    for flags in ([], ["--trials", str(CIFAR10 / "trials"), "--picture", "x.png"]):
+        with pytest.raises(SystemExit):
+            summarise.main(flags)
+        assert "name a folder of runs" in capsys.readouterr().err
 
 
 def partly_labelled(run: dict, share_seen: float, figures: dict[str, float] | None = None) -> dict:
