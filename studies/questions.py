@@ -130,7 +130,12 @@ STUDIES = {
         Study("little", "How little must a student see?", beyond.LITTLE, WHOLE_PROBE),
         Study("contours", "Taught by contour lines of noise: what matters?", beyond.CONTOUR_POINTS),
         Study("subliminal", "Through outputs that mean nothing?", beyond.SUBLIMINAL, beyond.SPARE_PRESET),
-        Study("sevens-and-eights", "Why 3 % and 6 %?", beyond.DISCREPANCY, WHOLE_PROBE),
+        Study(
+            "sevens-and-eights",
+            "7s and 8s alone: why 3 % errors here, 6 % there?",
+            beyond.DISCREPANCY,
+            WHOLE_PROBE,
+        ),
         Study("prior", "Must one know how often 3s occur?", beyond.PRIORS, WHOLE_PROBE),
     )
 }

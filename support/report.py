@@ -26,7 +26,7 @@ def blas_name() -> str:
 
 
 def environment(n_threads: int) -> dict[str, Any]:
-    """What the run was made with and on."""
+    """What this process runs with and on; a stored training may be another machine's."""
     cpu = platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
