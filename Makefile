@@ -88,7 +88,6 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/start $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/rate-0.1 --learning-rate-student 0.1 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/rate-0.4 --learning-rate-student 0.4 $(FLAGS)
-	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/jitter-0 --jitter-student 0 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/jitter-2 --jitter-student 2 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/decay-0.0001 --weight-decay-student 0.0001 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/decay-0.0025 --weight-decay-student 0.0025 $(FLAGS)
@@ -97,7 +96,6 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/teacher-decay-0.0001 --weight-decay 0.0001 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/teacher-decay-0.0025 --weight-decay 0.0025 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/teacher-jitter-1 --jitter 1 $(FLAGS)
-	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/teacher-jitter-4 --jitter 4 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/constant --lr-schedule constant $(FLAGS)
 	$(BIN)/python -m studies.summarise --trials viz/cifar10/trials
 

@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = OneLineParser(description="Draw how the cost of a step grows with batch, width and threads.")
     path = VIZ / "growth.png"
     parser.add_argument(
-        "--out", type=written_file(".png"), default=path, help="PNG file (default: %(default)s)"
+        "--out", type=written_file(".png"), default=path, help="PNG file (default: viz/growth.png)"
     )
     out, console = parser.parse_args(argv).out, Console()
     check_output(out)
