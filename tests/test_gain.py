@@ -22,7 +22,7 @@ from cifar10.network import ConvNet
 from cifar10.settings import Config
 from studies import gain
 from studies.gain import Point, main, merged
-from studies.gain_tables import draw_gain, gain_tables
+from studies.gain_tables import draw_gain, gain_tables, percentage
 from tests.small_cifar10 import batches
 
 FLAGS = [
@@ -166,6 +166,12 @@ def test_a_map_of_results_by_hand():
     ]  # fmt: skip
     assert scale.get_ylim() == (0, pytest.approx(4))
     assert "2 to 3 seeds" in figure._supxlabel.get_text()
+
+
+def test_a_student_may_be_larger_than_its_teacher():
+    """Two digits, but of a hundred per cent and more all: none in powers of ten."""
+    words = {1.994: "2", 9.09: "9.1", 21.34: "21", 99.9: "100", 317.4: "317", 12345.0: "12345"}
+    assert {value: percentage(value) for value in words} == words
 
 
 def test_one_seed_has_no_interval():

@@ -15,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.text import Text
 
 import distillation_mnist_omitted_3 as core
+import make_distillation_mnist_omitted_3_gif as gif
 import pictures.seeds
 from pictures.correction import bias_correction, omitted_examples
 from pictures.frame import error_shares, instances, learner, never_seen, other_settings, taught_by
@@ -243,6 +244,8 @@ def test_pictures_say_what_the_student_learns_from(hard_weight, loss, teacher, m
     experiment = made(hard_weight=hard_weight)
     with rc_context(STYLE):
         curves, frame = words_of(student_curves(experiment)), words_of(transfer_set(experiment))
+        story = gif.Story(experiment, experiment.history("student"), np.arange(2), None)
+        assert f"taught by {teacher}: epoch 1 of 2" in words_of(gif.draw_frame(story, 1, False))
     assert loss in curves
     assert taught_by(experiment) == teacher
     assert ("learns to recognise it" in curves) == (hard_weight < 1)
