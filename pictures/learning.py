@@ -119,14 +119,17 @@ def student_curves(experiment: Experiment) -> Figure:
                 alpha=0.5 if thin else 1,
             )  # fmt: skip
     right.set_title("test errors (log scale)" + (f"; {seeds_in_words(others)}" if others else ""))
-    right.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=3)
+    right.legend(loc="upper center", bbox_to_anchor=(0.45, -0.21), ncols=3)
     error_axis(right)
     epoch_axis(right, n_epochs)
     right.set_xlim(0.5, end + 0.06 * end)
+    right.set_ylim(top=1.7 * right.get_ylim()[1])  # room for the words above the curves
     right.axvline((n_epochs + end) / 2, color=AFTER, linewidth=1)
-    ticks = [tick for tick in right.get_xticks() if 1 <= tick <= n_epochs - 0.08 * end]
-    right.set_xticks([*ticks, end], [*(f"{tick:g}" for tick in ticks), "biases\ncorrected"])
+    ticks = [tick for tick in right.get_xticks() if 1 <= tick <= n_epochs - 0.05 * end] + [n_epochs]
+    biases = "bias" if len(experiment.correction.classes) == 1 else "biases"
+    right.set_xticks([*ticks, end], [*(f"{tick:g}" for tick in ticks), f"\n{biases}\ncorrected"])
     right.get_xticklabels()[-1].set_color(AFTER)
+    right.xaxis.set_label_coords(0.45, -0.1)  # beside the last tick's words, not below them
     before = experiment.metrics()["before_correction"]
     words = "right, before and after the correction"
     right.annotate(

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT
 
 from studies import beyond_figures, ingredients
 from studies.claims import CLAIMS, TEST_ERRORS, against_paper, is_the_papers_data, runs_for
@@ -81,6 +82,7 @@ def draw_paper(question: str, runs: Sequence[Run]) -> Figure:
     figure = study_figure(every, title, (12, 1.6 + 0.37 * len(shown)), "95 % interval")
     axes = figure.subplots()
     comparable, marked, longest = is_the_papers_data(runs), {"label": "ours"}, 100.0
+    beyond: dict[str, Any] = {"label": "the interval goes on below 0"}
     beside = []
     for row, (claim, mine) in enumerate(shown):
         difference = against_paper(mine, claim)
@@ -90,6 +92,9 @@ def draw_paper(question: str, runs: Sequence[Run]) -> Figure:
         bar = np.array([[percents[1]], [percents[2]]])
         dot = {"fmt": "o", "color": AFTER, "markersize": 7, "capsize": 4}
         axes.errorbar(percents[0], row, xerr=bar, **dot, **marked)
+        if half > ours:
+            axes.plot(0, row, marker=CARETLEFT, color=AFTER, markersize=9, linestyle="none", **beyond)
+            beyond = {}
         words = in_words(difference) if comparable else "other test images"
         beside.append(f"{claim.paper:,.0f} → {ours:,.0f}  {words}")
         longest, marked = max(longest, percents[0] + percents[2]), {}
@@ -107,7 +112,7 @@ def draw_paper(question: str, runs: Sequence[Run]) -> Figure:
     of = f"of {n_test:,} images" if comparable else f"ours of {n_test:,} images, the paper's of 10,000"
     axes.set_xlabel(f"test errors {of}, in per cent of the paper's (further left: fewer)")
     light_grid(axes, "x")
-    legend_below(axes, 2, -0.8 / figure.get_figheight())
+    legend_below(axes, 3, -0.8 / figure.get_figheight())
     return figure
 
 
@@ -171,6 +176,14 @@ def draw_omitted_class(question: str, runs: Sequence[Run]) -> Figure:
     return figure
 
 
+def in_digits(left_out: Sequence[Sequence[int]]) -> str:
+    """Choices of equally many classes: "01, 35"; by the ones kept where these are fewer, "all but 78, 01"."""
+    kept = [[c for c in EVERY_CLASS if c not in classes] for classes in left_out]
+    by_kept = len(kept[0]) < len(left_out[0])
+    names = ", ".join("".join(map(str, classes)) for classes in (kept if by_kept else left_out))
+    return f"all but {names}" if by_kept else names
+
+
 def draw_several_omitted(question: str, runs: Sequence[Run]) -> Figure:
     """For each number of classes three bands side by side, each with a point per choice of classes."""
     figure = study_figure(runs, f"{question}  One offset for each", (11, 5.8))
@@ -193,10 +206,15 @@ def draw_several_omitted(question: str, runs: Sequence[Run]) -> Figure:
         axes.axvline(border, color=FAINT, linewidth=0.8)
     axes.set_xlim(-0.5, len(numbers) - 0.5)
     axes.set_xticks(range(len(numbers)), map(str, numbers))
-    axes.set_xlabel("number of classes left out (a point for each choice of classes, lines: their means)")
+    for place, n in enumerate(numbers):
+        which = in_digits([classes for classes in left_out if len(classes) == n])
+        below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 9}
+        axes.annotate(which, (place, -0.065), **below)
+    words = "number of classes left out, and which they are, point by point (lines: means over these choices)"
+    axes.set_xlabel(words, labelpad=20)
     axes.set_ylabel("test accuracy")
     percent_axis(axes)
-    legend_below(axes, 3, -0.18)
+    legend_below(axes, 3, -0.22)
     return figure
 
 

@@ -60,7 +60,7 @@ def read_folder(folder: Path, names: Sequence[str], max_bytes: int) -> dict[str,
     for name in names:
         path = folder
         try:
-            found = [p for p in (folder / name, folder / f"{name}.gz") if p.is_file()]
+            found = [p for p in (folder / name, folder / f"{name}.gz") if p.exists()]
             if not found:
                 raise UserError(
                     f"--data-dir {folder}: no {name} or {name}.gz there; it needs {', '.join(names)}"

@@ -193,7 +193,7 @@ class Session:
     workers: Workers
     console: Console
     store: Store
-    retrain: bool = False
+    retrain: bool | None = False  # None: the command has no such flag
 
     def finished(self, training: Training) -> TrainedRun:
         """The stored run or, where there is none, a new one, shown epoch by epoch and stored.
@@ -210,9 +210,8 @@ class Session:
                 path = self.store.path(kind, training.determinants)
                 console.warn(f"warning: the stored {kind} {path} is {said(error)}; training it again")
             else:
-                console.line(
-                    f"{kind}: stored training of {run.seconds.sum():.0f} s reused (--retrain trains it again)"
-                )
+                hint = "" if self.retrain is None else " (--retrain trains it again)"
+                console.line(f"{kind}: stored training of {run.seconds.sum():.0f} s reused{hint}")
                 return run
         recorder = Recorder(training, console)
         training.train(recorder)
@@ -231,7 +230,7 @@ def said(error: Exception) -> str:
 
 
 @contextmanager
-def open_session(cache_folder: Path, retrain: bool, console: Console) -> Iterator[Session]:
+def open_session(cache_folder: Path, retrain: bool | None, console: Console) -> Iterator[Session]:
     """The cores, the console and the store below `cache_folder`; warns where nothing can be stored."""
     folder = cache_folder / "runs"
     try:

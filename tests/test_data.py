@@ -9,7 +9,9 @@ from support.download import DownloadError, fetch, uncompress
 import dataclasses
 import gzip
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -205,6 +207,16 @@ def test_a_folder_of_other_idx_files_is_not_called_mnist(small_folder, small_fil
     assert data.train_images.dtype == data.train_labels.dtype == np.uint8
     with pytest.raises(UserError, match="not known to be MNIST"):
         core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), Console())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_the_folder_is_called_no_plain_file(small_folder, tmp_path):
+    folder = tmp_path / "files"
+    shutil.copytree(small_folder, folder)
+    (folder / f"{FIRST}.gz").unlink()
+    os.mkfifo(folder / FIRST)
+    with pytest.raises(UserError, match=rf"^cannot read .*{FIRST}: no plain file; fetch it again$"):
+        core.load_data(core.Config(data_dir=folder), Console())
 
 
 def test_the_right_files_in_a_folder_are_called_mnist(small_folder, small_is_mnist):

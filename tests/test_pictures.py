@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import STYLE
+from support.charts import AFTER, STYLE
 from support.console import UserError
 
 import json
@@ -194,6 +194,20 @@ def test_the_chosen_and_the_best_offset_both_stand_in_the_picture(made):
     words = [text.get_text() for text in left.get_legend().get_texts()]
     assert f"fewest test errors: {best['test_errors']} at {best['offset']:+.2f}" in words
     assert f"chosen without test labels: {chosen:+.2f}" in words
+
+
+@pytest.mark.parametrize(("correct", "biases"), [("omitted", "bias"), ("all", "biases")])
+def test_the_students_curves_end_with_its_last_epoch_and_the_correction(correct, biases, made):
+    experiment = made(correct=correct)
+    with rc_context(STYLE):
+        figure = student_curves(experiment)
+        figure.canvas.draw()
+    right = figure.axes[1]
+    ticks = [text.get_text() for text in right.get_xticklabels()]
+    assert ticks[-2:] == [str(len(experiment.history("student"))), f"\n{biases}\ncorrected"]
+    words = next(text for text in right.texts if "before and after" in text.get_text())
+    highest = max(np.max(line.get_ydata()) for line in right.lines if line.get_color() != AFTER)
+    assert words.get_window_extent().y0 > right.transData.transform((1, highest))[1]
 
 
 def test_calibration_belongs_to_one_class_left_out(made):

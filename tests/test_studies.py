@@ -17,11 +17,12 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import ErrorbarContainer
 from matplotlib.legend import Legend
+from matplotlib.markers import CARETLEFT
 from matplotlib.text import Text
 from small_studies import ROOT, make, tiny_configs
 
 import distillation_mnist_omitted_3 as core
-from studies import beyond, beyond_figures, beyond_tables, claims, ingredients, intervals, results
+from studies import beyond, beyond_figures, beyond_tables, claims, figures, ingredients, intervals, results
 from studies.figures import DRAW
 from studies.measured import Run
 from studies.questions import EPOCHS_BY_UNITS, SEVERAL, STUDIES, TEMPERATURES, WEIGHTS, of_study, plan
@@ -118,7 +119,7 @@ def test_95_per_cent_of_students_t_lie_within_its_quantile(df):
 
 
 def runs_with_errors(*errors: int) -> list[Run]:
-    record = {"data": {"name": "MNIST"}}
+    record = {"data": {"name": "MNIST", "n_test": 10_000}}
     return [
         Run("paper", {}, core.Config(seed=seed), {**record, "teacher": {"test_errors": e}})
         for seed, e in enumerate(errors)
@@ -403,6 +404,30 @@ def test_the_marks_beyond_the_paper_are_means_over_seeds_and_the_dots_are_the_se
     assert means == pytest.approx([100 * np.mean(values[part, i]) for part, i in values])
     dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(dots, 100 * np.array(list(values.values())))
+
+
+def test_points_of_several_classes_are_named_in_their_order(shaken):
+    runs = shaken(["several-omitted"], n_seeds=1)
+    figure = drawn("several-omitted", runs)
+    found = sorted((x, y) for _, x, y in points(figure))
+    for place, text in enumerate(figure.axes[0].texts):
+        words = text.get_text()
+        named = [{int(c) for c in name} for name in words.removeprefix("all but ").split(", ")]
+        if words.startswith("all but "):
+            named = [set(range(10)) - kept for kept in named]
+        before = [mean_of(runs, "before", UNSEEN, omitted_class=tuple(sorted(classes))) for classes in named]
+        assert [y for x, y in found if round(x) == place][: len(named)] == pytest.approx(before)
+
+
+@pytest.mark.parametrize(("errors", "n_arrows"), [((60, 70, 80), 0), ((1, 300, 2), 1)])
+def test_an_interval_that_goes_on_below_0_errors_is_drawn_as_one(errors, n_arrows, monkeypatch):
+    monkeypatch.setattr(figures, "CLAIMS", claims.CLAIMS[:1])
+    monkeypatch.setattr(figures, "runs_for", lambda claim, runs: runs)
+    axes = DRAW["paper"]("?", runs_with_errors(*errors)).axes[0]
+    arrows = [line for line in axes.lines if line.get_marker() == CARETLEFT]
+    assert [list(line.get_xdata()) for line in arrows] == [[0]] * n_arrows
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert ("the interval goes on below 0" in words) == (n_arrows > 0)
 
 
 def test_the_lines_of_images_are_means_and_each_stands_where_its_share_is(shaken):
