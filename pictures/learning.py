@@ -122,6 +122,7 @@ def student_curves(experiment: Experiment) -> Figure:
     right.legend(loc="upper center", bbox_to_anchor=(0.45, -0.21), ncols=3)
     error_axis(right)
     epoch_axis(right, n_epochs)
+    right.xaxis.get_major_locator().set_params(steps=(1, 2, 5, 10))  # not 3, 6, ... before a 20
     right.set_xlim(0.5, end + 0.06 * end)
     right.set_ylim(top=1.7 * right.get_ylim()[1])  # room for the words above the curves
     right.axvline((n_epochs + end) / 2, color=AFTER, linewidth=1)

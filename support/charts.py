@@ -58,7 +58,7 @@ def percent_axis(axes: Axes) -> None:
 
 def epoch_axis(axes: Axes, n_epochs: int) -> None:
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10), min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(0.5, n_epochs + 0.5)
 
 
