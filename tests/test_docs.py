@@ -957,10 +957,10 @@ def quotes_of_cifar10() -> list[Quote]:
         (
             "The smallest student gains # points after 2 epochs over all images, # after 4 and # after 10; "
             "after 40 it is at # % with a teacher and at # % without one. From 3 % of the images it gains # "
-            "after 2, # after 4 and # after 10",
+            "after 2, # after 4, # after 10 and # after 40",
             *(gained("fiftieth", 1.0, n) for n in (2, 4, 10)),
             *(f"{in_map('fiftieth', 1.0, kind, 40):.1f}" for kind in ("soft", "hard")),
-            *(gained("fiftieth", 0.03, n) for n in (2, 4, 10)),
+            *(gained("fiftieth", 0.03, n) for n in (2, 4, 10, 40)),
         ),
         (
             "the students of the two tables above are # and # points ahead with the same seeds, after 2 "
