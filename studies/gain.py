@@ -73,7 +73,12 @@ class Point:
 
 PARTS: dict[str, tuple[Point, ...]] = {
     "shares": tuple(Point(student, share, 2) for student in STUDENTS for share in SHARES),
-    "lengths": tuple(Point("fiftieth", share, n) for n in (2, 4, 10, 40) for share in (1.0, 0.03)),
+    "lengths": tuple(
+        Point(student, share, n)
+        for student, lengths in (("tenth", (2, 10)), ("fiftieth", (2, 4, 10, 40)))
+        for n in lengths
+        for share in (1.0, 0.03)
+    ),
 }
 
 

@@ -76,7 +76,7 @@ def shortest(found: Results) -> int:
 
 
 def maps(found: Results) -> dict[str, Map]:
-    """By title: sizes of student at the shortest training, and lengths of training of one student."""
+    """By title: sizes of student at the shortest training; of each student with longer ones the lengths."""
     runs, students, short = found["runs"], found["students"], shortest(found)
     longer = [run for run in runs if run["n_epochs"] > short]
     n_teacher = found["teacher_parameters"]
@@ -86,7 +86,7 @@ def maps(found: Results) -> dict[str, Map]:
     }
     sizes = map_of([run for run in runs if run["n_epochs"] == short], "student", names)
     result = {f"Parameters of the student (% of the teacher's), {short} epochs": sizes}
-    for student in students:
+    for student in sorted(students, key=lambda name: -students[name]["parameters"]):
         lengths = sorted({run["n_epochs"] for run in longer if run["student"] == student})
         if lengths:
             shares = {run["share"] for run in longer if run["student"] == student}
@@ -131,7 +131,7 @@ def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable, n_trai
     axes.imshow(gains, cmap=colours.cmap, norm=colours.norm, aspect="auto")
     axes.set_xticks(range(len(columns)), [f"{c}\n{n_images[c]:,}" for c in columns])
     axes.set_yticks(range(len(cells)), list(cells))
-    axes.set_title(title)
+    axes.set_title(title, fontsize=11)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
@@ -139,11 +139,12 @@ def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable, n_trai
 def draw_gain(found: Results) -> Figure:
     """A map for each table, on one scale of colours."""
     drawn = maps(found)
+    widths = [len(columns_of(cells)) for cells in drawn.values()]
     figure = titled_figure(
         "Where a teacher pays: points of test accuracy that soft targets gain over hard labels",
         f"{found['data']['name']}; {n_seeds(drawn.values())}, ± half a 95 % interval; "
         "small: % right, hard → soft",
-        14, 5,
+        2 + 2 * sum(widths), 5,
     )  # fmt: skip
     gains = [
         c.mean("soft") - c.mean("hard")
@@ -152,7 +153,6 @@ def draw_gain(found: Results) -> Figure:
         for c in r.values()
     ]
     colours = ScalarMappable(Normalize(min(0.0, *gains), max(gains)), COLOURS)
-    widths = [len(columns_of(cells)) for cells in drawn.values()]
     panels = figure.subplots(1, len(drawn), width_ratios=widths, squeeze=False)[0]
     for axes, (title, cells) in zip(panels, drawn.items(), strict=True):
         draw_map(axes, cells, title, colours, found["data"]["n_train"])

@@ -7,6 +7,7 @@ from support.data import Data
 from support.processes import Pool
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -168,6 +169,10 @@ def test_a_map_of_results_by_hand():
         [pytest.approx(2), -1], [pytest.approx(2), pytest.approx(2)],
     ]  # fmt: skip
     assert scale.get_ylim() == (0, pytest.approx(4))
+    more = [*runs, {"student": "large", "share": 1.0, "n_epochs": 4, "seed": 0, "hard": 0.5, "soft": 0.6}]
+    students = dict(reversed(common["students"].items()))  # the larger student is first in any order
+    _, *of_lengths = gain_tables({**common, "students": students, "runs": more})
+    assert [int(re.search(r"student of (\d+) ", table)[1]) for table in of_lengths] == [500, 20]
     assert "2 to 3 seeds" in figure._supxlabel.get_text()
 
 
@@ -292,5 +297,9 @@ def test_the_grid_spans_what_the_page_says():
     points = {point for part in ALL_PARTS.values() for point in part}
     assert {point.share for point in points} == {1.0, 0.3, 0.1, 0.03}
     assert {point.student for point in points} == set(ALL_STUDENTS)
-    assert {point.n_epochs for point in points if point.share == 1} == {2, 4, 10, 40}
-    assert {point.n_epochs for point in points if point.share == 0.03} == {2, 4, 10, 40}
+    for share in (1.0, 0.03):
+        lengths = {(point.student, point.n_epochs) for point in points if point.share == share}
+        assert lengths == {
+            *((student, 2) for student in ALL_STUDENTS), *(("fiftieth", n) for n in (4, 10, 40)),
+            ("tenth", Config().n_epochs_student),
+        }  # fmt: skip
