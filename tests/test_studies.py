@@ -410,6 +410,7 @@ def test_points_of_several_classes_are_named_in_their_order(shaken):
     runs = shaken(["several-omitted"], n_seeds=1)
     figure = drawn("several-omitted", runs)
     found = sorted((x, y) for _, x, y in points(figure))
+    assert len(figure.axes[0].texts) == len(SEVERAL)
     for place, text in enumerate(figure.axes[0].texts):
         words = text.get_text()
         named = [{int(c) for c in name} for name in words.removeprefix("all but ").split(", ")]
