@@ -7,6 +7,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -14,16 +15,67 @@ import numpy as np
 
 # For a single row or less than a million multiply-adds OpenBLAS goes another way on some processors, which
 # rounds otherwise. So the number of threads decides how a product is cut only where all tiles are above that.
-MIN_TILE_WORK = 4 * 2**20  # multiply-adds, on average; of equal tiles none has less than half of it
+MIN_TILE_WORK = 4 * 2**20  # multiply-adds, on average; no tile has less than half of it
+# Rows keep their bits, however many are computed at once, only where the cut lies on an edge of the kernel's
+# own blocks: every 12 rows with OpenBLAS's Haswell kernel, 8 with Nehalem's; others take any. 24 serve all.
+EDGE_ROWS = 24
 # Any other product is cut alike for any number of threads: into so many rows or, as waking a thread takes
 # longer than a little work, into as many rows as make up that much.
-SMALL_TILE_ROWS = 200
+SMALL_TILE_ROWS = 8 * EDGE_ROWS
 SMALL_TILE_WORK = 2 * 2**20  # multiply-adds
-BLAS_CONTROLS = (
-    "scipy_openblas_{}_num_threads64_",
-    "scipy_openblas_{}_num_threads",
-    "openblas_{}_num_threads",
-)
+BLAS_NAMES = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}")  # of the functions that control it
+
+
+def blas_function(what: str) -> Any:
+    """The function `what` of NumPy's OpenBLAS; None for a BLAS that cannot be asked (Accelerate, MKL)."""
+    library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # its BLAS is found through it
+    names = (name.format(what) for name in BLAS_NAMES)
+    return next((getattr(library, name) for name in names if hasattr(library, name)), None)
+
+
+@cache
+def blas_kernel() -> str:
+    """For which processors the BLAS computes here, as "Haswell"; "" where it does not say."""
+    if (ask := blas_function("get_corename")) is None:
+        return ""
+    ask.restype = ctypes.c_char_p
+    return ask().decode()
+
+
+class BlasThreads:
+    """How many threads the BLAS uses: as many as it finds, or one while any `Workers` are at work."""
+
+    lock = threading.Lock()
+    n_open = 0
+    before = 1  # while any are open: as many as it used before
+
+    @classmethod
+    def count(cls) -> int:
+        """As many as the BLAS uses where no `Workers` are at work."""
+        ask = blas_function("get_num_threads")
+        with cls.lock:
+            return cls.before if cls.n_open else ask() if ask else 1
+
+    @classmethod
+    def take(cls) -> None:
+        before = cls.count()
+        with cls.lock:
+            cls.n_open += 1
+            if cls.n_open == 1:
+                cls.before = before
+                cls._set(1)
+
+    @classmethod
+    def give_back(cls) -> None:
+        with cls.lock:
+            cls.n_open -= 1
+            if cls.n_open == 0:
+                cls._set(cls.before)
+
+    @staticmethod
+    def _set(count: int) -> None:
+        if (tell := blas_function("set_num_threads")) is not None:
+            tell(count)
 
 
 class Workers:
@@ -32,76 +84,102 @@ class Workers:
     OpenBLAS's own threads go on spinning for a while after each product and so fight every other use of the
     cores. Within `with Workers() as workers:` it therefore runs on one thread, and our threads take whole
     tiles: the product and, while its result is still in the cache, what follows it. The count is the one that
-    OpenBLAS would have used, so OPENBLAS_NUM_THREADS is respected; at the end it is given back. With a BLAS
-    that cannot be asked (Accelerate, MKL), `map` is a plain loop and the BLAS uses its own threads.
+    OpenBLAS would have used, so OPENBLAS_NUM_THREADS is respected; when the last of several ends, it is given
+    back. With a BLAS that cannot be asked, `map` is a plain loop and the BLAS uses its own threads.
 
     The rows of a product come out the same, bit for bit, however it is cut into large tiles, and so do all
     results, whatever the number of threads.
     """
 
     def __init__(self, n_threads: int | None = None) -> None:
-        library = ctypes.CDLL(np._core._multiarray_umath.__file__)  # its BLAS is found through it
-        name = next((name for name in BLAS_CONTROLS if hasattr(library, name.format("set"))), None)
-        self._set_blas_threads = getattr(library, name.format("set")) if name else lambda count: None
-        self._blas_threads = getattr(library, name.format("get"))() if name else 1
-        self.n_threads = n_threads or self._blas_threads
+        self.n_threads = n_threads or BlasThreads.count()
+        self._depth = 0
+        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        self._at_work = threading.local()  # in a thread that is within `map`
 
     def __enter__(self) -> Workers:
-        self._set_blas_threads(1)
-        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
-        self._done: queue.SimpleQueue = queue.SimpleQueue()
-        for _ in range(self.n_threads - 1):
-            threading.Thread(target=self._work, daemon=True).start()
+        if self._depth == 0:
+            BlasThreads.take()
+            self._jobs = queue.SimpleQueue()
+            for _ in range(self.n_threads - 1):
+                threading.Thread(target=work_off, args=(self._jobs,), daemon=True).start()
+        self._depth += 1
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for _ in range(self.n_threads - 1):
-            self._jobs.put(None)
-        self._set_blas_threads(self._blas_threads)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                job()
-                self._done.put(None)
-            except BaseException as error:
-                self._done.put(error)
+        self._depth -= 1
+        if self._depth == 0:
+            for _ in range(self.n_threads - 1):
+                self._jobs.put(None)
+            BlasThreads.give_back()
 
     def tiles(self, n_rows: int, work_per_row: int) -> list[slice]:
         """The rows of a product that takes so many multiply-adds for each: as large as all threads allow."""
-        most = min(n_rows // 2, n_rows * work_per_row // MIN_TILE_WORK)
+        most = min(n_rows // EDGE_ROWS, n_rows * work_per_row // MIN_TILE_WORK)
         if most < 2:
-            return slices(n_rows, max(SMALL_TILE_ROWS, SMALL_TILE_WORK // max(work_per_row, 1)))
+            enough = edge_near(SMALL_TILE_WORK // max(work_per_row, 1) + EDGE_ROWS // 2)
+            return slices(n_rows, max(SMALL_TILE_ROWS, enough))
         n_tiles = min(most, self.n_threads)
-        return [slice(*edges) for edges in pairwise(n_rows * k // n_tiles for k in range(n_tiles + 1))]
+        inner = [edge_near(n_rows * k // n_tiles) for k in range(1, n_tiles)]
+        return [slice(*edges) for edges in pairwise([0, *inner, n_rows])]
 
     def map(self, function: Callable[[Any], None], tiles: Sequence[Any]) -> None:
         """Call `function` once with each tile, on all threads; return when all are done.
 
-        Raises what `function` raises. A number that overflows says nothing: a training that diverges is
-        found at the end of its epoch.
+        Raises what `function` raises, and then starts no other tile. A number that overflows says nothing: a
+        training that diverges is found at the end of its epoch. Outside `with`, it opens for this call alone;
+        within a tile, the thread at work there does it all.
         """
+        if self._depth == 0:
+            with self:
+                return self.map(function, tiles)
         pending = deque(tiles)
+        done: queue.SimpleQueue = queue.SimpleQueue()  # this call's own: an interrupted one leaves answers
 
         def drain() -> None:
-            with np.errstate(over="ignore", invalid="ignore"):  # holds for the calling thread only
-                while pending:
-                    try:
-                        tile = pending.popleft()
-                    except IndexError:  # another thread took the last one
-                        return
-                    function(tile)
+            outer, self._at_work.now = getattr(self._at_work, "now", False), True
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):  # holds for the calling thread only
+                    while pending:
+                        try:
+                            tile = pending.popleft()
+                        except IndexError:  # another thread took the last one
+                            return
+                        function(tile)
+            except BaseException:
+                pending.clear()
+                raise
+            finally:
+                self._at_work.now = outer
 
-        n_helpers = min(self.n_threads, len(tiles)) - 1
+        def help_out() -> None:
+            try:
+                drain()
+                done.put(None)
+            except BaseException as error:
+                done.put(error)
+
+        nested = getattr(self._at_work, "now", False)
+        n_helpers = 0 if nested else max(0, min(self.n_threads, len(tiles)) - 1)
         for _ in range(n_helpers):
-            self._jobs.put(drain)
+            self._jobs.put(help_out)
         try:
             drain()
         finally:
-            errors = [self._done.get() for _ in range(n_helpers)]
+            errors = [done.get() for _ in range(n_helpers)]
         for error in errors:
             if error is not None:
                 raise error
+
+
+def work_off(jobs: queue.SimpleQueue) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+
+
+def edge_near(row: int) -> int:
+    """The multiple of EDGE_ROWS that is nearest to `row`."""
+    return (row + EDGE_ROWS // 2) // EDGE_ROWS * EDGE_ROWS
 
 
 def slices(n: int, at_most: int) -> list[slice]:
