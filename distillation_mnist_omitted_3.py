@@ -17,7 +17,7 @@ does not speak of (threads, download, stored runs, flags, terminal) is in suppor
 
 from __future__ import annotations
 
-from support import regularisation, schedule, tiles, transformations
+from support.code import digest_of
 from support.console import Console, UserError, run_script
 from support.data import VIZ, Data, Source, check_images, digests, load, stand_in_notice, warn_of_stand_in
 from support.download import Remote, cached, read_folder, uncompress
@@ -27,15 +27,14 @@ from support.regularisation import dropout_mask, limit_norms
 from support.report import report, short_name, shown_accuracies, summary, warn_if_unreached
 from support.schedule import learning_rate_at, shuffled
 from support.settings import N_CLASSES, argument_parser, given_settings, named_folder, setting
-from support.stored import Session, TrainedRun, Training, Watcher, code_of
+from support.stored import Session, TrainedRun, Training, Watcher, digest_of_parameters
 from support.tiles import Workers, slices
 from support.transformations import IMAGE_SIDE, N_PIXELS, Limits, Transformer, scaled_into
 
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
@@ -43,12 +42,10 @@ from typing import Any
 
 import numpy as np
 
-import transfer.answers
-import transfer.images
-from synthetic import digits, noise
+from synthetic import digits
 from transfer.answers import of_outputs, told
-from transfer.images import Drawing, Transfer, of_training_images, part_of
-from transfer.probes import probe_and_targets, probe_images
+from transfer.images import Drawing, Transfer, described, of_training_images, part_of
+from transfer.probes import check_probe, probe_and_targets
 from transfer.settings import DIGITS_SET, DRAWN_DEFAULTS, STUDENT_FIELDS, TransferSettings
 
 # ---- Settings: the defaults are the described recipe -------------------------------------------------------
@@ -76,9 +73,22 @@ RECIPES["middle"] = RECIPES["best"] | {"n_epochs_teacher": 20, "n_epochs_student
 RECIPES["no-digit"] = RECIPES["best"] | DRAWN_DEFAULTS | {"transfer_set": "contours", "n_epochs_student": 60}
 
 
+def preset(given: dict[str, Any]) -> dict[str, Any]:
+    """What the recipe, and then the transfer set, in `given` set beside it."""
+    values = RECIPES.get(given.get("recipe", "described"), {})
+    if given.get("transfer_set", values.get("transfer_set", DIGITS_SET)) != DIGITS_SET:
+        return values | DRAWN_DEFAULTS
+    if "transfer_set" in values:  # of a recipe without digits, but with them
+        return {name: value for name, value in values.items() if name not in DRAWN_DEFAULTS}
+    return values
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config(TransferSettings):
-    """All settings of one experiment, each a flag of the same name. Raises UserError for bad values."""
+    """All settings of one experiment, each a flag of the same name. Raises UserError for bad values.
+
+    What is not given comes from the recipe, from what a drawn transfer set asks for, and from the defaults.
+    """
 
     CACHE = "hinton-mnist"
 
@@ -123,6 +133,14 @@ class Config(TransferSettings):
         None, "folder for everything written (default: viz, or viz/rendered, viz/custom for other data)",
         type=named_folder)
     # fmt: on
+
+    def __init__(self, **given: Any) -> None:
+        values = {item.name: item.default for item in fields(self)}
+        if unknown := given.keys() - values.keys():
+            raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
+        for name, value in {**values, **preset(given), **given}.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
 
     def training(self, kind: str) -> TrainingSettings:
         """The settings of the "teacher" or the "student"."""
@@ -496,27 +514,26 @@ def frozen_teacher(
     return teacher_logits
 
 
-def train_teacher(config: Config, data: Data, session: Session) -> TrainedRun:
-    """The large network, from hard labels, on images of all classes, transformed or not (section 3)."""
+def teacher_lesson(config: Config, data: Data) -> Lesson:
+    """Hard labels, on images of all classes, transformed or not (section 3)."""
     seen = transfer_set(data.train_labels, config.teacher_omitted_class)
-    loss = of_outputs(slice(0, N_CLASSES), hard_labels(data.train_labels))
-    lesson = Lesson(data.train_images, seen, loss)
-    return stored_or_new("teacher", lesson, config, data, session)
+    return Lesson(data.train_images, seen, of_outputs(slice(0, N_CLASSES), hard_labels(data.train_labels)))
 
 
-def train_student(config: Config, data: Data, teacher: MLP, session: Session) -> TrainedRun:
-    """The small network, from the frozen teacher's soft targets, on the transfer set (section 3).
+def student_lesson(config: Config, data: Data, teacher: MLP, seen: Transfer, workers: Workers) -> Lesson:
+    """The frozen teacher's soft targets, on the transfer set (section 3).
 
     No label reaches the loss, unless `hard_weight` asks for it. The student keeps an output for each omitted
     class: the teacher's soft targets put some mass on it for every image, and that is all that the student
     ever hears of it.
     """
-    teacher_logits = frozen_teacher(teacher, config, data, session.workers)
+    teacher_logits = frozen_teacher(teacher, config, data, workers)
     from_labels, hard_weight = hard_labels(data.train_labels), config.hard_weight
     heard = slice(N_CLASSES, None) if config.spare_outputs else slice(0, N_CLASSES)
-    seen = transfer_for(config, data, teacher, session.workers)
 
     def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
+        if hard_weight == 1:
+            return from_labels(logits, batch, inputs)
         targets = teacher_logits(batch, inputs)[:, heard]
         value, gradient = distillation_loss(logits[:, heard], targets, config.temperature)
         if hard_weight > 0:  # section 2: a weighted average of both objectives, the soft one times T^2
@@ -525,8 +542,21 @@ def train_student(config: Config, data: Data, teacher: MLP, session: Session) ->
             gradient = (1 - hard_weight) * gradient + hard_weight * hard_gradient
         return value, gradient
 
-    lesson = Lesson(seen.pool, seen.indices, of_outputs(heard, loss), seen.drawn)
-    return stored_or_new("student", lesson, config, data, session)
+    return Lesson(seen.pool, seen.indices, of_outputs(heard, loss), seen.drawn)
+
+
+def train_teacher(config: Config, data: Data, session: Session) -> TrainedRun:
+    """The large network. Raises UserError when its training diverges."""
+    return stored_or_new("teacher", teacher_lesson(config, data), config, data, session)
+
+
+def train_student(
+    config: Config, data: Data, teacher: MLP, session: Session, seen: Transfer | None = None
+) -> TrainedRun:
+    """The small network, on the images of `seen`, if they are there already. Raises UserError."""
+    seen = seen or transfer_for(config, data, teacher, session.workers)
+    lesson = student_lesson(config, data, teacher, seen, session.workers)
+    return stored_or_new("student", lesson, config, data, session, teacher)
 
 
 # ---- Bias correction: one scalar per omitted class ---------------------------------------------------------
@@ -743,45 +773,46 @@ def load_data(config: Config, console: Console) -> Data:
 # ---- From data to results.json -----------------------------------------------------------------------------
 
 
-# the modules that a training depends on
-DECISIVE = (
-    sys.modules[__name__], regularisation, schedule, tiles, transformations,
-    transfer.answers, transfer.images,
-)  # fmt: skip
+def determinants(kind: str, config: Config, data: Data, teacher: np.ndarray | None = None) -> dict[str, Any]:
+    """Everything that decides the result of a training of `kind`, "teacher" or "student".
 
-
-def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:
-    """Everything that decides the result of a training of `kind`, "teacher" or "student"."""
+    `teacher`: the parameters of a student's; without them, its settings stand for it.
+    """
+    lessons = {"teacher": (teacher_lesson,), "student": (transfer_for, student_lesson)}
     decisive: dict[str, Any] = {
         "kind": kind,
         "settings": asdict(config.training(kind)),
-        "data": [data.name, data.sha256],
-        "code": [code_of(module) for module in DECISIVE],
+        "data": data.digest,
+        "code": digest_of(MLP, train, predict, Workers, *lessons[kind]),
     }
     if kind == "teacher":
         return decisive | {"omitted_class": config.teacher_omitted_class}
     for name in ("omitted_class", "hard_weight", *STUDENT_FIELDS):
         decisive[name] = getattr(config, name)
-    if config.is_drawn:
-        decisive["code"] += [code_of(module) for module in (digits, noise)]
     if config.hard_weight < 1 or config.transfer_choice != "random":
-        decisive |= {"temperature": config.temperature, "teacher": asdict(config.training("teacher"))}
+        decisive["temperature"] = config.temperature
+        its_settings = asdict(config.training("teacher"))
+        decisive["teacher"] = its_settings if teacher is None else digest_of_parameters(teacher)
     return decisive
 
 
-def stored_or_new(kind: str, lesson: Lesson, config: Config, data: Data, session: Session) -> TrainedRun:
+def stored_or_new(
+    kind: str, lesson: Lesson, config: Config, data: Data, session: Session, teacher: MLP | None = None
+) -> TrainedRun:
     """The stored training of `kind` or, where there is none, a new one. Raises UserError when it diverges."""
     settings = config.training(kind)
     omitted = config.omitted_class if kind == "student" else config.teacher_omitted_class
     network = MLP(settings.sizes, np.random.default_rng(settings.weight_seed))
     network.background = settings.background
     training = Training(
-        kind, determinants(kind, config, data), network, settings.n_epochs,
+        kind, determinants(kind, config, data, None if teacher is None else teacher.parameters),
+        network, settings.n_epochs,
         train=lambda watcher: train(network, lesson, settings, session.workers, watcher),
-        predict_test=lambda: predict(network, data.test_images, session.workers)[:, :N_CLASSES],
+        predict_test=lambda n: predict(network, data.test_images[:n], session.workers)[:, :N_CLASSES],
         output_shape=(len(data.test_labels), N_CLASSES),
         measure=lambda logits: evaluate(logits, data.test_labels, omitted),
         shown=shown_accuracies(short_name(omitted)),
+        called="control" if kind == "student" and config.hard_weight == 1 else "",
     )  # fmt: skip
     return session.finished(training)
 
@@ -799,11 +830,14 @@ def run(config: Config, console: Console | None = None) -> Experiment:
 
 def run_on_data(data: Data, config: Config, session: Session, data_seconds: float = 0.0) -> Experiment:
     """The experiment on data that is already there, in a session that is open. Raises UserError."""
-    probe_images(config, data)  # if there is none, that is better known before the trainings
+    check_probe(config, data)  # if there is none, that is better known before the trainings
+    workers = session.workers
     teacher = train_teacher(config, data, session)
-    student = train_student(config, data, teacher.network, session)
-    started, workers = time.perf_counter(), session.workers
+    started = time.perf_counter()
     seen = transfer_for(config, data, teacher.network, workers)
+    data_seconds += time.perf_counter() - started
+    student = train_student(config, data, teacher.network, session, seen)
+    started = time.perf_counter()
     networks = [partial(predict, one.network, workers=workers) for one in (teacher, student)]
     probe_logits, targets = probe_and_targets(config, data, seen, *networks, log_softmax)
     correction = correct_bias(probe_logits, config.corrected_class, targets)
@@ -813,29 +847,18 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),
         outdir=outdir_for(config, data),
         transfer=seen,
-        n_threads=session.workers.n_threads,
+        n_threads=workers.n_threads,
         seconds={"data": data_seconds, "bias_correction": time.perf_counter() - started},
-        transfer_set=transfer.images.described(seen, data.train_images, networks[0], softmax),
+        transfer_set=described(seen, data.train_images, networks[0], softmax),
     )  # fmt: skip
 
 
 # ---- Command line ------------------------------------------------------------------------------------------
 
 
-def config_from(given: dict[str, Any]) -> Config:
-    """Defaults, a recipe, what a drawn transfer set asks for, then the flags given. Raises UserError."""
-    preset = RECIPES[given.get("recipe", "described")]
-    kind = given.get("transfer_set", preset.get("transfer_set", DIGITS_SET))
-    if kind != DIGITS_SET:
-        preset = preset | DRAWN_DEFAULTS
-    elif "transfer_set" in preset:  # of a recipe without digits, but with them
-        preset = {name: value for name, value in preset.items() if name not in DRAWN_DEFAULTS}
-    return Config(**{**preset, **given})
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser("Distil MNIST into a student that never sees one of the digits.", Config)
-    config = config_from(given_settings(parser.parse_args(argv), Config))
+    config = Config(**given_settings(parser.parse_args(argv), Config))
     console = Console(config.quiet)
     experiment = run(config, console)
     found = experiment.results()

@@ -73,14 +73,15 @@ def no_digit_student(
     if config is None or wanted is False:
         return None
     with open_session(config.cache_folder, config.retrain and wanted is True, console) as session:
-        stored = session.store.path("student", core.determinants("student", config, data)).exists()
+        teacher = experiment.teacher.network
+        decisive = core.determinants("student", config, data, teacher.parameters)
+        stored = session.store.path("student", decisive).exists()
         if not stored and wanted is None:
             console.line("without the student that never saw a digit (--with-no-digit trains it)")
             return None
         console.line("and the student that never saw a digit:")
-        teacher = experiment.teacher.network
-        run = core.train_student(config, data, teacher, session)
-        return run, core.transfer_for(config, data, teacher, session.workers).first(N_IMAGES)
+        seen = core.transfer_for(config, data, teacher, session.workers)
+        return core.train_student(config, data, teacher, session, seen), seen.first(N_IMAGES)
 
 
 def check_no_digit(config: Config, wanted: bool | None) -> None:
@@ -114,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
         "--out", type=named_file, help=f"file to write (default: {PAGE_NAME} where --outdir says)"
     )
     arguments = parser.parse_args(argv)
-    config = core.config_from({"recipe": DEFAULT_RECIPE, **given_settings(arguments, Config)})
+    config = Config(**{"recipe": DEFAULT_RECIPE, **given_settings(arguments, Config)})
     check_something_omitted(config)
     check_no_digit(config, arguments.no_digit)
     check_size(sizes_of(config, arguments.no_digit), bool(arguments.no_digit))

@@ -235,7 +235,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--snapshot-every must be 1 or more, not {arguments.snapshot_every}")
     if not LOWEST_FPS <= arguments.fps <= HIGHEST_FPS:
         raise UserError(f"--fps must be from {LOWEST_FPS} to {HIGHEST_FPS}, not {arguments.fps}")
-    config = core.config_from(given_settings(arguments, Config))
+    config = Config(**given_settings(arguments, Config))
     check_something_omitted(config)
     if arguments.out:
         check_output(arguments.out)

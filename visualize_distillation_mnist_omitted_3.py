@@ -47,7 +47,7 @@ def check_something_omitted(config: Config) -> None:
 def main(argv: list[str] | None = None) -> None:
     description = "Draw the pictures of the experiment; trains only what is not stored yet."
     arguments = argument_parser(description, Config).parse_args(argv)
-    config = core.config_from(given_settings(arguments, Config))
+    config = Config(**given_settings(arguments, Config))
     check_something_omitted(config)
     console = Console(config.quiet)
     experiment = core.run(config, console)

@@ -188,7 +188,7 @@ CONTESTANTS = {"this project": this_project, "PyTorch": pytorch, "plain NumPy": 
 def data_from(flags: list[str]) -> Data:
     """What the flags of the main script name. Raises UserError."""
     arguments = argument_parser("", core.Config).parse_args(flags)
-    return core.load_data(core.config_from(given_settings(arguments, core.Config)), Console(quiet=True))
+    return core.load_data(core.Config(**given_settings(arguments, core.Config)), Console(quiet=True))
 
 
 def serve(name: str, flags: list[str], n_images: int, config: core.Config, pipe: Connection) -> None:

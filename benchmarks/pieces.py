@@ -61,7 +61,7 @@ def in_processes(n_values: int, piece: int, n: int, executor: Executor) -> float
 def measured(n_values: int) -> list[dict[str, float]]:
     """For each of PIECES the milliseconds of ONE, THREADS and PROCESSES, of as many as there are threads."""
     found = []
-    with Workers() as workers, local_pool(workers.n_threads) as pool:
+    with Workers() as workers, local_pool(workers.n_threads, None) as pool:
         n = workers.n_threads
         for piece in PIECES:
             found.append(

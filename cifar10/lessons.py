@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from support import schedule, tiles
+from support.code import digest_of
 from support.console import UserError
 from support.data import Data
 from support.files import read_sealed, write_sealed
 from support.report import shown_accuracies
 from support.settings import N_CLASSES
-from support.stored import Session, TrainedRun, Training, Watcher, code_of
+from support.stored import Session, TrainedRun, Training, Watcher, digest_of_parameters, said
+from support.tiles import Workers
 
-import hashlib
-import sys
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import cifar10.convolution
-import cifar10.data
-import cifar10.layers
-import cifar10.network
-import cifar10.optimisers
-import cifar10.training
-import distillation_mnist_omitted_3 as core
 from cifar10.layers import whitening_kernels
 from cifar10.network import ConvNet
-from cifar10.settings import Config
+from cifar10.settings import Config, TrainingSettings
 from cifar10.training import predict, predict_views, shifts_of_versions, train
 from distillation_mnist_omitted_3 import Lesson, Loss, distillation_loss, evaluate, hard_labels
 
 UNSEEN = "unseen"  # what tables call the omitted classes
 N_WHITENING = 1000  # images whose patches the whitening is made from
 
-# What a training's result is made by: a change in any of them gives it another name in the store.
-TRAINED_BY = (
-    cifar10.convolution, cifar10.data, cifar10.layers, cifar10.network, cifar10.optimisers, cifar10.training,
-    sys.modules[__name__], core, schedule, tiles,
-)  # fmt: skip
+
+def trained_by() -> str:
+    """A digest of the code that decides a training's result: a change in it gives it another name."""
+    roots = (teacher_lesson, student_lesson, teacher_answers_computed, images_for, whitening_kernels)
+    return digest_of(ConvNet, train, predict, Workers, *roots)
 
 
 # ---- Which images: parts of the training set ---------------------------------------------------------------
@@ -73,56 +65,61 @@ def images_for(kind: str, config: Config, data: Data) -> tuple[np.ndarray, int]:
 # ---- The three trainings -----------------------------------------------------------------------------------
 
 
+def teacher_lesson(data: Data) -> Loss:
+    """Hard labels: of the teacher, and of the baseline."""
+    return hard_labels(data.train_labels)
+
+
+def student_lesson(answers: Callable[[], np.ndarray], temperature: float) -> Loss:
+    """The teacher's `answers` (n_versions, images, classes) for an image's version: no label."""
+
+    def loss(logits: np.ndarray, batch: np.ndarray, version: np.ndarray) -> tuple[float, np.ndarray]:
+        return distillation_loss(logits, answers()[version, batch], temperature)
+
+    return loss
+
+
 def train_teacher(config: Config, data: Data, session: Session) -> TrainedRun:
     """The large network, from hard labels, on all classes."""
-    return stored_or_new("teacher", hard_labels(data.train_labels), config, data, session)
+    return stored_or_new("teacher", teacher_lesson(data), config, data, session)
 
 
 def train_student(config: Config, data: Data, teacher: ConvNet, session: Session) -> TrainedRun:
     """The small network, from the frozen teacher's soft targets alone: no label reaches the loss."""
-    indices, _ = images_for("student", config, data)
-    place = np.zeros(len(data.train_labels), np.int64)  # of an image among the answers
-    place[indices] = np.arange(len(indices))
-    answers = cache(lambda: teacher_answers(indices, config, data, teacher, session))
-
-    def loss(logits: np.ndarray, batch: np.ndarray, version: np.ndarray) -> tuple[float, np.ndarray]:
-        return distillation_loss(logits, answers()[version, place[batch]], config.temperature)
-
-    return stored_or_new("student", loss, config, data, session)
+    answers = cache(lambda: teacher_answers(config, data, teacher, session))
+    loss = student_lesson(answers, config.temperature)
+    return stored_or_new("student", loss, config, data, session, teacher)
 
 
 def train_baseline(config: Config, data: Data, session: Session) -> TrainedRun:
     """The student's network, start and images, but hard labels instead of a teacher."""
-    return stored_or_new("baseline", hard_labels(data.train_labels), config, data, session)
+    return stored_or_new("baseline", teacher_lesson(data), config, data, session)
 
 
-def teacher_answers(
-    indices: np.ndarray, config: Config, data: Data, teacher: ConvNet, session: Session
-) -> np.ndarray:
-    """The teacher's logits (n_versions, len(indices), classes), float32, stored or computed once.
+def teacher_answers(config: Config, data: Data, teacher: ConvNet, session: Session) -> np.ndarray:
+    """The teacher's logits (n_versions, training images, classes), float32, stored or computed once.
 
-    For each shifted version of an image they are the mean over it and its mirror image. Where the answers for
-    all training images are stored, those for a part of them are taken from there.
+    Always for all images: what a product gives for one depends, in its last bits, on which stand beside it.
     """
-    whole_set = replace(config, transfer_fraction=1.0, omitted_class=())
-    _, of_all = answers_in_store(whole_set, data, teacher, session)
-    if of_all is not None:
-        return of_all[:, indices]
-    path, found = answers_in_store(config, data, teacher, session)
-    if found is not None:
-        return found
     settings = config.training("student")
-    images, shifts = data.train_images[indices], shifts_of_versions(len(data.train_labels), settings)
-    answers = np.empty((settings.n_versions, len(indices), N_CLASSES), np.float32)
-    for version in range(settings.n_versions):
-        session.console.progress("the teacher's answers", version / settings.n_versions)
-        both = [
-            predict_views(
-                teacher, images, shifts[version, indices], settings.jitter, mirrored, session.workers
+    decisive = {
+        "data": data.digest, "parameters": digest_of_parameters(teacher.parameters), "code": trained_by(),
+        "n_versions": settings.n_versions, "jitter": settings.jitter, "shift_seed": settings.shift_seed,
+    }  # fmt: skip
+    path, shape = (
+        session.store.path("answers", decisive),
+        (settings.n_versions, len(data.train_labels), N_CLASSES),
+    )
+    if not session.retrain:
+        try:
+            return np.frombuffer(read_sealed(path, 4 * int(np.prod(shape))), np.float32).reshape(shape)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (OSError, ValueError) as error:
+            session.console.warn(
+                f"warning: the stored teacher's answers {path} are {said(error)}; asking the teacher again"
             )
-            for mirrored in (False, True)
-        ]
-        answers[version] = (both[0] + both[1]) / 2
+    answers = teacher_answers_computed(settings, data.train_images, teacher, session)
     try:
         write_sealed(path, answers.tobytes())
     except UserError as error:
@@ -130,34 +127,32 @@ def teacher_answers(
     return answers
 
 
-def answers_in_store(
-    config: Config, data: Data, teacher: ConvNet, session: Session
-) -> tuple[Path, np.ndarray | None]:
-    """Where this teacher's answers for the student's images belong, and they.
+def teacher_answers_computed(
+    settings: TrainingSettings, images: np.ndarray, teacher: ConvNet, session: Session
+) -> np.ndarray:
+    """The same, computed: for each shifted version of an image the mean over it and its mirror image."""
+    shifts = shifts_of_versions(len(images), settings)
+    answers = np.empty((settings.n_versions, len(images), N_CLASSES), np.float32)
+    for version in range(settings.n_versions):
+        session.console.progress("the teacher's answers", version / settings.n_versions)
+        both = [
+            predict_views(teacher, images, shifts[version], settings.jitter, mirrored, session.workers)
+            for mirrored in (False, True)
+        ]
+        answers[version] = (both[0] + both[1]) / 2
+    return answers
 
-    Or None where they are not stored, damaged, or not to be reused.
+
+def determinants(kind: str, config: Config, data: Data, teacher: np.ndarray | None = None) -> dict[str, Any]:
+    """Everything that decides the result of a training of `kind`, "teacher", "student" or "baseline".
+
+    `teacher`: the parameters of a student's; without them, its settings stand for it.
     """
-    settings = config.training("student")
-    decisive = determinants("student", config, data) | {"kind": "answers", "settings": None}
-    decisive |= {"temperature": None, "n_versions": settings.n_versions, "jitter": settings.jitter}
-    decisive["parameters"] = hashlib.sha256(teacher.parameters.tobytes()).hexdigest()
-    path = session.store.path("answers", decisive)
-    if session.retrain:
-        return path, None
-    shape = (settings.n_versions, len(images_for("student", config, data)[0]), N_CLASSES)
-    try:
-        return path, np.frombuffer(read_sealed(path, 4 * int(np.prod(shape))), np.float32).reshape(shape)
-    except (OSError, ValueError):
-        return path, None
-
-
-def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:
-    """Everything that decides the result of a training of `kind`, "teacher", "student" or "baseline"."""
     decisive: dict[str, Any] = {
         "kind": kind,
         "settings": asdict(config.training(kind)),
-        "data": [data.name, data.sha256],
-        "code": [code_of(module) for module in TRAINED_BY],
+        "data": data.digest,
+        "code": trained_by(),
         "part_seed": config.part_seed,
     }
     if kind != "student":
@@ -165,14 +160,15 @@ def determinants(kind: str, config: Config, data: Data) -> dict[str, Any]:
     if kind != "teacher":
         decisive |= {"omitted_class": config.omitted_class, "transfer_fraction": config.transfer_fraction}
     if kind == "student":
-        decisive |= {
-            "temperature": config.temperature, "teacher": asdict(config.training("teacher")),
-            "labels_of_teacher": config.label_fraction,
-        }  # fmt: skip
+        its_settings = [asdict(config.training("teacher")), config.label_fraction]
+        decisive["temperature"] = config.temperature
+        decisive["teacher"] = its_settings if teacher is None else digest_of_parameters(teacher)
     return decisive
 
 
-def stored_or_new(kind: str, loss: Loss, config: Config, data: Data, session: Session) -> TrainedRun:
+def stored_or_new(
+    kind: str, loss: Loss, config: Config, data: Data, session: Session, teacher: ConvNet | None = None
+) -> TrainedRun:
     """The stored training of `kind` or, where there is none, a new one. Raises UserError when it diverges."""
     settings, omitted = config.training(kind), config.omitted_class if kind != "teacher" else ()
     network = ConvNet(settings.channels, np.random.default_rng(settings.weight_seed))
@@ -186,11 +182,11 @@ def stored_or_new(kind: str, loss: Loss, config: Config, data: Data, session: Se
     return session.finished(
         Training(
             kind,
-            determinants(kind, config, data),
+            determinants(kind, config, data, None if teacher is None else teacher.parameters),
             network,
             settings.n_epochs,
             train=whole_training,
-            predict_test=lambda: predict(network, data.test_images, session.workers),
+            predict_test=lambda n: predict(network, data.test_images[:n], session.workers),
             output_shape=(len(data.test_labels), N_CLASSES),
             measure=lambda logits: evaluate(logits, data.test_labels, omitted),
             shown=shown_accuracies(UNSEEN if omitted else ""),

@@ -64,8 +64,7 @@ def taught_by(experiment: Experiment) -> str:
 
 def other_settings(config: core.Config) -> str:
     """What else was set otherwise than in the recipe, as flags: ", --hard-weight 1"."""
-    drawn = {"transfer_set": config.transfer_set} if config.is_drawn else {}
-    usual = core.config_from({"recipe": config.recipe, **drawn})
+    usual = core.Config(recipe=config.recipe, transfer_set=config.transfer_set)
     changed = [item.name for item in fields(config) if item.name not in NAMED]
     changed = [name for name in changed if getattr(config, name) != getattr(usual, name)]
     words = []

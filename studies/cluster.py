@@ -126,7 +126,7 @@ def packed(folder: Path) -> Path:
 
 
 @contextmanager
-def dask_pool(address: str, console: Console) -> Iterator[Pool]:
+def dask_pool(address: str, console: Console, shared: Any) -> Iterator[Pool]:
     """The workers of the Dask cluster whose scheduler is at `address`; they need no file of this project.
 
     A shared value is the result of a task, so that Dask moves it from worker to worker and makes it again
@@ -141,12 +141,13 @@ def dask_pool(address: str, console: Console) -> Iterator[Pool]:
             raise no_scheduler(address, error) from error
         with client:
             send_project(client, address)
+
+            def share(value: Any) -> Any:
+                return client.submit(identity, value, pure=False)
+
             try:
-                yield Pool(
-                    client.get_executor(pure=False),
-                    lambda value: client.submit(identity, value, pure=False),
-                    attend_to_workers(client, address, console),
-                )
+                executor = client.get_executor(pure=False)
+                yield Pool(executor, share(shared), share, attend_to_workers(client, address, console))
             except Exception as error:
                 if isinstance(error, CancelledError) or client.status != "running":
                     raise PoolLostError(f"the scheduler at {address} is gone") from error

@@ -13,10 +13,10 @@ from support.charts import STYLE, save
 from support.console import Console, UserError, put, run_script
 from support.data import Data, warn_of_stand_in
 from support.files import check_folder, check_output
-from support.processes import local_pool
+from support.processes import Shared, given_here, local_pool
 from support.report import RESULTS, Results, environment, write_json
 from support.settings import argument_parser, given_settings, named_folder, whole_number
-from support.stored import Session, Store, code_of, key_of, open_session
+from support.stored import Session, Store, key_of, open_session
 from support.tiles import Workers
 
 import argparse
@@ -31,12 +31,12 @@ from matplotlib import rc_context
 from cifar10.data import RENDERED_NOTICE, load_data
 from cifar10.experiment import outdir_for
 from cifar10.lessons import (
-    TRAINED_BY,
     images_for,
     teacher_answers,
     train_baseline,
     train_student,
     train_teacher,
+    trained_by,
 )
 from cifar10.network import ConvNet
 from cifar10.settings import Config
@@ -85,11 +85,12 @@ PARTS: dict[str, tuple[Point, ...]] = {
 # ---- One run, in a process of its own ----------------------------------------------------------------------
 
 
-def accuracies(config: Config, data: Data) -> dict[str, float]:
+def accuracies(config: Config, data: Data | Shared) -> dict[str, float]:
     """Test accuracy of a student on soft targets and of one on hard labels, trained or stored.
 
     Raises UserError when a training diverges.
     """
+    data = given_here(data)
     with Workers() as workers:
         session = Session(workers, Console(quiet=True), Store(config.cache_folder / "runs"))
         teacher = train_teacher(config, data, session)
@@ -115,11 +116,9 @@ def teach(configs: list[Config], data: Data, console: Console) -> dict[str, floa
     """Every seed's teacher and its answers for all images, stored; their test accuracies by seed."""
     found = {}
     for config in {config.seed: config for config in configs}.values():
-        whole_set = replace(config, transfer_fraction=1.0)
         with open_session(config.cache_folder, None, console) as session:
-            teacher = train_teacher(whole_set, data, session)
-            indices, _ = images_for("student", whole_set, data)
-            teacher_answers(indices, whole_set, data, teacher.network, session)
+            teacher = train_teacher(config, data, session)
+            teacher_answers(config, data, teacher.network, session)
         right = teacher.test_logits[-1].argmax(axis=1) == data.test_labels
         found[str(config.seed)] = float(right.mean())
     return found
@@ -139,9 +138,9 @@ def carry_out(
     found: list[Results] = []
     failed: list[str] = []
     try:
-        with local_pool(n_jobs) as pool:
+        with local_pool(n_jobs, data) as pool:
             ordered = sorted(runs, key=lambda config: (runs[config][1], -costs[config]))
-            futures = {pool.executor.submit(accuracies, config, data): config for config in ordered}
+            futures = {pool.executor.submit(accuracies, config, pool.shared): config for config in ordered}
             for future in as_completed(futures):
                 point, seed = runs[futures[future]]
                 name = f"{point.student}, {share_name(point.share)}, {point.n_epochs} epochs, seed {seed}"
@@ -172,7 +171,7 @@ def described(base: Config, data: Data, n_teacher: int) -> Results:
         for name, channels in STUDENTS.items()
     }
     return {
-        "code": key_of({"code": [code_of(module) for module in TRAINED_BY]}),
+        "code": key_of({"code": trained_by()}),
         "config": json.loads(json.dumps(settings)),
         "data": {"name": data.name, "sha256": data.sha256, "n_train": len(data.train_labels)},
         "students": students,

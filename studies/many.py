@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from support.console import Console, UserError, clock
 from support.data import Data
-from support.processes import Pool
+from support.processes import Pool, given_here
 from support.stored import Session, key_of
 from support.tiles import Workers
 
@@ -28,7 +28,7 @@ import numpy as np
 import distillation_mnist_omitted_3 as core
 from distillation_mnist_omitted_3 import Config
 from studies.cluster import PoolLostError
-from studies.records import IF_THERE, RECORDED, MemoryStore, Record, Shelf, flags_of, source
+from studies.records import IF_THERE, RECORDED, MemoryStore, Record, Shelf, flags_of, made_with
 
 Trained = dict[str, bytes]  # trainings by kind, "teacher" and "student"
 one_run_per_process = threading.Lock()  # a run sets its process's BLAS threads
@@ -43,17 +43,27 @@ class Task:
 
     config: Config
     teacher_only: bool
-    source: str  # of the code that asks
+    made_with: dict[str, str]  # where it is asked for
+
+
+def check_alike(asked: dict[str, str], here: dict[str, str]) -> None:
+    """Raises UserError, naming both sides, where a worker would compute otherwise than is asked for."""
+    differences = [f"{what} {here[what]}, not {asked[what]}" for what in asked if here[what] != asked[what]]
+    if differences:
+        raise UserError(
+            f"a worker has {'; '.join(differences)}: its bits would not be those of this machine; "
+            "give it the same (OPENBLAS_CORETYPE names a kernel), or restart it"
+        )
 
 
 def work(task: Task, data: Data, student: Trained, teacher: Trained) -> tuple[Record | None, Trained]:
     """Do a task: its record (None for a teacher alone) and the trainings that were new.
 
     `student` and `teacher` hold trainings, which the run then reuses. Raises UserError when the training
-    diverges, or in a process that holds another version of this project.
+    diverges, or in a process that would get other bits than the one that asks, and stores them.
     """
-    if task.source != source():
-        raise UserError("a worker holds another version of this project; restart the workers")
+    data, student, teacher = (given_here(value) for value in (data, student, teacher))
+    check_alike(task.made_with, made_with())
     with one_run_per_process, Workers() as workers:
         given = {**student, **teacher}
         store, record = MemoryStore(given), None
@@ -135,10 +145,19 @@ class Batch:
         self.teachers: dict[str, bytes | None] = {
             key: self.shelf.training("teacher", config) for key, config in self.teacher_config.items()
         }
+        # Runs that differ in what they measure alone share a student, which the first of them trains.
+        self.student_key = {c: key_of(core.determinants("student", c, data)) for c in self.missing}
+        self.trainer = {self.student_key[config]: config for config in reversed(self.missing)}
+        self.students: dict[str, bytes] = {}  # by that key, those that were trained now
         untrained = [config for key, config in self.teacher_config.items() if self.teachers[key] is None]
-        total = sum(cost(c, data, False) for c in self.missing) + sum(cost(c, data, True) for c in untrained)
+        total = sum(self.cost(c, False) for c in self.missing) + sum(self.cost(c, True) for c in untrained)
         self.progress = Progress(len(self.missing) + len(untrained), total, console)
-        self.source = source()
+        self.made_with = made_with()
+
+    def cost(self, config: Config, teacher_only: bool) -> float:
+        """Of a run; one that finds its student trained takes next to nothing."""
+        shares = not teacher_only and self.trainer[self.student_key[config]] != config
+        return 0.0 if shares else cost(config, self.data, teacher_only)
 
     def waiting(self, key: str | None = None) -> list[Config]:
         """The runs that have neither succeeded nor failed; with `key`, those of that teacher."""
@@ -152,15 +171,13 @@ class Batch:
 
     def make(self, pool: Pool) -> None:
         """Make the runs that are waiting. Raises BrokenExecutor or CancelledError when the pool is lost."""
-        self.pool, self.shared_data = pool, pool.share(self.data)
+        self.pool = pool
         self.shared_teachers: dict[str, Any] = {}
         self.running: dict[Future, tuple[Config, bool]] = {}
         for key, config in self.teacher_config.items():
             if self.teachers[key] is None and self.waiting(key):
                 self.submit(config, teacher_only=True)
-        for config in self.waiting():  # in the order in which they were asked for
-            if self.teachers[self.teacher_key[config]] is not None:
-                self.submit(config, teacher_only=False)
+        self.submit_students()
         self.progress.live()
         while self.running:
             pool.attend()
@@ -180,35 +197,54 @@ class Batch:
                 raise lost
             self.progress.live()
 
+    def submit_students(self) -> None:
+        """Submit what can begin now, in the order in which it was asked for.
+
+        Runs that share a student wait for the one that trains it.
+        """
+        under_way = {config for config, teacher_only in self.running.values() if not teacher_only}
+        in_training = {self.student_key[c] for c in under_way} - self.students.keys()
+        for config in self.waiting():
+            key = self.student_key[config]
+            if self.teachers[self.teacher_key[config]] is None or config in under_way or key in in_training:
+                continue
+            self.submit(config, teacher_only=False)
+            if key not in self.students:
+                in_training.add(key)
+
     def submit(self, config: Config, teacher_only: bool) -> None:
         student: Trained = {}
         teacher: Any = {}
         if not teacher_only:
-            key = self.teacher_key[config]
-            if (content := self.shelf.training("student", config)) is not None:
+            key, content = self.teacher_key[config], self.students.get(self.student_key[config])
+            if content is None:
+                content = self.shelf.training("student", config, self.teachers[key])
+            if content is not None:
                 student = {"student": content}
+                self.students[self.student_key[config]] = content
             if key not in self.shared_teachers:
                 self.shared_teachers[key] = self.pool.share({"teacher": self.teachers[key]})
             teacher = self.shared_teachers[key]
-        task = Task(config, teacher_only, self.source)
-        future = self.pool.executor.submit(work, task, self.shared_data, student, teacher)
+        task = Task(config, teacher_only, self.made_with)
+        future = self.pool.executor.submit(work, task, self.pool.shared, student, teacher)
         self.running[future] = config, teacher_only
 
     def succeeded(self, config: Config, teacher_only: bool, record: Record | None, trained: Trained) -> None:
-        """Store what came back and, after a teacher, send its students."""
+        """Store what came back and send the runs that waited for it."""
+        key = self.teacher_key[config]
         for kind, content in trained.items():
-            self.shelf.keep_training(kind, config, content)
+            self.shelf.keep_training(kind, config, content, self.teachers[key])
         if teacher_only:
-            key = self.teacher_key[config]
             self.teachers[key] = trained["teacher"]
-            for student in self.waiting(key):
-                self.submit(student, teacher_only=False)
             run, errors = f"teacher of seed {config.seed}", ""
         else:
+            if "student" in trained:
+                self.students[self.student_key[config]] = trained["student"]
             record = self.records[config] = json.loads(json.dumps(record))  # as a later run will find it
             self.shelf.keep_record(config, record)
             run, errors = self.name(config), str(record["student"]["after_correction"]["test_errors"])
-        self.progress.succeeded(run, errors, cost(config, self.data, teacher_only))
+        self.submit_students()
+        self.progress.succeeded(run, errors, self.cost(config, teacher_only))
 
     def failed(self, config: Config, teacher_only: bool, error: Exception) -> None:
         """Say which run failed and why; with a teacher, all of its students fail."""
@@ -216,8 +252,9 @@ class Batch:
         students = self.waiting(self.teacher_key[config]) if teacher_only else [config]
         self.reasons.update(dict.fromkeys(students, reason))
         what = f"teacher of {len(students)} runs, as of " if teacher_only else ""
-        lost = sum(cost(student, self.data, False) for student in students)
-        lost += cost(config, self.data, True) if teacher_only else 0
+        lost = sum(self.cost(student, False) for student in students)
+        lost += self.cost(config, True) if teacher_only else 0
+        self.submit_students()  # who waited for the student of this one
         self.progress.failed(f"{what}{flags_of(config)}: {reason}", len(students) + teacher_only, lost)
 
     def give_up(self, reason: str) -> None:
@@ -230,7 +267,7 @@ class Batch:
 def run_many(
     configs: Sequence[Config],
     data: Data,
-    open_pool: Callable[[], AbstractContextManager[Pool]],
+    open_pool: Callable[[Data], AbstractContextManager[Pool]],
     console: Console,
     name: Callable[[Config], str] = flags_of,
 ) -> tuple[dict[Config, Record], dict[Config, str]]:
@@ -248,7 +285,7 @@ def run_many(
     while batch.waiting() and batch.progress.n_done > n_done:
         n_done = batch.progress.n_done
         try:
-            with open_pool() as pool:
+            with open_pool(data) as pool:
                 batch.make(pool)
         except BrokenExecutor:
             console.warn("warning: a worker process died (out of memory?); what is stored is not lost")

@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
-from support import experiment, offsets, stored
+from support import stored
+from support.code import digest_of
 from support.console import Console, UserError
 from support.data import Data
+from support.experiment import Experiment
 from support.files import check_folder, read_sealed, write_sealed
 from support.settings import N_CLASSES, flag_name
-from support.stored import Store, TrainedRun, Training, code_of, said, to_bytes
+from support.stored import Store, TrainedRun, Training, arithmetic, said, to_bytes
+from support.tiles import Workers
 
-import inspect
 import json
+import platform
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import distillation_mnist_omitted_3 as core
-import transfer.probes
 from distillation_mnist_omitted_3 import Config
 from studies.checks import check_data, check_run, dict_of, hold, is_object, number, parse_json
-from synthetic import digits, noise
 from transfer.settings import MEASURING
 
 Record = dict[str, Any]  # what one run measured: the keys of results.json that RECORDED names
 RECORDED = ("teacher", "student", "bias_correction", "data", "environment", "wall_clock_seconds")
 IF_THERE = ("transfer_set",)  # of a drawn one
 MAX_RECORD_BYTES = 2**20  # one has some ten thousand
-# the modules that decide what a run measures
-DECISIVE = (*core.DECISIVE, offsets, experiment, stored, transfer.probes, digits, noise)
+# Settings of which None stands for another one's value.
+FALLS_BACK = {"batch_size_student": "batch_size", "learning_rate_student": "learning_rate"}
+NO_RESULT = ("outdir", "cache_dir", "data_dir", "dataset", "mirror", "quiet", "retrain")  # they decide none
 
 
-def source() -> str:
-    """What the modules that decide a run say, to see whether two processes run the same code."""
-    return "".join(inspect.getsource(module) for module in DECISIVE)
+def measured_by() -> str:
+    """A digest of all that decides what a run measures."""
+    return digest_of(
+        core.MLP, core.train, core.predict, core.teacher_lesson, core.student_lesson, core.transfer_for,
+        core.probe_and_targets, core.correct_bias, core.evaluate, core.described, Experiment, Workers,
+    )  # fmt: skip
+
+
+def made_with() -> dict[str, str]:
+    """What makes a run: two processes in which these are the same get the same bits."""
+    return {"Python": platform.python_version(), **arithmetic(), "this project": measured_by()[:12]}
 
 
 def flags_of(config: Config) -> str:
     """The flags with which distillation_mnist_omitted_3.py would make this run."""
     words = []
-    recipe = {"recipe": config.recipe}
-    plain = core.config_from(recipe | ({"transfer_set": config.transfer_set} if config.is_drawn else {}))
-    usual_set = core.config_from(recipe).transfer_set
+    usual = Config(recipe=config.recipe, transfer_set=config.transfer_set)
+    usual_set = Config(recipe=config.recipe).transfer_set
     for item in fields(Config):
-        value = getattr(config, item.name)
-        if item.name in ("outdir", "cache_dir", "data_dir", "dataset", "mirror", "quiet", "retrain"):
+        value, known = getattr(config, item.name), getattr(usual, item.name)
+        if item.name in NO_RESULT:
             continue
-        usual = usual_set if item.name == "transfer_set" else getattr(plain, item.name)
-        if item.name in ("recipe", "seed") or value != usual:
+        if item.name == "transfer_set":
+            known = usual_set
+        if item.name in ("recipe", "seed") or value != known:
+            if value is None and item.name in FALLS_BACK:
+                value = getattr(config, FALLS_BACK[item.name])
             if item.name == "omitted_class" and len(value) not in range(1, 6):
                 words += ["--keep-class", *(str(c) for c in range(N_CLASSES) if c not in value)]
             else:
@@ -100,16 +113,30 @@ class Shelf:
             self.console.warn(f"warning: {error} (what is not stored is used, but not found again)")
         self.said_full = True
 
-    def training(self, kind: str, config: Config) -> bytes | None:
+    def path(self, kind: str, config: Config, teacher: bytes | None = None) -> Path:
+        """Where a training belongs; a student's stands beside its `teacher`'s."""
+        parameters = None if teacher is None else self.parameters(config, teacher)
+        return self.store.path(kind, core.determinants(kind, config, self.data, parameters))
+
+    @staticmethod
+    def parameters(config: Config, teacher: bytes) -> np.ndarray:
+        """Those in a stored training of its teacher: they come first."""
+        n_parameters = sum((a + 1) * b for a, b in pairwise(config.training("teacher").sizes))
+        return np.frombuffer(teacher, np.float32, n_parameters)
+
+    def training(self, kind: str, config: Config, teacher: bytes | None = None) -> bytes | None:
         """The stored training of one kind; None when there is none, which for a damaged one is said."""
         settings = config.training(kind)
+        parameters = None if teacher is None else self.parameters(config, teacher)
+        network = core.MLP(settings.sizes, None)
+        network.background = settings.background
         shape = Training(
             kind,
-            determinants=core.determinants(kind, config, self.data),
-            network=core.MLP(settings.sizes, None),
+            determinants=core.determinants(kind, config, self.data, parameters),
+            network=network,
             n_epochs=settings.n_epochs,
             train=lambda watcher: None,
-            predict_test=lambda: np.empty(0),
+            predict_test=lambda n: core.predict(network, self.data.test_images[:n], Workers())[:, :N_CLASSES],
             output_shape=(len(self.data.test_labels), N_CLASSES),
             measure=lambda logits: {},
             shown={},
@@ -123,15 +150,14 @@ class Shelf:
             self.console.warn(f"warning: the stored {kind} {path} is {said(error)}; training it again")
             return None
 
-    def keep_training(self, kind: str, config: Config, content: bytes) -> None:
-        self._keep(self.store.path(kind, core.determinants(kind, config, self.data)), content)
+    def keep_training(self, kind: str, config: Config, content: bytes, teacher: bytes | None = None) -> None:
+        self._keep(self.path(kind, config, teacher if kind == "student" else None), content)
 
     def record_path(self, config: Config) -> Path:
         """Its name stands for both trainings and for how they are measured."""
         decisive = {kind: core.determinants(kind, config, self.data) for kind in ("teacher", "student")}
-        code = [code_of(module) for module in DECISIVE]
         measuring = {name: getattr(config, name) for name in ("probe_size", *MEASURING)}
-        return self.store.path("record", decisive | measuring | {"code": code})
+        return self.store.path("record", decisive | measuring | {"code": measured_by()})
 
     def record(self, config: Config) -> Record | None:
         """What a stored run measured; None when there is none, which for a damaged one is said."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from matplotlib import rc_context
 
-from distillation_mnist_omitted_3 import Config, config_from
+from distillation_mnist_omitted_3 import Config
 from studies.checks import (
     anything,
     check_data,
@@ -96,7 +96,7 @@ def runs_of(found: Found) -> list[Run]:
             words = one["flags"].split()
             if any(word == "--help" or word.startswith("-h") for word in words):
                 raise ValueError("flags that make no run")
-            config = config_from(given_settings(parser.parse_args(words), Config))
+            config = Config(**given_settings(parser.parse_args(words), Config))
             grid = tuples(one["grid"])
             if one["study"] not in STUDIES or grid not in STUDIES[one["study"]].grid:
                 raise ValueError("no point of a study")

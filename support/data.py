@@ -9,6 +9,7 @@ from support.settings import N_CLASSES
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ class Data:
     test_images: np.ndarray
     test_labels: np.ndarray
     sha256: dict[str, str]  # of the uncompressed files, by file name
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all images and labels as they are used, whatever they are called and wherever they come from."""
+        found = hashlib.sha256()
+        for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            found.update(f"{part.dtype} {part.shape}\n".encode())
+            found.update(np.ascontiguousarray(part).data)
+        return found.hexdigest()
 
     @property
     def is_rendered(self) -> bool:

@@ -34,14 +34,19 @@ def match_class_frequencies(
     halved until F falls (Armijo), then gets there from anywhere. What is returned meets every target to 1e-9.
 
     When every class is omitted, targets add up to 1 and a constant in all offsets changes nothing: the first
-    is held at 0 while the others are found, and in the end they are moved to a mean of 0.
+    is held at 0 while the others are found, and in the end they are moved to a mean of 0, where they are held
+    to the bound.
 
     `logits` (n, classes). None when the targets are no such frequencies, or no offsets within `max_offset`
     reach them.
     """
     if len(omitted_class) == logits.shape[1]:
-        found = match_class_frequencies(logits, omitted_class[1:], targets[1:], log_softmax, max_offset)
-        return None if found is None else np.concatenate(([0.0], found)) - found.sum() / (len(found) + 1)
+        # two that are within the bound of the mean are within twice of it of each other
+        others = match_class_frequencies(logits, omitted_class[1:], targets[1:], log_softmax, 2 * max_offset)
+        if others is None:
+            return None
+        found = np.concatenate(([0.0], others)) - others.sum() / logits.shape[1]
+        return found if np.abs(found).max() <= max_offset else None
     target, omitted = np.asarray(targets, np.float64), list(omitted_class)
     if not ((target > 0).all() and target.sum() < 1):
         return None

@@ -21,33 +21,49 @@ def identity(value: Any) -> Any:
     return value
 
 
+class Shared:
+    """Stands, in what is sent to a process, for the value that it was given when it began."""
+
+    value: Any = None  # in such a process
+
+
+def given_here(value: Any) -> Any:
+    """In a process of `local_pool`: what `value` stands for, or itself."""
+    return Shared.value if isinstance(value, Shared) else value
+
+
 @dataclass
 class Pool:
-    """An executor, and how to hand it a value that many runs share: `share` gives what stands for it.
+    """An executor, what stands for the value that all its runs share, and how to hand it others.
 
-    `attend` is called about once a second while runs are waited for.
+    `share` gives what stands for a value that many runs need. `attend` is called about once a second while
+    runs are waited for.
     """
 
     executor: Executor
+    shared: Any
     share: Callable[[Any], Any] = identity
     attend: Callable[[], None] = lambda: None
 
 
 @contextmanager
-def local_pool(n_jobs: int) -> Iterator[Pool]:
-    """`n_jobs` processes, each with an equal share of the threads that the BLAS would use here."""
+def local_pool(n_jobs: int, shared: Any) -> Iterator[Pool]:
+    """`n_jobs` processes, each with an equal share of the threads that the BLAS would use here.
+
+    Each gets `shared` once; a function that is sent there finds it with `given_here`.
+    """
     n_threads = max(1, Workers().n_threads // n_jobs)
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)))  # the new processes inherit them
-    executor = ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), begin_worker)
+    executor = ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), begin_worker, (shared,))
     try:
         start_workers(executor, n_jobs)
-        yield Pool(executor)
+        yield Pool(executor, Shared())
         executor.shutdown()
     except BaseException:
-        results = executor._result_queue
+        results, processes = executor._result_queue, list((executor._processes or {}).values())
         executor.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
+        for process in processes:  # and no other child of this process
             process.terminate()
         # One that was sending a result leaves half of it. Once nobody can write the rest, the executor's
         # thread stops waiting for it; otherwise this process would never end.
@@ -73,8 +89,9 @@ def start_workers(executor: Executor, n_jobs: int) -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def begin_worker() -> None:
-    """In a new process: leave Ctrl-C to the parent, and end with it, however it dies."""
+def begin_worker(shared: Any) -> None:
+    """In a new process: leave Ctrl-C to the parent, end with it, however it dies, and keep what it shares."""
+    Shared.value = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 

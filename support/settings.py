@@ -15,6 +15,7 @@ from support.files import user_cache
 
 import argparse
 import math
+import numbers
 import operator
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -108,7 +109,9 @@ class CommonSettings:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            check_field(item.name, getattr(self, item.name), item.default, item.metadata)
+            value = plain_numbers(getattr(self, item.name), item.metadata["flag"].get("type"))
+            check_field(item.name, value, item.default, item.metadata)
+            object.__setattr__(self, item.name, value)
         omitted = tuple(sorted(set(self.omitted_class)))
         object.__setattr__(self, "omitted_class", omitted)
         if len(omitted) == N_CLASSES and not self.may_omit_all:
@@ -129,6 +132,15 @@ class CommonSettings:
     def plain(self) -> dict[str, Any]:
         """Every setting in a form that JSON can hold."""
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+
+def plain_numbers(value: Any, kind: Any) -> Any:
+    """Numbers of whatever library as Python's own, and as floats where these are wanted: 20 means 20.0."""
+    if isinstance(value, tuple):
+        return tuple(plain_numbers(one, kind) for one in value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    return float(value) if kind is float or not isinstance(value, numbers.Integral) else int(value)
 
 
 def check_field(name: str, value: Any, default: Any, declared: Mapping[str, Any]) -> None:
@@ -153,7 +165,7 @@ def check_field(name: str, value: Any, default: Any, declared: Mapping[str, Any]
         wanted = [f"{number}s" if isinstance(default, tuple) else f"a {number}"]
         wanted = [f"one of {', '.join(map(str, choices))}"] if choices else wanted
         wanted += [BOUNDS[b][1].format(f"{limit:,}") for b, limit in bounds.items()]
-        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        shown = " ".join(str(e).removesuffix(".0") for e in elements)
         raise UserError(f"{flag_name(name)} must be {', '.join(wanted)}, not {shown}")
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from support.console import Console, UserError, clock, percent
 from support.files import check_folder, read_sealed, write_sealed
 from support.report import blas_name
-from support.tiles import Workers
+from support.tiles import Workers, blas_kernel
 
-import ast
 import hashlib
-import inspect
 import json
 import math
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,12 +23,14 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 SECONDS = np.dtype(np.float64)
+LARGEST = 1e6  # of parameters and logits: some hundreds are seen
+LONGEST = 1e8  # seconds of an epoch: three years
+N_CHECKED = 200  # test images that a stored network is asked about again
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,15 @@ class Training:
     network: Any  # with a flat vector `parameters`, which holds all that is stored of it
     n_epochs: int
     train: Callable[[Watcher], None]
-    predict_test: Callable[[], np.ndarray]  # logits (n_test, classes)
+    predict_test: Callable[[int], np.ndarray]  # logits (n, classes) of the first n test images
     output_shape: tuple[int, int]  # n_test, classes
     measure: Callable[[np.ndarray], dict[str, Any]]  # test logits to metrics, accuracies among them
     shown: dict[str, str]  # which of these the progress table shows, by heading
+    called: str = ""  # what the table calls it, if not by its kind
+
+    @property
+    def name(self) -> str:
+        return self.called or self.kind
 
     @property
     def layout(self) -> list[tuple[tuple[int, ...], np.dtype]]:
@@ -87,24 +93,30 @@ class Training:
         return [(self.network.parameters.shape, dtype), (epochs, SECONDS), (epochs, SECONDS), (logits, dtype)]
 
 
+@cache
+def arithmetic() -> dict[str, str]:
+    """What computes below this project: with another of these, the same code gives other bits."""
+    rng = np.random.default_rng(0)
+    drawn = (rng.random(9), rng.standard_normal(9, np.float32), rng.integers(0, 9, 9), rng.permutation(9))
+    stream = hashlib.sha256(b"".join(values.tobytes() for values in drawn)).hexdigest()[:8]
+    return {
+        "NumPy": np.__version__, "BLAS": blas_name(), "kernel": blas_kernel() or platform.machine(),
+        "random stream": stream,
+    }  # fmt: skip
+
+
 def key_of(determinants: dict[str, Any]) -> str:
-    """A short digest of everything that determines a result, and of the arithmetic below it."""
-    arithmetic = {"numpy": np.__version__, "blas": blas_name()}
-    text = json.dumps([determinants, arithmetic], sort_keys=True, default=str)
+    """A short digest of everything that determines a result, and of the arithmetic below it.
+
+    Raises TypeError for what JSON cannot hold: two such values might look alike.
+    """
+    text = json.dumps([determinants, arithmetic()], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-@cache
-def code_of(module: ModuleType) -> str:
-    """Digest of all that a module defines: its source without comments, docstrings and layout."""
-    tree = ast.parse(inspect.getsource(module))
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef))
-            and ast.get_docstring(node) is not None
-        ):
-            node.body[0] = ast.Pass()
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+def digest_of_parameters(parameters: np.ndarray) -> str:
+    """What tells a network from one that was trained alike and came out otherwise."""
+    return hashlib.sha256(parameters.tobytes()).hexdigest()
 
 
 def to_bytes(run: TrainedRun) -> bytes:
@@ -115,7 +127,9 @@ def to_bytes(run: TrainedRun) -> bytes:
 def from_bytes(content: bytes, training: Training) -> TrainedRun:
     """The run in `content`, its parameters put into the training's network.
 
-    Raises ValueError when the content has another length or a number in it is not finite.
+    Raises ValueError when the content has another length or holds what no training of ours ends with, as when
+    the network does not give the logits that are stored with it. A seal tells accidents; this tells most of
+    what is left, but nothing here keeps an author from writing what he likes.
     """
     sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in training.layout]
     starts = [0, *np.cumsum(sizes).tolist()]
@@ -125,10 +139,24 @@ def from_bytes(content: bytes, training: Training) -> TrainedRun:
         np.frombuffer(content[a:b], dtype).reshape(shape)
         for (a, b), (shape, dtype) in zip(pairwise(starts), training.layout, strict=True)
     ]
+    parameters, losses, seconds, logits = arrays
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("damaged: it holds numbers that are not finite")
-    training.network.parameters[:] = arrays[0]
-    return TrainedRun(training.network, *arrays[1:], reused=True)
+    are_times = seconds.min() >= 0 and seconds.max() < LONGEST
+    if has_diverged(parameters, logits) or losses.min() < -1e-3 or not are_times:
+        raise ValueError("damaged: it holds numbers that no training gives")
+    start = training.network.parameters.copy()
+    training.network.parameters[:] = parameters
+    n, rounding = min(N_CHECKED, logits.shape[1]), 1e-3 * np.abs(logits[-1]).max()
+    if np.abs(training.predict_test(n) - logits[-1, :n]).max() > rounding:
+        training.network.parameters[:] = start  # from which it will be trained again
+        raise ValueError("damaged: the network in it does not give the logits in it")
+    return TrainedRun(training.network, losses, seconds, logits, reused=True)
+
+
+def has_diverged(*arrays: np.ndarray) -> bool:
+    """Whether a number is not finite, or larger than any that a training can be meant to reach."""
+    return not all(np.abs(array).max(initial=0) < LARGEST for array in arrays)  # NaN is not smaller, either
 
 
 @dataclass(frozen=True)
@@ -162,14 +190,14 @@ class Recorder(Watcher):
         console.row("", "epoch", "loss", *training.shown, "seconds", "left")
 
     def step_done(self, epoch: int, share: float) -> None:
-        self.console.progress(f"{self.training.kind} {epoch}/{self.training.n_epochs}", share)
+        self.console.progress(f"{self.training.name} {epoch}/{self.training.n_epochs}", share)
 
     def epoch_done(self, epoch: int, mean_loss: float, seconds: float) -> None:
         """Raises UserError when the training diverged."""
         training = self.training
         evaluation_started = time.perf_counter()
-        logits = training.predict_test()
-        if not all(np.isfinite(x).all() for x in (mean_loss, training.network.parameters, logits)):
+        logits = training.predict_test(training.output_shape[0])
+        if not np.isfinite(mean_loss) or has_diverged(training.network.parameters, logits):
             flag = "--learning-rate" + ("" if training.kind == "teacher" else f"-{training.kind}")
             raise UserError(f"the {training.kind}'s training diverged; try a smaller {flag}")
         self.test_logits.append(logits)
@@ -179,7 +207,7 @@ class Recorder(Watcher):
         left = (time.perf_counter() - self.started) / epoch * (training.n_epochs - epoch)
         columns = [f"{epoch}/{training.n_epochs}", f"{mean_loss:.4g}"]
         columns += [percent(metrics[key]) for key in training.shown.values()]
-        self.console.row(training.kind, *columns, f"{self.seconds[-1]:.1f}", clock(left))
+        self.console.row(training.name, *columns, f"{self.seconds[-1]:.1f}", clock(left))
 
     def run(self) -> TrainedRun:
         losses, seconds = np.array(self.losses, SECONDS), np.array(self.seconds, SECONDS)
@@ -211,7 +239,7 @@ class Session:
                 console.warn(f"warning: the stored {kind} {path} is {said(error)}; training it again")
             else:
                 hint = "" if self.retrain is None else " (--retrain trains it again)"
-                console.line(f"{kind}: stored training of {run.seconds.sum():.0f} s reused{hint}")
+                console.line(f"{training.name}: stored training of {run.seconds.sum():.0f} s reused{hint}")
                 return run
         recorder = Recorder(training, console)
         training.train(recorder)

@@ -45,37 +45,34 @@ def blas_kernel() -> str:
 class BlasThreads:
     """How many threads the BLAS uses: as many as it finds, or one while any `Workers` are at work."""
 
-    lock = threading.Lock()
-    n_open = 0
-    before = 1  # while any are open: as many as it used before
+    def __init__(self) -> None:
+        self.lock, self.n_open, self.before = threading.RLock(), 0, 1
 
-    @classmethod
-    def count(cls) -> int:
+    def count(self) -> int:
         """As many as the BLAS uses where no `Workers` are at work."""
         ask = blas_function("get_num_threads")
-        with cls.lock:
-            return cls.before if cls.n_open else ask() if ask else 1
+        with self.lock:
+            return self.before if self.n_open else ask() if ask else 1
 
-    @classmethod
-    def take(cls) -> None:
-        before = cls.count()
-        with cls.lock:
-            cls.n_open += 1
-            if cls.n_open == 1:
-                cls.before = before
-                cls._set(1)
+    def take(self) -> None:
+        with self.lock:
+            self.before = self.count()
+            self.n_open += 1
+            self._set(1)
 
-    @classmethod
-    def give_back(cls) -> None:
-        with cls.lock:
-            cls.n_open -= 1
-            if cls.n_open == 0:
-                cls._set(cls.before)
+    def give_back(self) -> None:
+        with self.lock:
+            self.n_open -= 1
+            if self.n_open == 0:
+                self._set(self.before)
 
     @staticmethod
     def _set(count: int) -> None:
         if (tell := blas_function("set_num_threads")) is not None:
             tell(count)
+
+
+BLAS_THREADS = BlasThreads()  # those of this process
 
 
 class Workers:
@@ -92,14 +89,14 @@ class Workers:
     """
 
     def __init__(self, n_threads: int | None = None) -> None:
-        self.n_threads = n_threads or BlasThreads.count()
+        self.n_threads = n_threads or BLAS_THREADS.count()
         self._depth = 0
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._at_work = threading.local()  # in a thread that is within `map`
 
     def __enter__(self) -> Workers:
         if self._depth == 0:
-            BlasThreads.take()
+            BLAS_THREADS.take()
             self._jobs = queue.SimpleQueue()
             for _ in range(self.n_threads - 1):
                 threading.Thread(target=work_off, args=(self._jobs,), daemon=True).start()
@@ -111,7 +108,7 @@ class Workers:
         if self._depth == 0:
             for _ in range(self.n_threads - 1):
                 self._jobs.put(None)
-            BlasThreads.give_back()
+            BLAS_THREADS.give_back()
 
     def tiles(self, n_rows: int, work_per_row: int) -> list[slice]:
         """The rows of a product that takes so many multiply-adds for each: as large as all threads allow."""

@@ -36,7 +36,7 @@ class Limits:
     rotation: float = 0.0  # degrees
     scaling: float = 0.0  # share, per axis, by which the points that are read move from the centre or to it
     shear: float = 0.0  # px sideways per px down
-    elastic: float = 0.0  # px, root mean square of a smooth field of displacements along each axis
+    elastic: float = 0.0  # px, root mean square over both axes of a smooth field of displacements
 
     @property
     def warp(self) -> bool:
@@ -83,7 +83,7 @@ class ImageSettings(CommonSettings):
         0.0, "teacher: slant each image by up to this many pixels per pixel of height", **SLANT)
     elastic: float = setting(
         0.0, "teacher: bend each image by a smooth field of displacements of up to this many pixels "
-        "(root mean square, per axis)", **BEND)
+        "(root mean square over both axes)", **BEND)
     jitter_student: int = setting(
         0, "the student's jitter; its teacher answers for the image as the student sees it", **PIXELS)
     rotation_student: float = setting(0.0, "the student's rotation", **DEGREES)
@@ -107,7 +107,10 @@ def scaled_into(inputs: np.ndarray, images: np.ndarray, background: float = 0.0)
 
 
 def smooth_fields(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Displacements (n, 2, 28, 28), float32: noise smoothed by a Gaussian, of 1 px rms along each axis."""
+    """Displacements (n, 2, 28, 28), float32: noise smoothed by a Gaussian, of 1 px rms.
+
+    The mean square is over both axes together, as those of one image differ: 0.5 to 1.3 px for each.
+    """
     side = IMAGE_SIDE + 2 * FIELD_MARGIN
     noise = rng.random((n, 2, side, side), np.float32) * 2 - 1
     distance = np.arange(IMAGE_SIDE)[:, None] + FIELD_MARGIN - np.arange(side)

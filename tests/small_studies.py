@@ -47,10 +47,10 @@ def tiny_configs(cache: Path, **more) -> list[core.Config]:
 
 
 @contextmanager
-def thread_pool(*_):
-    """A pool in this process: the same interface, no spawning."""
+def thread_pool(*arguments):
+    """A pool in this process: the same interface, no spawning. The last argument is what the runs share."""
     with ThreadPoolExecutor(1) as executor:
-        yield Pool(executor)
+        yield Pool(executor, arguments[-1])
 
 
 def make(configs, data, open_pool=thread_pool, quiet: bool = True):

@@ -119,8 +119,8 @@ def test_drawn_digits_are_the_drawn_digits():
 
 
 def test_a_recipe_is_its_flags_and_flags_given_win():
-    assert core.config_from({}) == core.Config()
-    fast = core.config_from({"recipe": "fast", "batch_size": 64})
+    assert core.Config() == core.Config()
+    fast = core.Config(**{"recipe": "fast", "batch_size": 64})
     assert (fast.n_epochs_teacher, fast.batch_size, fast.lr_schedule, fast.recipe) == (
         4,
         64,

@@ -652,11 +652,11 @@ def test_recipe_best_unless_another_is_named(monkeypatch):
 
 def test_the_no_digit_student_is_that_of_its_recipe_and_of_this_teacher(small_data):
     """The same key as `--recipe no-digit` gives, so that it is never trained twice."""
-    best, no_digit = (core.config_from({"recipe": recipe, "seed": 4}) for recipe in ("best", "no-digit"))
+    best, no_digit = (core.Config(**{"recipe": recipe, "seed": 4}) for recipe in ("best", "no-digit"))
     beside = script.no_digit_config(best)
     for kind in ("teacher", "student"):
         assert core.determinants(kind, beside, small_data) == core.determinants(kind, no_digit, small_data)
-    odd = core.config_from(
+    odd = core.Config(**
         {"hard_weight": 0.5, "transfer_fraction": 0.1, "transfer_choice": "most-like", "prior": "em",
          "student_start": "teacher", "student_hidden": (1200, 1200), "temperature": 3.0, "correct": "all"}
     )  # fmt: skip
@@ -665,7 +665,7 @@ def test_the_no_digit_student_is_that_of_its_recipe_and_of_this_teacher(small_da
     assert mine.student_hidden == (1200, 1200)
     assert core.determinants("teacher", mine, small_data) == core.determinants("teacher", odd, small_data)
     assert script.no_digit_config(no_digit) is None
-    assert script.no_digit_config(core.config_from({"spare_outputs": 4})) is None
+    assert script.no_digit_config(core.Config(**{"spare_outputs": 4})) is None
 
 
 def test_the_no_digit_student_is_shown_where_it_is_stored_or_wanted(

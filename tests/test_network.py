@@ -231,7 +231,7 @@ def test_logits_are_the_same_for_any_number_of_threads(sizes, n, small_data):
 
 
 def test_workers_give_the_blas_its_threads_back_and_pass_errors_on():
-    before = tiles.BlasThreads.count()
+    before = tiles.BLAS_THREADS.count()
     with core.Workers(3) as pool:
         done = []
         pool.map(done.append, range(100))
@@ -240,7 +240,7 @@ def test_workers_give_the_blas_its_threads_back_and_pass_errors_on():
             pool.map(lambda tile: 1 / tile, [1, 2, 0, 4, 5])
         pool.map(done.append, range(3))  # still in working order
         assert len(done) == 103
-    assert tiles.BlasThreads.count() == before
+    assert tiles.BLAS_THREADS.count() == before
 
 
 @given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32))

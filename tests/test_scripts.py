@@ -785,7 +785,7 @@ def test_a_recipe_sets_flags_and_explicit_flags_win(monkeypatch):
     parser = argument_parser("", core.Config)
 
     def parse(*flags: str) -> core.Config:
-        return core.config_from(given_settings(parser.parse_args(flags), core.Config))
+        return core.Config(**given_settings(parser.parse_args(flags), core.Config))
 
     assert parse() == core.Config()
     config = parse("--recipe", "fast", "--batch-size", "64")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from support import schedule, stored, tiles, transformations
+from support import regularisation, schedule, stored, tiles, transformations
 from support.console import Console
 from support.files import SEAL_BYTES, read_sealed, seal, write_sealed
 
 import ast
 import dataclasses
 import gzip
-import hashlib
+import inspect
 import io
+import json
 import os
 import random
+import shutil
+import subprocess
 import sys
 import types
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
+from transfer import answers, images
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {"n_epochs_teacher": 1, "n_epochs_student": 1, "teacher_hidden": (12,), "student_hidden": (8,)}
@@ -33,88 +38,181 @@ def tiny(small_folder: Path, folder: Path, **more: object) -> core.Config:
     return core.Config(**{**TINY, "data_dir": small_folder, "cache_dir": folder, "outdir": folder, **more})
 
 
-def path_of(kind: str, config: core.Config, data: core.Data) -> Path:
+def path_of(kind: str, config: core.Config, experiment: core.Experiment) -> Path:
     store = stored.Store(config.cache_folder / "runs")
-    return store.path(kind, core.determinants(kind, config, data))
+    teacher = experiment.teacher.network.parameters if kind == "student" else None
+    return store.path(kind, core.determinants(kind, config, experiment.data, teacher))
 
 
 # the key
 
 
-def copy_of(module: types.ModuleType, old: str, new: str, folder: Path) -> types.ModuleType:
-    """A module with the source of another, but for one change."""
-    source = Path(module.__file__).read_text()
-    assert source.count(old) >= 1, old
-    path = folder / f"changed_{hashlib.sha256(new.encode()).hexdigest()[:8]}.py"
-    path.write_text(source.replace(old, new, 1))
-    changed = types.ModuleType(path.stem)
-    changed.__file__ = str(path)
-    return changed
+def changed(monkeypatch, module: types.ModuleType, name: str, old: str, new: str) -> None:
+    """Put in place of a function or class of `module` the same with one change in its source."""
+    source = inspect.getsource(getattr(module, name))
+    assert old in source, (name, old)
+    whole = ast.parse(Path(module.__file__).read_text())  # its imports are part of how a name is compiled
+    imports = [ast.unparse(node) for node in whole.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    made: dict[str, Any] = {}
+    text = "\n".join([*imports, source.replace(old, new)])
+    exec(compile(text, module.__file__, "exec"), vars(module), made)
+    monkeypatch.setattr(module, name, made[name])
+
+
+def both_keys(data: core.Data) -> list[str]:
+    config = core.Config(transfer_choice="least-like", transfer_fraction=0.5)
+    return [stored.key_of(core.determinants(kind, config, data)) for kind in ("teacher", "student")]
 
 
 @pytest.mark.parametrize(
-    ("module", "old", "new"),
+    ("module", "name", "old", "new"),
     [
-        (core, "MAX_OFFSET = 50.0", "MAX_OFFSET = 51.0"),
-        (core, "0.9, 0.999, 1e-8", "0.9, 0.999, 1e-7"),
-        (core, "math.sqrt(2 / fan_in)", "math.sqrt(1 / fan_in)"),
-        (core, "order_seed=self.seed + 31", "order_seed=self.seed + 32"),
-        (schedule, "warm_up = max(1, round(0.05", "warm_up = max(1, round(0.06"),
-        (tiles, "MIN_TILE_WORK = 4 *", "MIN_TILE_WORK = 3 *"),
-        (tiles, "function(tile)", "function(tile[::-1])"),
-        (transformations, "FIELD_SIGMA = 4.0", "FIELD_SIGMA = 5.0"),
+        (core, "Adam", "0.9, 0.999, 1e-8", "0.9, 0.999, 1e-7"),
+        (core, "MLP", "math.sqrt(2 / fan_in)", "math.sqrt(1 / fan_in)"),
+        (core, "train", "total_loss / n_images", "total_loss"),
+        (core, "log_softmax", "/ temperature", "* temperature"),
+        (core, "predict", "chunk: int = 1000", "chunk: int = 500"),
+        (schedule, "learning_rate_at", "0.05 * n_steps", "0.06 * n_steps"),
+        (tiles, "Workers", "function(tile)", "function(tile[::-1])"),
+        (transformations, "smooth_fields", "* 2 - 1", "* 2"),
+        (regularisation, "dropout_mask", "65536", "65535"),
     ],
 )
-def test_the_key_sees_every_definition_constants_and_initialisation_too(module, old, new, tmp_path):
-    assert stored.code_of(module) != stored.code_of(copy_of(module, old, new, tmp_path))
+def test_a_key_sees_all_code_that_a_training_reaches(module, name, old, new, small_data, monkeypatch):
+    """Also where another module has the function by its name, as after `from support.schedule import`."""
+    before, original = both_keys(small_data), getattr(module, name)
+    changed(monkeypatch, module, name, old, new)
+    for other in (core, transformations):
+        if vars(other).get(name) is original:
+            monkeypatch.setattr(other, name, getattr(module, name))
+    assert not set(both_keys(small_data)) & set(before)
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("module", "name", "value"),
+    [(transformations, "FIELD_SIGMA", 5.0), (transformations, "N_WARPS", 400), (tiles, "MIN_TILE_WORK", 9)],
+)
+def test_a_key_sees_the_constants_that_code_uses(module, name, value, small_data, monkeypatch):
+    before = both_keys(small_data)
+    monkeypatch.setattr(module, name, value)
+    assert not set(both_keys(small_data)) & set(before)
+
+
+def test_a_student_s_key_sees_what_alters_what_it_sees_and_hears(small_data, monkeypatch):
+    teacher, student = both_keys(small_data)
+    for module, name, old, new in (
+        (answers, "altered", "logits.copy()", "logits.copy() * 1"),
+        (core, "frozen_teacher", "once()[batch]", "once()[batch] * 1"),
+        (core, "student_lesson", "hard_weight == 1", "hard_weight >= 1"),
+        (core, "transfer_for", "config.seed + 47", "config.seed + 48"),
+        (images, "part_of", "max(1,", "max(2,"),
+    ):
+        with monkeypatch.context() as patch:
+            original = getattr(module, name)
+            changed(patch, module, name, old, new)
+            for other in (core, answers):
+                if vars(other).get(name) is original:
+                    patch.setattr(other, name, getattr(module, name))
+            assert both_keys(small_data)[0] == teacher, name
+            assert both_keys(small_data)[1] != student, name
+    assert both_keys(small_data) == [teacher, student]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
     [
-        ('"""log q_i with', '"""the log of q_i with'),
-        ("# no sane logit needs more", "# another comment"),
-        ('"""Logits (n, classes), float32', '"""Other words, float32'),
-        ("    coming = next(feed)\n", "    coming = (next(feed))\n\n\n"),
+        ("log_softmax", '"""log q_i with', '"""the log of q_i with'),
+        ("log_softmax", "    scaled =", "    # another comment\n    scaled ="),
+        ("train", "    coming = next(feed)\n", "    coming = (next(feed))\n\n\n"),
+        ("Adam", '"""Adam (Kingma', '"""Another (Kingma'),
+        ("predict", '"""Logits (n, classes), float32', '"""Other words, float32'),
     ],
 )
-def test_comments_docstrings_and_layout_change_no_key(old, new, tmp_path):
-    assert stored.code_of(core) == stored.code_of(copy_of(core, old, new, tmp_path))
+def test_comments_docstrings_and_layout_change_no_key(name, old, new, small_data, monkeypatch):
+    before = both_keys(small_data)
+    changed(monkeypatch, core, name, old, new)
+    assert both_keys(small_data) == before
 
 
-def test_the_code_of_every_module_that_a_training_runs_is_in_its_key(small_data):
-    """Whatever of this project defines numerical code and is imported by the core, directly or not.
+def test_help_texts_and_messages_change_no_key(small_data, monkeypatch):
+    before = both_keys(small_data)
+    monkeypatch.setattr(core, "RENDERED_NOTICE", "other words")
+    monkeypatch.setitem(core.RECIPES, "fast", {"batch_size": 7})
+    monkeypatch.setattr(stored, "said", lambda error: "other words")
+    assert both_keys(small_data) == before
 
-    The others neither compute nor hold a number that a training could see.
-    """
-    harmless = {
-        "support", "support.console", "support.data", "support.download", "support.experiment",
-        "support.files", "support.offsets", "support.report", "support.settings", "support.stored",
-        "synthetic", "synthetic.digits", "synthetic.noise",
-        "transfer", "transfer.probes", "transfer.settings",
-    }  # fmt: skip
-    imported, waiting = set(), ["distillation_mnist_omitted_3"]
-    while waiting:
-        name = waiting.pop()
-        imported.add(name)
-        for node in ast.walk(ast.parse(Path(sys.modules[name].__file__).read_text())):
-            names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            names += [f"{node.module}.{a.name}" for a in node.names] if names else []
-            names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
-            waiting += [
-                n
-                for n in names
-                if n in sys.modules
-                and n not in imported
-                and str(getattr(sys.modules[n], "__file__", "")).startswith(str(ROOT))
-                and ".venv" not in str(sys.modules[n].__file__)
-            ]
-    hashed = core.determinants("teacher", core.Config(), small_data)["code"]
-    decisive = imported - harmless
-    below = {f"support.{name}" for name in ("regularisation", "schedule", "tiles", "transformations")}
-    below |= {"transfer.images", "transfer.answers"}
-    assert decisive == {"distillation_mnist_omitted_3"} | below
-    assert sorted(hashed) == sorted(stored.code_of(sys.modules[name]) for name in decisive)
+
+def test_what_runs_decides_and_not_what_stands_in_a_file(tmp_path):
+    """An edit after the import is no code yet; after a reload it is."""
+    program = """
+import importlib, sys
+from pathlib import Path
+from support import schedule
+from support.code import digest_of
+path = Path(schedule.__file__)
+found = [digest_of(schedule.learning_rate_at)]
+path.write_text(path.read_text().replace("0.05 * n_steps", "0.07 * n_steps"))
+found.append(digest_of(schedule.learning_rate_at))
+sys.dont_write_bytecode = True
+importlib.invalidate_caches()
+importlib.reload(schedule)
+found.append(digest_of(schedule.learning_rate_at))
+print(*found, schedule.learning_rate_at(0, 100, 1.0, "linear"))
+"""
+    shutil.copytree(ROOT / "support", tmp_path / "support", ignore=shutil.ignore_patterns("__pycache__"))
+    run = [sys.executable, "-B", "-c", program]
+    result = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    imported, edited, reloaded, rate = result.stdout.split()
+    assert imported == edited != reloaded
+    assert float(rate) == pytest.approx(1 / 7)
+
+
+def test_a_key_is_the_same_for_a_script_and_for_who_imports_it(small_data):
+    """Run as a script the core is another module, of the same file."""
+    source = f"import runpy, sys; sys.argv = ['x']; sys.path.insert(0, {str(ROOT)!r})\n"
+    source += "from support.code import digest_of\nimport distillation_mnist_omitted_3 as core\n"
+    source += f"main = runpy.run_path({str(ROOT / 'distillation_mnist_omitted_3.py')!r}, run_name='other')\n"
+    source += "sys.modules['other'] = core\n"  # where its functions say that they are from: that file
+    source += "print(digest_of(core.train), digest_of(main['train']))"
+    result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    imported, script = result.stdout.split()
+    assert imported == script
+
+
+def test_what_a_key_cannot_hold_is_an_error_and_a_whole_number_a_float_where_one_is_meant():
+    with pytest.raises(TypeError):
+        stored.key_of({"folder": Path("x")})
+    whole, broken = core.Config(temperature=20, learning_rate=1), core.Config(temperature=20.0)
+    assert json.dumps(whole.plain()["temperature"]) == json.dumps(broken.plain()["temperature"]) == "20.0"
+    assert core.Config(seed=np.int64(3), learning_rate=np.float32(0.5)).plain()["learning_rate"] == 0.5
+    assert type(core.Config(seed=np.int64(3)).seed) is int
+
+
+def test_the_kernel_and_the_data_as_they_are_used_are_in_the_key(small_data, monkeypatch):
+    before = both_keys(small_data)
+    renamed = dataclasses.replace(small_data, name="others", sha256={"x": "y"})
+    assert both_keys(renamed) == before  # whatever they are called
+    for field in ("train_images", "train_labels", "test_images", "test_labels"):
+        swapped = dataclasses.replace(small_data, **{field: getattr(small_data, field)[::-1]})
+        assert not set(both_keys(swapped)) & set(before)
+    monkeypatch.setattr(stored, "arithmetic", lambda: {"kernel": "Z80"})
+    assert not set(both_keys(small_data)) & set(before)
+
+
+def test_a_student_belongs_to_its_teacher_s_parameters(small_folder, tmp_path):
+    """A teacher trained again with other bits leaves no student of one that is gone."""
+    config = tiny(small_folder, tmp_path)
+    first = core.run(config)
+    parameters = first.teacher.network.parameters
+    keys = {
+        stored.key_of(core.determinants("student", config, first.data, one))
+        for one in (parameters, parameters * 1.0, np.nextafter(parameters, 1))
+    }
+    assert len(keys) == 2
+    with stored.open_session(tmp_path, False, Console(quiet=True)) as session:
+        other = core.MLP(first.teacher.network.sizes, np.random.default_rng(1))
+        assert not core.train_student(config, first.data, other, session).reused
+        assert core.train_student(config, first.data, first.teacher.network, session).reused
 
 
 def test_a_key_depends_on_what_decides_the_training_and_on_nothing_else(small_data):
@@ -127,8 +225,6 @@ def test_a_key_depends_on_what_decides_the_training_and_on_nothing_else(small_da
         return teacher, student
 
     teacher, student = keys(config)
-    other_data = dataclasses.replace(small_data, sha256={})
-    assert keys(config, other_data)[0] != teacher
     changes = {
         "both": [
             {"seed": 1}, {"n_epochs_teacher": 1}, {"teacher_hidden": (9,)}, {"batch_size": 9},
@@ -165,7 +261,7 @@ def finished(small_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     config = tiny(small_folder, folder)
     experiment = core.run(config)
-    paths = {kind: path_of(kind, config, experiment.data) for kind in ("teacher", "student")}
+    paths = {kind: path_of(kind, config, experiment) for kind in ("teacher", "student")}
     return experiment, config, {kind: (path, path.read_bytes()) for kind, path in paths.items()}
 
 
@@ -195,6 +291,13 @@ def changed_content(sealed_run: bytes, kind: str) -> bytes:
     elif kind == "nan loss":
         n_parameters = 784 * 12 + 12 + 12 * 10 + 10
         content[4 * n_parameters : 4 * n_parameters + 8] = np.array([np.nan]).tobytes()
+    elif kind in ("seconds", "absurd seconds"):  # after 9,562 parameters and a loss
+        start = 4 * (784 * 12 + 12 + 12 * 10 + 10) + 8
+        content[start : start + 8] = np.array([-1.0 if kind == "seconds" else 1e300]).tobytes()
+    elif kind == "weights":
+        content[:4] = np.array([3e38], np.float32).tobytes()
+    elif kind == "another network":
+        content[:4000] = np.full(1000, 0.5, np.float32).tobytes()
     elif kind == "short":
         del content[-4:]
     elif kind == "long":
@@ -238,6 +341,10 @@ UNDER_A_RIGHT_SEAL = {
     "nan": lambda run: changed_content(run, "nan"),
     "infinity": lambda run: changed_content(run, "infinity"),
     "nan loss": lambda run: changed_content(run, "nan loss"),
+    "seconds": lambda run: changed_content(run, "seconds"),
+    "absurd seconds": lambda run: changed_content(run, "absurd seconds"),
+    "weights": lambda run: changed_content(run, "weights"),
+    "another network": lambda run: changed_content(run, "another network"),
     "short": lambda run: changed_content(run, "short"),
     "long": lambda run: changed_content(run, "long"),
     "npz": lambda run: saved(np.savez, parameters=np.zeros(9)),
@@ -339,11 +446,13 @@ def test_zip_bombs_are_not_even_opened(finished, capsys):
     path.write_bytes(content)
 
 
-def test_a_diverging_training_is_stopped_and_never_stored(small_folder, tmp_path):
+@pytest.mark.parametrize("rate", [1e30, 1e6])
+def test_a_diverging_training_is_stopped_and_never_stored(rate, small_folder, tmp_path):
+    """Also where its numbers are finite still, and no sane ones."""
     with pytest.raises(
         core.UserError, match=r"student's training diverged; try a smaller --learning-rate-student$"
     ):
-        core.run(tiny(small_folder, tmp_path, learning_rate_student=1e30))
+        core.run(tiny(small_folder, tmp_path, learning_rate_student=rate))
     assert [path.name.partition("-")[0] for path in (tmp_path / "runs").iterdir()] == ["teacher"]
 
 
@@ -356,7 +465,7 @@ def test_a_loss_that_is_no_number_stops_the_training(small_data, tmp_path):
 
     training = stored.Training(
         "teacher", {}, core.MLP((2, 3), None), 2, train=lambda watcher: watcher.epoch_done(1, np.nan, 0.0),
-        predict_test=lambda: np.zeros((1, 3)), output_shape=(1, 3), measure=lambda z: {}, shown={},
+        predict_test=lambda n: np.zeros((n, 3)), output_shape=(1, 3), measure=lambda z: {}, shown={},
     )  # fmt: skip
     session = stored.Session(None, Silent(), stored.Store(tmp_path))
     with pytest.raises(core.UserError, match="diverged"):

@@ -92,7 +92,7 @@ def test_flags_of_a_run_make_that_run_again():
     configs = [config for group in plan(list(STUDIES), {}, 2).values() for config in group]
     for config in configs:
         given = given_settings(parser.parse_args(flags_of(config).split()), core.Config)
-        assert core.config_from(given) == config
+        assert core.Config(**given) == config
 
 
 @pytest.mark.parametrize("name", ["student-size", "hard-mix", "transfer-size"])
@@ -745,7 +745,7 @@ def small_results(small_data, tmp_path_factory) -> dict:
     planned = plan(["hard-mix"], {"teacher_hidden": (20,), "student_hidden": (10,)}, 2)
     configs = [config for (_, place), group in planned.items() if place < 2 for config in group]
     cache = tmp_path_factory.mktemp("cache")
-    here = {core.config_from({**vars(config), "cache_dir": cache}): config for config in configs}
+    here = {core.Config(**{**vars(config), "cache_dir": cache}): config for config in configs}
     found, _ = make(list(here), small_data)
     runs = [
         Run("hard-mix", {"hard_weight": config.hard_weight}, config, found[with_cache])

@@ -119,9 +119,9 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def lost_pool(*_):
+def lost_pool(n_jobs, shared):
     try:
-        yield Pool(Dying(deadly=4))
+        yield Pool(Dying(deadly=4), shared)
     except Exception:
         raise PoolLostError("the scheduler is gone") from None
 
@@ -214,7 +214,7 @@ def test_without_a_cache_the_tables_are_made_all_the_same(small_study, tmp_path)
 
 def test_tables_are_printed_although_the_disk_is_full_at_the_end(small_study, tmp_path, capsys):
     @contextmanager
-    def filling_pool(*_):
+    def filling_pool(n_jobs, shared):
         with thread_pool() as pool:
             yield pool
         shutil.rmtree(tmp_path / "out")
@@ -292,7 +292,7 @@ def test_half_a_result_is_not_waited_for():
     threads = []
 
     def interrupted() -> None:
-        with local_pool(1) as pool:
+        with local_pool(1, None) as pool:
             pool.executor.submit(abs, -1).result()
             threads.append(pool.executor._executor_manager_thread)
             os.write(pool.executor._result_queue._writer.fileno(), struct.pack("!i", 1000) + b"begun")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from support import stored
 from support.console import Console, UserError
 from support.files import read_sealed, write_sealed
-from support.processes import Pool, local_pool
-from support.stored import code_of, open_session
+from support.processes import Pool, given_here, local_pool
+from support.stored import open_session
 
 import copy
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from small_studies import make, measured, thread_pool, tiny_configs, trained_when, until
 
@@ -34,7 +37,7 @@ from studies.records import Shelf
 def test_many_runs_are_the_single_runs_bit_for_bit(small_data, small_folder, tmp_path):
     before = dict(os.environ)
     configs = tiny_configs(tmp_path / "many")
-    found, reasons = make(configs, small_data, lambda: local_pool(2))
+    found, reasons = make(configs, small_data, lambda data: local_pool(2, data))
     assert dict(os.environ) == before
     assert not reasons
     assert set(found) == set(configs)
@@ -185,9 +188,9 @@ def test_a_pool_that_dies_is_followed_by_another(small_data, tmp_path, capsys):
     opened = []
 
     @contextmanager
-    def dying_pool():
+    def dying_pool(data):
         opened.append(Dying(deadly=3))
-        yield Pool(opened[-1])
+        yield Pool(opened[-1], data)
 
     found, reasons = make(configs, small_data, dying_pool)
     assert set(found) == set(configs)
@@ -196,8 +199,8 @@ def test_a_pool_that_dies_is_followed_by_another(small_data, tmp_path, capsys):
     assert "a worker process died" in capsys.readouterr().err
 
     @contextmanager
-    def dead_pool():
-        yield Pool(Dying(deadly=1))
+    def dead_pool(data):
+        yield Pool(Dying(deadly=1), data)
 
     others = tiny_configs(tmp_path, batch_size=50)
     found, reasons = make(others, small_data, dead_pool)
@@ -209,9 +212,9 @@ def test_a_lost_cluster_is_said_in_one_line_and_what_finished_is_kept(small_data
     configs = tiny_configs(tmp_path)
 
     @contextmanager
-    def lost_pool():
+    def lost_pool(data):
         try:
-            yield Pool(Dying(deadly=4))
+            yield Pool(Dying(deadly=4), data)
         except BrokenProcessPool:
             raise PoolLostError("the scheduler is gone") from None
 
@@ -229,7 +232,7 @@ def test_a_lost_cluster_is_said_in_one_line_and_what_finished_is_kept(small_data
 
 def test_an_interrupt_does_not_wait_for_what_is_running():
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), local_pool(1) as pool:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), local_pool(1, None) as pool:  # noqa: PT012
         future = pool.executor.submit(time.sleep, 60)
         until(future.running)
         raise KeyboardInterrupt
@@ -244,8 +247,8 @@ def test_without_room_in_the_cache_the_study_goes_on_from_memory(when, small_dat
         folder.write_text("no folder")
 
     @contextmanager
-    def filling_pool():
-        with thread_pool() as pool:
+    def filling_pool(data):
+        with thread_pool(data) as pool:
             if when == "in the middle":
                 shutil.rmtree(folder)
                 folder.write_text("no folder")
@@ -274,20 +277,92 @@ def test_a_worker_needs_nothing_but_the_zip(tmp_path):
     look = """
 import sys
 import studies.many, studies.cluster
-from support.stored import code_of
-from studies.records import DECISIVE
-assert all(sys.argv[1] in module.__file__ for module in DECISIVE), "not from the zip"
+from studies.records import core, measured_by
+assert sys.argv[1] in core.__file__, "not from the zip"
 assert "matplotlib" not in sys.modules
-print(*map(code_of, DECISIVE))
+print(measured_by())
 """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     words = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(archive)!r})\n{look}", archive.name]
     result = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == [code_of(module) for module in records.DECISIVE]
+    assert result.stdout.strip() == records.measured_by()
 
 
-def test_a_worker_with_another_version_of_the_project_does_nothing(small_data, tmp_path):
-    task = Task(tiny_configs(tmp_path)[0], teacher_only=True, source=records.source() + "# changed")
-    with pytest.raises(UserError, match="another version"):
+@pytest.mark.parametrize(
+    ("what", "theirs"),
+    [
+        ("NumPy", "1.26.0"),
+        ("kernel", "Z80"),
+        ("random stream", "00000000"),
+        ("Python", "2.7.0"),
+        ("this project", "another"),
+    ],
+)
+def test_a_worker_that_would_get_other_bits_is_refused_naming_both_sides(what, theirs, small_data, tmp_path):
+    here = records.made_with()
+    task = Task(tiny_configs(tmp_path)[0], teacher_only=True, made_with={**here, what: theirs})
+    with pytest.raises(UserError) as raised:
         work(task, small_data, {}, {})
+    assert f"a worker has {what} {here[what]}, not {theirs}: its bits would not be" in str(raised.value)
+
+
+def test_what_a_worker_is_told_apart_by_is_what_it_computes_with(monkeypatch):
+    """Another stream of random numbers, another kernel: each is asked for, not written down."""
+    stored.arithmetic.cache_clear()
+    before, original = stored.arithmetic(), np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: original(seed + 1))
+    monkeypatch.setattr(stored, "blas_kernel", lambda: "Z80")
+    stored.arithmetic.cache_clear()
+    changed = {name for name, value in stored.arithmetic().items() if value != before[name]}
+    assert changed == {"random stream", "kernel"}
+    stored.arithmetic.cache_clear()
+
+
+def test_runs_that_differ_in_measuring_alone_share_a_student(small_data, tmp_path):
+    one = tiny_configs(tmp_path)[0]
+    others = [replace(one, probe_size=size) for size in (100, 200, 300)]
+    asked = [one, *others, replace(one, seed=1)]
+    n_teachers_and_students = []
+
+    @contextmanager
+    def counting_pool(data):
+        with thread_pool(data) as pool:
+            submit = pool.executor.submit
+
+            def counted(function, task, data, student, teacher):
+                n_teachers_and_students.append((task.teacher_only, bool(student)))
+                return submit(function, task, data, student, teacher)
+
+            pool.executor.submit = counted
+            yield pool
+
+    found, reasons = make(asked, small_data, counting_pool)
+    assert not reasons
+    assert sorted(n_teachers_and_students) == [(False, False)] * 2 + [(False, True)] * 3 + [(True, False)] * 2
+    assert len({trained_when(found[config]) for config in asked[:4]}) == 1
+    sizes = [found[config]["bias_correction"]["probe_size"] for config in asked[:4]]
+    assert sizes == [600, 100, 200, 300]
+
+
+def test_the_data_travel_once_to_each_process(small_data, tmp_path):
+    """However many tasks there are: what is sent with one is a word that stands for them."""
+    big = np.zeros(3_000_000, np.uint8)
+    with local_pool(2, big) as pool:
+        assert len(pickle.dumps(pool.shared)) < 200
+        found = [pool.executor.submit(size_of, pool.shared) for _ in range(6)]
+        assert {future.result() for future in found} == {big.size}
+
+
+def size_of(value) -> int:
+    return given_here(value).size
+
+
+def test_other_children_of_this_process_are_left_alone():
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+    other.start()
+    with pytest.raises(ZeroDivisionError), local_pool(1, None) as pool:
+        pool.executor.submit(divmod, 1, 0).result()
+    assert other.is_alive()
+    other.terminate()
+    other.join(10)

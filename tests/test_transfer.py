@@ -299,13 +299,13 @@ def test_what_excludes_what_is_said_in_one_line(settings, said):
 
 
 def test_a_drawn_transfer_set_leaves_every_class_out_and_the_images_as_they_are():
-    config = core.config_from({"recipe": "best", "transfer_set": "blobs"})
+    config = core.Config(**{"recipe": "best", "transfer_set": "blobs"})
     assert config.omitted_class == config.corrected_class == EVERY_CLASS
     assert not config.limits("student").change
     assert config.limits("teacher").elastic > 0
     assert config.probe_size == 60_000
-    given = core.config_from({"transfer_set": "blobs", "jitter_student": 2, "probe_size": 7})
+    given = core.Config(**{"transfer_set": "blobs", "jitter_student": 2, "probe_size": 7})
     assert (given.jitter_student, given.probe_size) == (2, 7)
-    assert core.config_from({"recipe": "no-digit"}).transfer_set == "contours"
-    on_digits = core.config_from({"recipe": "no-digit", "transfer_set": "digits"})
+    assert core.Config(**{"recipe": "no-digit"}).transfer_set == "contours"
+    on_digits = core.Config(**{"recipe": "no-digit", "transfer_set": "digits"})
     assert (on_digits.omitted_class, on_digits.n_epochs_student) == ((3,), 60)

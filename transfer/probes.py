@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from transfer.answers import told
 from transfer.images import Transfer
 from transfer.settings import TransferSettings
 
@@ -24,13 +25,14 @@ def frequencies(labels: np.ndarray, classes: Sequence[int]) -> list[float]:
 
 
 def with_share(labels: np.ndarray, classes: Sequence[int], share: float, size: int) -> np.ndarray:
-    """The first images, up to `size` of them, of which a `share` is of `classes`: indices, in order.
+    """The first images, no more than `size`, of which a `share` is of `classes`: indices, in order.
 
     Raises UserError when there are none of these or none of others.
     """
     mine, others = (np.flatnonzero(np.isin(labels, classes) == wanted) for wanted in (True, False))
-    n_mine = min(len(mine), math.floor(len(others) * share / (1 - share)), round(share * size))
-    n_others = min(len(others), round(n_mine * (1 - share) / share))
+    most = min(size, len(mine) / share, len(others) / (1 - share))
+    n_mine = math.floor(share * most + 1e-9)
+    n_others = round(n_mine * (1 - share) / share)
     if not (n_mine and n_others):
         raise UserError(
             f"--probe-share {share:g} of {min(size, len(labels)):,} images is no image, or every one; choose "
@@ -49,6 +51,17 @@ def probe_images(config: TransferSettings, data: Data) -> np.ndarray:
     return images[: config.probe_size]
 
 
+def check_probe(config: TransferSettings, data: Data) -> None:
+    """Raises UserError when the probe cannot be had, or when a class whose bias it sets never occurs."""
+    probe_images(config, data)
+    missing = sorted(set(config.corrected_class) - set(np.unique(data.train_labels).tolist()))
+    if missing:
+        raise UserError(
+            f"the training set has no image of class {missing[0]}, so that its bias cannot be set by how "
+            "often it occurs; leave --correct all out, or take data of all ten classes"
+        )
+
+
 def probe_and_targets(
     config: TransferSettings,
     data: Data,
@@ -62,10 +75,10 @@ def probe_and_targets(
     `predict_teacher` and `predict_student` give all outputs (n, outputs), of which the classes are the first.
 
     Described: training images, and how often the classes occur in the whole training set. A probe of images
-    that the student learned from takes the teacher's mean probabilities instead. Labels compose a probe with
-    a given share of unseen classes, and otherwise only say how often classes occur; with the prior "em" not
-    even that. EM starts from the frequencies that the student learned: its own mean probabilities on what it
-    learned from.
+    that the student learned from takes the mean probabilities that it heard from its teacher instead. Labels
+    compose a probe with a given share of unseen classes, and otherwise only say how often classes occur; with
+    the prior "em" not even that. EM starts from the frequencies that the student learned: its own mean
+    probabilities on what it learned from.
     """
 
     def mean_probabilities(logits: np.ndarray) -> np.ndarray:
@@ -74,7 +87,12 @@ def probe_and_targets(
     corrected = list(config.corrected_class)
     if config.probe == "transfer":
         images = seen.first(config.probe_size)
-        answers = mean_probabilities(predict_teacher(images)[:, :N_CLASSES])
+        if config.teacher_answers == "whole":
+            heard = predict_teacher(images)
+        else:  # which are altered by what it says of all training images
+            on_training = told(predict_teacher(data.train_images), data.train_labels, config)
+            heard = on_training[np.unique(seen.indices)[: config.probe_size]]
+        answers = mean_probabilities(heard[:, :N_CLASSES])
         return predict_student(images)[:, :N_CLASSES], answers[corrected].tolist()
     logits = predict_student(probe_images(config, data))[:, :N_CLASSES]
     if config.prior == "known":

@@ -131,6 +131,9 @@ class TransferSettings(ImageSettings):
              "equal"),
             (self.probe == "transfer" and (self.probe_share is not None or self.prior != "known"),
              "--probe transfer takes its targets from the teacher; leave --probe-share and --prior out"),
+            (self.probe == "transfer" and (self.spare_outputs > 0 or self.hard_weight == 1),
+             "--probe transfer takes its targets from what the student hears of the classes, and this one "
+             "hears nothing of them; leave it out"),
             (self.probe_share is not None and (self.is_drawn or not self.omitted_class),
              "--probe-share is the share of classes left out, but not all of them; leave it out"),
             (self.prior == "em" and self.is_drawn,
