@@ -30,7 +30,7 @@ N_WHITENING = 1000  # images whose patches the whitening is made from
 
 def trained_by() -> str:
     """A digest of the code that decides a training's result: a change in it gives it another name."""
-    roots = (teacher_lesson, student_lesson, teacher_answers_computed, images_for, whitening_kernels)
+    roots = (teacher_lesson, student_lesson, teacher_answers_computed, images_for, whiten)
     return digest_of(ConvNet, train, predict, Workers, *roots)
 
 
@@ -166,6 +166,11 @@ def determinants(kind: str, config: Config, data: Data, teacher: np.ndarray | No
     return decisive
 
 
+def whiten(network: ConvNet, images: np.ndarray, indices: np.ndarray) -> None:
+    """Set the network's whitening by the first of the images that it learns from."""
+    network.whitening.kernels[:] = whitening_kernels(images[indices[:N_WHITENING]])
+
+
 def stored_or_new(
     kind: str, loss: Loss, config: Config, data: Data, session: Session, teacher: ConvNet | None = None
 ) -> TrainedRun:
@@ -176,7 +181,7 @@ def stored_or_new(
     lesson = Lesson(data.train_images, np.resize(indices, n_per_epoch), loss)
 
     def whole_training(watcher: Watcher) -> None:
-        network.whitening.kernels[:] = whitening_kernels(data.train_images[indices[:N_WHITENING]])
+        whiten(network, data.train_images, indices)
         train(network, lesson, settings, session.workers, watcher)
 
     return session.finished(

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from synthetic.exact import coarse
+
 SIDE = 28
 BOX = 19.0  # pixels per unit of the skeletons' coordinates; MNIST's digits fill a box of 20 pixels
 N_SEGMENTS = 56  # straight pieces per digit
@@ -115,7 +117,7 @@ def compile_variant(strokes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, n
         middle[block] = (spline[1:] + spline[:-1]) / 2
         direction[block] = spline[1:] - spline[:-1]
         row, column = row + count, column + len(stroke)
-    return np.concatenate(points), middle, direction
+    return np.concatenate(points), coarse(middle, 16), coarse(direction, 16)
 
 
 def shaken(control: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -141,19 +143,23 @@ def render(
 ) -> np.ndarray:
     """Images (n, 28, 28), uint8, of n shaken skeletons (n, c, 2): the ink of a pen that follows each of them.
 
+    The same everywhere, as all products are of coarse numbers.
+
     A Gaussian spot moved along a line leaves a Gaussian profile across it, whatever the spacing; spots are
     separable, so that the ink of all of them is one small matrix product per image. A soft threshold gives
     the edge.
     """
     n = len(control)
-    spots = (middle @ control).astype(np.float32)  # (n, segments, 2)
-    length = np.linalg.norm(direction @ control, axis=-1).astype(np.float32)
-    pen = rng.uniform(0.75, 1.45, n).astype(np.float32)[:, None]
-    pixels = np.arange(SIDE, dtype=np.float32)
+    control = coarse(control, 16)
+    spots = middle @ control  # (n, segments, 2)
+    length = np.linalg.norm(direction @ control, axis=-1)
+    pen = rng.uniform(0.75, 1.45, n)[:, None]
+    pixels = np.arange(SIDE)
     across = np.exp(-(((pixels - spots[..., :1]) / pen[..., None]) ** 2) / 2)
     down = np.exp(-(((pixels - spots[..., 1:]) / pen[..., None]) ** 2) / 2)
     down *= (length / (np.sqrt(2 * np.pi) * pen))[..., None]
-    ink = down.transpose(0, 2, 1) @ across  # (n, row, column)
+    ink = coarse(down, 16).transpose(0, 2, 1) @ coarse(across, 16)  # (n, row, column)
+    ink = ink.astype(np.float32)
     ink = (0.5 + (ink - 0.5) * rng.uniform(1.0, 2.2, (n, 1, 1)).astype(np.float32)).clip(0, 1)
     ink *= rng.uniform(0.75, 1.0, (n, 1, 1)).astype(np.float32)
     ink += rng.standard_normal(ink.shape, np.float32) * np.float32(0.03) * (ink > 0.02)

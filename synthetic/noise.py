@@ -12,6 +12,8 @@ from functools import cache
 
 import numpy as np
 
+from synthetic.exact import coarse
+
 SIDE = 28
 SIGMAS = (1.2, 1.8, 2.4, 3.2)  # px: the smoothnesses of contours and blobs, in equal parts
 FADE_RADIUS = 11.3  # px from the centre: there, faded images have e^-1 of their brightness
@@ -22,10 +24,10 @@ THRESHOLDS = (0.2, 1.6)  # standard deviations: a blob is where f exceeds one of
 
 @cache
 def gaussian(sigma: float) -> np.ndarray:
-    """(28, 28), float32: one axis of a smoothing. Rows have unit norm, so unit variance stays that."""
+    """(28, 28), coarse: one axis of a smoothing. Rows have unit norm, so unit variance stays that."""
     distance = np.subtract.outer(np.arange(SIDE), np.arange(SIDE))
     weights = np.exp(-(distance**2) / (2 * sigma**2))
-    return (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)
+    return coarse(weights / np.sqrt((weights**2).sum(axis=1, keepdims=True)), 14)
 
 
 @cache
@@ -36,9 +38,10 @@ def fading() -> np.ndarray:
 
 
 def smooth(n: int, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Smoothed noise f of unit standard deviation, (n, 28, 28), float32."""
+    """Smoothed noise f of unit standard deviation, (n, 28, 28), float32; the same everywhere."""
     along = gaussian(sigma)
-    return along @ rng.standard_normal((n, SIDE, SIDE), np.float32) @ along.T
+    noise = coarse(rng.standard_normal((n, SIDE, SIDE), np.float32), 14)
+    return (along @ noise @ along.T).astype(np.float32)
 
 
 def of_all_smoothnesses(n: int, rng: np.random.Generator) -> np.ndarray:

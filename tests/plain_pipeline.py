@@ -318,13 +318,14 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
         mine = [i for i, label in enumerate(probe_labels) if label in c.omitted_class]
         others = [i for i, label in enumerate(probe_labels) if label not in c.omitted_class]
         n = min(len(mine), int(len(others) * c.probe_share / (1 - c.probe_share)))
-        n = min(n, round(c.probe_share * c.probe_size))
-        m = min(len(others), round(n * (1 - c.probe_share) / c.probe_share))
+        n = min(n, int(c.probe_share * c.probe_size))
+        m = round(n / c.probe_share) - n
         probe = probe[sorted(mine[:n] + others[:m])]
     probe = probe[: c.probe_size]
     targets = np.array([(labels == k).mean() for k in range(10)])
     if c.probe == "transfer":
-        targets = softmax(logits["teacher", "transfer"][: c.probe_size]).mean(axis=0)
+        heard = logits["teacher", "transfer"] if instead is None else instead[np.unique(indices)]
+        targets = softmax(heard[: c.probe_size, :10]).mean(axis=0)
     if c.prior == "em":
         learned = softmax(logits["student", "transfer"][: c.probe_size]).mean(axis=0)
         targets = saerens(softmax(probe), learned)

@@ -10,7 +10,6 @@ from support.report import summary
 from support.settings import flag_name
 from support.stored import key_of, open_session
 
-import ast
 import json
 import os
 import shutil
@@ -29,7 +28,7 @@ from cifar10 import deployed, lessons, pictures
 from cifar10.data import CLASSES
 from cifar10.experiment import run, run_on_data
 from cifar10.layers import whitening_kernels
-from cifar10.lessons import TRAINED_BY, determinants, train_baseline, train_student
+from cifar10.lessons import determinants, train_baseline, train_student
 from cifar10.network import ConvNet
 from cifar10.optimisers import Muon, Nesterov
 from cifar10.settings import Config
@@ -196,6 +195,7 @@ REACHES = [  # a setting, another value of it, and the trainings that it changes
 ]
 
 
+@pytest.mark.bits
 def test_the_small_run_by_hand(small, data, workers):
     for kind, parameters in all_by_hand(data, small.config, workers).items():
         np.testing.assert_array_equal(small.runs[kind].network.parameters, parameters)
@@ -237,7 +237,7 @@ def test_the_data_decide_the_key_too(data):
 
 
 @pytest.mark.parametrize("change", ["cut", "a bit"])
-def test_damaged_answers_of_the_teacher_are_computed_anew(change, small, data, tmp_path):
+def test_damaged_answers_of_the_teacher_are_said_and_computed_anew(change, data, tmp_path, capsys):
     first = trained(data, tmp_path)
     (answers,) = (tmp_path / "runs").glob("answers-*")
     whole = answers.read_bytes()
@@ -245,7 +245,11 @@ def test_damaged_answers_of_the_teacher_are_computed_anew(change, small, data, t
     answers.write_bytes(damaged)
     for path in (tmp_path / "runs").glob("student-*"):
         path.unlink()
+    capsys.readouterr()
     again = trained(data, tmp_path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the stored teacher's answers ")
+    assert line.endswith("are damaged; asking the teacher again")
     assert again.student.network.parameters.tobytes() == first.student.network.parameters.tobytes()
     assert answers.read_bytes() == whole
 
@@ -253,7 +257,7 @@ def test_damaged_answers_of_the_teacher_are_computed_anew(change, small, data, t
 def test_stored_answers_are_used(data, tmp_path, monkeypatch):
     """What a second student of the same teacher hears, though its temperature is another."""
     trained(data, tmp_path)
-    monkeypatch.setattr(lessons, "predict_views", None)
+    monkeypatch.setattr(lessons, "write_sealed", None)  # what is computed anew would be stored
     config = Config(**{**SMALL, "cache_dir": tmp_path, "temperature": 2.0})
     with open_session(config.cache_folder, False, QUIET) as session:
         teacher = lessons.train_teacher(config, data, session)
@@ -285,13 +289,14 @@ def test_a_teacher_of_the_same_settings_answers_for_itself(data, tmp_path):
     assert len(list((tmp_path / "runs").glob("answers-*"))) == 2
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("part", [{}, {"omitted_class": (5,)}, {"transfer_fraction": 0.3}])
 def test_answers_for_all_images_serve_any_part_of_them(part, data, tmp_path, tmp_path_factory, monkeypatch):
     """The same student as one whose teacher was asked about that part alone."""
     whole = {"omitted_class": (), "transfer_fraction": 1.0}
     alone = trained(data, tmp_path_factory.mktemp("alone"), **{**whole, **part}).student
     trained(data, tmp_path, **whole, n_epochs_student=1)
-    monkeypatch.setattr(lessons, "predict_views", None)
+    monkeypatch.setattr(lessons, "write_sealed", None)  # what is computed anew would be stored
     config = Config(**{**SMALL, **whole, **part, "cache_dir": tmp_path})
     with open_session(config.cache_folder, False, QUIET) as session:
         teacher = lessons.train_teacher(config, data, session)
@@ -418,50 +423,6 @@ def predict_all(network: ConvNet, data: Data) -> np.ndarray:
 # ---- Stored trainings --------------------------------------------------------------------------------------
 
 
-def reached_modules(start: str) -> set[str]:
-    """The project's modules that `start` imports, directly or not; what the core imports is its own."""
-    found, waiting = set(), [start]
-    while waiting:
-        name = waiting.pop()
-        path = ROOT / (name.replace(".", "/") + ".py")
-        if name in found or not path.exists():
-            continue
-        found.add(name)
-        if name == core.__name__:
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found
-
-
-def test_every_numerical_module_that_a_training_reaches_is_in_its_key():
-    numerical = {
-        name
-        for name in reached_modules("cifar10.lessons")
-        if "import numpy" in (ROOT / (name.replace(".", "/") + ".py")).read_text()
-    }
-    apart = {  # they bring data, which the key has by its sums, or measure and keep what was trained
-        "support.data", "support.experiment", "support.offsets", "support.report", "support.stored",
-        "synthetic.shapes",
-        # of students that see drawn images of 28 x 28 pixels, which this one never does
-        "support.transformations", "synthetic.digits", "synthetic.noise", "transfer.images",
-        "transfer.probes",
-    }  # fmt: skip
-    hashed = {module.__name__ for module in TRAINED_BY}
-    assert numerical - apart <= hashed
-    assert {
-        "cifar10.layers",
-        "cifar10.network",
-        "cifar10.training",
-        core.__name__,
-        "support.tiles",
-    } <= numerical
-    assert not apart & hashed
-
-
 CHANGES = [  # module, what stands there, what is put in its place
     ("cifar10/network.py", "LOGIT_SCALE = 0.125", "LOGIT_SCALE = 0.25"),
     ("cifar10/layers.py", "EPSILON = 1e-5", "EPSILON = 1e-4"),
@@ -471,7 +432,8 @@ CHANGES = [  # module, what stands there, what is put in its place
     ("cifar10/training.py", 'mode="reflect"', 'mode="edge"'),
     ("cifar10/convolution.py", "(g0 + g1 + g2) / 2", "(g0 + g1 + g2) / 3"),
     ("cifar10/lessons.py", "N_WHITENING = 1000", "N_WHITENING = 900"),
-    ("cifar10/data.py", "labels = records[:, 0].copy()", "labels = records[:, 1].copy()"),
+    ("cifar10/lessons.py", "answers[version] = (both[0]", "answers[version] = (2 * both[0]"),
+    ("cifar10/lessons.py", "config.part_seed)", "config.part_seed + 1)"),
     ("cifar10/lessons.py", "distillation_loss(logits,", "distillation_loss(2 * logits,"),
     ("support/schedule.py", "0.05 * n_steps", "0.06 * n_steps"),
     ("support/tiles.py", "MIN_TILE_WORK = 4 *", "MIN_TILE_WORK = 3 *"),
@@ -484,27 +446,25 @@ def test_a_change_of_any_code_behind_a_training_changes_its_key(tmp_path):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "distillation_mnist_omitted_3.py", tmp_path)
     sources = {name: (tmp_path / name).read_text() for name, _, _ in CHANGES}
-    # one process: the sources are read anew for each change, while what runs stays as it is
-    script = f"""
-import json, sys
-sys.path.insert(0, {str(tmp_path)!r})
-import linecache
+    # one process, in which the modules are imported anew for each change
+    script = """
+import importlib, json, sys
 from pathlib import Path
-from cifar10.lessons import determinants
-from cifar10.settings import Config
-from support.data import Data
-from support.stored import code_of, key_of
 import numpy as np
-empty = np.zeros(0)
-data = Data("CIFAR-10", empty, empty, empty, empty, {{}})
 def keys():
-    code_of.cache_clear()
-    linecache.clearcache()
+    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    from cifar10.lessons import determinants
+    from cifar10.settings import Config
+    from support.data import Data
+    from support.stored import key_of
+    data = Data("CIFAR-10", *[np.zeros(0)] * 4, {})
     return [key_of(determinants(kind, Config(), data)) for kind in ("teacher", "student", "baseline")]
+OURS = {"cifar10", "support", "synthetic", "transfer", "distillation_mnist_omitted_3"}
 found = [keys()]
 for name, old, new in json.loads(sys.argv[1]):
-    path = Path({str(tmp_path)!r}, name)
-    source = path.read_text()
+    path, source = Path(name), Path(name).read_text()
     path.write_text(source.replace(old, new))
     found.append(keys())
     path.write_text(source)
@@ -515,7 +475,7 @@ print(json.dumps(found))
     for name, old, _ in (*CHANGES, comment):
         assert sources[name].count(old) >= 1
     result = subprocess.run(
-        [sys.executable, "-c", script, json.dumps([*CHANGES, comment])],
+        [sys.executable, "-B", "-c", script, json.dumps([*CHANGES, comment])],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -179,6 +179,7 @@ def test_float32_training_stays_close_to_float64(small_data, workers):
     assert np.abs(trained[0] - trained[1]).mean() < 2e-6
 
 
+@pytest.mark.bits
 def test_the_number_of_threads_does_not_change_a_bit(small_data):
     """Tiles are the same whoever works on them, and so are the pieces of a batch."""
     transformed = {"rotation": 10.0, "scaling": 0.1, "shear": 0.1, "elastic": 1.5}
@@ -214,6 +215,7 @@ def test_a_product_is_cut_into_one_tile_per_thread_unless_it_is_small(n_rows, wo
         assert len(cut) == n_threads
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
     ("sizes", "n"), [((784, 2000, 10), 2100), ((784, 300, 900, 10), 2100), ((784, 90, 10), 60)]
 )

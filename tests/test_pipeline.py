@@ -82,6 +82,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"correct": "all", "omitted_class": ()},
     {"probe": "test"},
     {"probe": "transfer"},
+    {"probe": "transfer", "teacher_answers": "class-mean", "transfer_fraction": 0.5, "omitted_class": (3, 8)},
     {"probe_share": 0.02},
     {"probe_share": 0.3, "probe": "test"},
     LONGER | {"prior": "em"},

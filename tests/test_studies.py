@@ -10,6 +10,7 @@ import copy
 import json
 import math
 import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from studies import beyond, beyond_figures, beyond_tables, claims, figures, ingr
 from studies.figures import DRAW
 from studies.measured import Run
 from studies.questions import EPOCHS_BY_UNITS, SEVERAL, STUDIES, TEMPERATURES, WEIGHTS, of_study, plan
-from studies.records import flags_of
+from studies.records import FALLS_BACK, flags_of
 from studies.tables import row_name, tables
 
 FIVE_SEEDS = (  # of the committed runs
@@ -93,6 +94,32 @@ def test_flags_of_a_run_make_that_run_again():
     for config in configs:
         given = given_settings(parser.parse_args(flags_of(config).split()), core.Config)
         assert core.Config(**given) == config
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"recipe": "best", "batch_size_student": None},
+        {"recipe": "best", "learning_rate_student": None, "learning_rate": 0.01},
+        {"recipe": "no-digit", "transfer_set": "digits", "probe_size": 60_000},
+        {"recipe": "no-digit", "transfer_set": "digits"},
+        {"recipe": "fast", "transfer_set": "blobs", "probe_size": 5000},
+        {"recipe": "no-digit", "transfer_set": "noise"},
+        {"recipe": "best", "omitted_class": (), "elastic": 0.0},
+        {"recipe": "best", "omitted_class": (0, 1, 2, 4, 5, 6), "max_norm": 2.0, "temperature": 3},
+    ],
+    ids=str,
+)
+def test_flags_of_any_run_make_one_with_the_same_trainings_and_the_same_probe(settings):
+    """A setting that falls back on another one may be said as that one's value."""
+    config = core.Config(**settings)
+    parser = argument_parser("", core.Config)
+    found = core.Config(**given_settings(parser.parse_args(flags_of(config).split()), core.Config))
+    for kind in ("teacher", "student"):
+        assert found.training(kind) == config.training(kind)
+    for item in fields(core.Config):
+        if item.name not in FALLS_BACK:
+            assert getattr(found, item.name) == getattr(config, item.name)
 
 
 @pytest.mark.parametrize("name", ["student-size", "hard-mix", "transfer-size"])

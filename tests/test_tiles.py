@@ -5,7 +5,6 @@ from __future__ import annotations
 from support import tiles
 from support.tiles import BLAS_THREADS, Workers
 
-import os
 import signal
 import threading
 import time
@@ -113,14 +112,3 @@ def test_an_interrupted_wait_leaves_nothing_behind_for_the_next_call():
     while len(done) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert sorted(done) == [0, 1]
-
-
-def test_the_kernel_is_the_one_that_was_asked_for():
-    kernel = tiles.blas_kernel()
-    wanted = os.environ.get("OPENBLAS_CORETYPE")
-    if tiles.blas_function("get_corename") is None:
-        assert kernel == ""
-    else:
-        assert kernel
-        if wanted:
-            assert kernel.lower() == wanted.lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.console import UserError
+from support.console import Console, UserError
 from support.offsets import (
     add_offsets,
     best_offset_on_test_set,
@@ -11,12 +11,16 @@ from support.offsets import (
     mean_probabilities,
     probability_of_omitted,
 )
+from support.stored import open_session
 from support.tiles import Workers
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
 from synthetic import noise
@@ -92,6 +96,7 @@ def test_halves_are_the_upper_of_one_and_the_lower_of_another(images):
     assert not any((images == glued).all(axis=(1, 2)).any() for glued in draw_halves(images, 5, RNG(1)))
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("kind", DRAWN_SETS)
 def test_the_number_of_threads_changes_no_image(kind, images):
     found = []
@@ -241,6 +246,89 @@ def test_a_small_probe_has_that_share_too(share):
     assert (labels[chosen] == 3).mean() == pytest.approx(share, abs=0.005)
 
 
+@given(st.floats(0.001, 0.999), st.integers(1, 400), st.integers(0, 100))
+def test_a_probe_is_no_larger_than_asked_for_and_its_share_is_that_of_whole_images(share, size, seed):
+    labels = RNG(seed).integers(0, 10, 300)
+    n_mine = (labels == 3).sum()
+    most = min(size, n_mine / share, (300 - n_mine) / (1 - share))
+    try:
+        chosen = with_share(labels, (3,), share, size)
+    except UserError:
+        assert min(share, 1 - share) * most < 2
+        return
+    assert len(chosen) > most - 1 / share - 1
+    mine = (labels[chosen] == 3).sum()
+    assert len(chosen) <= size
+    assert len(set(chosen.tolist())) == len(chosen)
+    assert abs(mine - share * len(chosen)) <= 0.5 + 1e-6
+
+
+def test_all_ten_offsets_are_held_to_the_bound_by_their_distance_from_the_mean():
+    """Whichever class comes first: here it is 60 below the others, which is 54 from the mean."""
+    targets, logits = np.full(10, 0.1), np.zeros((50, 10))
+    logits[:, 0] = 60
+    for order in (range(10), range(9, -1, -1)):
+        z = logits[:, list(order)]
+        assert match_class_frequencies(z, EVERY_CLASS, targets, core.log_softmax, 50) is None
+        found = match_class_frequencies(z, EVERY_CLASS, targets, core.log_softmax, 55)
+        assert abs(found).max() == pytest.approx(54)
+    logits[:, 0] = 55  # 49.5 and 5.5 from the mean
+    found = match_class_frequencies(logits, EVERY_CLASS, targets, core.log_softmax, 50)
+    np.testing.assert_allclose(found, [-49.5] + [5.5] * 9, atol=1e-6)
+
+
+def test_a_class_that_never_occurs_is_named_before_anything_is_trained(small_data, tmp_path):
+    few = small_data.train_labels != 7
+    data = dataclasses.replace(
+        small_data, train_images=small_data.train_images[few], train_labels=small_data.train_labels[few]
+    )
+    config = core.Config(correct="all", cache_dir=tmp_path)
+    with (
+        open_session(tmp_path, False, Console(quiet=True)) as session,
+        pytest.raises(UserError, match=r"no image of class 7, so that its bias .* leave --correct all out"),
+    ):
+        core.run_on_data(data, config, session)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+# what is asked for, and how often
+
+
+def test_hard_labels_alone_never_ask_the_teacher(small_data, workers, monkeypatch):
+    config = core.Config(hard_weight=1.0, student_hidden=(4,))
+    teacher, seen = core.MLP((784, 3, 10), None), core.transfer_for(config, small_data, None, workers)
+    monkeypatch.setattr(core, "predict", None)
+    lesson = core.student_lesson(config, small_data, teacher, seen, workers)
+    logits, batch = RNG(0).normal(size=(6, 10)), seen.indices[:6]
+    value, gradient = lesson.loss(logits, batch, np.zeros((785, 6)))
+    expected = core.cross_entropy(logits, small_data.train_labels[batch])
+    assert value == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
+
+
+def test_a_drawn_transfer_set_is_drawn_once(small_folder, tmp_path, monkeypatch):
+    counter, original = Counter(), Drawing.transfer
+
+    def counted(*arguments):
+        counter.n += 1
+        return original(*arguments)
+
+    monkeypatch.setattr(Drawing, "transfer", counted)
+    config = core.Config(
+        transfer_set="contours", transfer_images=100, data_dir=small_folder, cache_dir=tmp_path,
+        outdir=tmp_path, n_epochs_teacher=1, n_epochs_student=1, teacher_hidden=(8,), student_hidden=(8,),
+    )  # fmt: skip
+    for n_runs in (1, 2):
+        experiment = core.run(config)
+        assert counter.n == n_runs
+    assert experiment.student.reused
+    assert experiment.transfer.n_different == 100
+
+
+class Counter:
+    n = 0
+
+
 @pytest.mark.parametrize("share", [1e-6, 1 - 1e-6])
 def test_a_probe_without_one_side_is_refused(share):
     with pytest.raises(UserError, match="is no image, or every one"):
@@ -268,7 +356,7 @@ DRAWN = {"transfer_set": "contours", "omitted_class": EVERY_CLASS}
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"transfer_set": "contours"}, "--transfer-set contours shows no image of any class; leave --om"),
+        (DRAWN | {"omitted_class": (3,)}, "--transfer-set contours shows no image of any class; leave --om"),
         (DRAWN | {"hard_weight": 0.1}, "has no labels; leave --hard-weight out"),
         (DRAWN | {"transfer_fraction": 0.5}, "for fewer images, say --transfer-images"),
         (DRAWN | {"teacher_answers": "mean"}, "--teacher-answers are for digits"),
@@ -284,6 +372,8 @@ DRAWN = {"transfer_set": "contours", "omitted_class": EVERY_CLASS}
         ({"spare_outputs": 3, "hard_weight": 0.5}, "--spare-outputs: the student hears nothing"),
         ({"spare_outputs": 1}, "take 2 or more"),
         ({"student_start": "teacher"}, "needs networks of one size"),
+        ({"probe": "transfer", "hard_weight": 1.0}, "this one hears nothing of them; leave it out"),
+        ({"probe": "transfer", "spare_outputs": 2}, "this one hears nothing of them; leave it out"),
         ({"probe": "transfer", "prior": "em"}, "--probe transfer takes its targets from the teacher"),
         ({"probe_share": 0.1, "omitted_class": ()}, "--probe-share is the share of classes left out"),
         (DRAWN | {"prior": "em"}, "--prior em needs to know"),
