@@ -495,7 +495,7 @@ def test_bad_input_ends_the_process_so(tmp_path):
     result = call(MAIN, "--outdir", "out", "--temperature", "0", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        "error: --temperature must be a finite number, at least 0.01, at most 10,000, not 0.0\n"
+        "error: --temperature must be a finite number, at least 0.01, at most 10,000, not 0\n"
     )
     result = call(MAIN, "--temprature", "3", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")

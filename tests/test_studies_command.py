@@ -215,7 +215,7 @@ def test_without_a_cache_the_tables_are_made_all_the_same(small_study, tmp_path)
 def test_tables_are_printed_although_the_disk_is_full_at_the_end(small_study, tmp_path, capsys):
     @contextmanager
     def filling_pool(n_jobs, shared):
-        with thread_pool() as pool:
+        with thread_pool(n_jobs, shared) as pool:
             yield pool
         shutil.rmtree(tmp_path / "out")
         (tmp_path / "out").write_text("no folder")
