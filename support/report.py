@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.console import Console, percent
 from support.files import atomic_output
 from support.settings import N_CLASSES
+from support.tiles import blas_kernel
 
 import json
 import os
@@ -37,6 +38,7 @@ def environment(n_threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": blas_name(),
+        "kernel": blas_kernel(),
         "os": platform.platform(),
         "cpu": cpu or platform.machine(),
         "cores": os.cpu_count(),

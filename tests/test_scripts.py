@@ -144,7 +144,7 @@ def test_results_json_has_the_documented_keys(rendered):
         "wall_clock_seconds",
     }
     assert set(found["config"]) == set(core.Config.__dataclass_fields__)
-    assert set(found["environment"]) == {"python", "numpy", "blas", "os", "cpu", "cores", "threads"}
+    assert set(found["environment"]) == {"python", "numpy", "blas", "kernel", "os", "cpu", "cores", "threads"}
     assert found["data"]["name"] == "rendered digits"
     assert (found["data"]["n_train"], found["data"]["n_test"]) == (20_000, 5_000)
     metrics = {
