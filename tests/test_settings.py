@@ -23,6 +23,60 @@ def numeric_fields(config: type) -> list[dataclasses.Field]:
     return [f for f in dataclasses.fields(config) if f.metadata["bounds"]]
 
 
+LIMITS = {  # as mathematics writes intervals; what has no upper end goes on
+    core.Config: {
+        "[0, 9]": "teacher_omitted_class omitted_class",
+        "[0, 999999999999999999]": "seed",
+        "[1, )": "probe_size transfer_images n_epochs_teacher n_epochs_student batch_size batch_size_student",
+        "[0, )": "hold_out",
+        "[0, 28)": "jitter jitter_student",
+        "[0, 180]": "rotation rotation_student",
+        "[0, 0.9]": "scaling scaling_student",
+        "[0, 2]": "shear shear_student",
+        "[0, 28]": "elastic elastic_student",
+        "(0, 1]": "transfer_fraction",
+        "[0, 1000]": "spare_outputs",
+        "[-1, 0.5]": "background",
+        "(0, 1)": "probe_share",
+        "[0.01, 10000]": "temperature",
+        "[1, 100000]": "teacher_hidden student_hidden",
+        "(0, )": "learning_rate learning_rate_student max_norm",
+        "[0, 0.99]": "dropout_input dropout",
+        "[0, 1]": "hard_weight",
+    },
+    CifarConfig: {
+        "[0, 999999999999999999]": "seed",
+        "[1, )": "probe_size n_epochs_teacher n_epochs_student",
+        "[0, )": "hold_out",
+        "[0.01, 10000]": "temperature",
+        "[2, )": "batch_size batch_size_student",
+        "(0, )": "learning_rate learning_rate_student learning_rate_baseline",
+        "[0, 1)": "weight_decay weight_decay_student",
+        "[0, 32)": "jitter jitter_student",
+        "[1, 1000]": "n_versions",
+        "(0, 1]": "label_fraction transfer_fraction",
+    },
+}
+
+
+def interval(bounds: dict) -> str:
+    low = f"[{bounds['at_least']}" if "at_least" in bounds else f"({bounds['above']}"
+    high = (
+        f"{bounds['below']})"
+        if "below" in bounds
+        else f"{bounds['at_most']}]"
+        if "at_most" in bounds
+        else ")"
+    )
+    return f"{low}, {high}"
+
+
+@BOTH
+def test_the_bounds_are_these(config):
+    wanted = {name: limits for limits, names in LIMITS[config].items() for name in names.split()}
+    assert {f.name: interval(f.metadata["bounds"]) for f in numeric_fields(config)} == wanted
+
+
 # settings without which a value is refused for another reason than its bounds
 NEEDED = {"transfer_images": {"transfer_set": "contours", "omitted_class": tuple(range(10))}}
 
