@@ -541,6 +541,7 @@ def test_the_number_of_rows_at_a_time_changes_no_bit(workers, monkeypatch):
             np.testing.assert_array_equal(one, another)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("n_threads", [2, 3, 5])
 def test_the_number_of_threads_changes_no_bit(n_threads):
     images, labels = random_batch(140)  # three groups

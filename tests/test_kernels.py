@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_cifar10 import write_batches
 
 from synthetic import digits, noise
 from synthetic.exact import coarse
@@ -23,8 +24,8 @@ NEEDS = {  # what a processor must have for OpenBLAS's kernels
     "SkylakeX": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"},
 }  # fmt: skip
 IN_BITS = [  # that no number of threads, and no way that answers took, changes a bit
-    "tests/test_network.py", "tests/test_cifar10.py", "tests/test_kernels.py", "tests/test_studies_runs.py",
-    "tests/test_transfer.py",
+    "tests/test_network.py", "tests/test_cifar10.py", "tests/test_kernels.py", 
+    "tests/test_transfer.py", "tests/test_cifar10_layers.py",
 ]  # fmt: skip
 needs_openblas = pytest.mark.skipif(not blas_kernel(), reason="the BLAS here has no kernels to choose from")
 
@@ -94,35 +95,46 @@ def test_sums_of_coarse_numbers_are_exact():
 # threads and cores
 
 
-def results_of(flags: list[str], threads: str, core: bool, folder: Path) -> dict:
+MNIST = (
+    "distillation_mnist_omitted_3.py --n-epochs-teacher 2 --n-epochs-student 2 --teacher-hidden 500 410 "
+    "--student-hidden 410 --batch-size 100 --dropout 0.1 --elastic-student 1 --jitter 1 --max-norm 3"
+)
+CIFAR10 = (
+    "-m cifar10 --n-epochs-teacher 1 --n-epochs-student 1 --teacher-channels 8 M 12 --student-channels 6 M 4 "
+    "--n-versions 2 --batch-size 100 --transfer-fraction 0.5 --omitted-class cat"
+)
+
+
+def results_of(command: str, threads: str, on_one_core: bool, data: Path, folder: Path) -> dict:
     """What results.json says, but for times and for how many threads there were."""
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "XDG_CACHE_HOME": str(folder)}
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
     if not threads:
         del environment["OPENBLAS_NUM_THREADS"]
-    one_core = (lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})) if core else None
+    places = ["--data-dir", data, "--cache-dir", folder, "--outdir", folder, "--quiet"]
+    first, *flags = command.split()
     subprocess.run(
-        [sys.executable, ROOT / "distillation_mnist_omitted_3.py", *flags, "--outdir", folder, "--quiet"],
-        cwd=folder, env=environment, check=True, capture_output=True, preexec_fn=one_core,
+        [sys.executable, first if first == "-m" else ROOT / first, *flags, *places],
+        cwd=folder, env=environment, check=True, capture_output=True,
+        preexec_fn=(lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})) if on_one_core else None,
     )  # fmt: skip
     found = json.loads((folder / "results.json").read_text())
     for part in ("wall_clock_seconds", "environment", "config"):
         del found[part]
+    for network in found.get("networks", {}).values():
+        for name in [name for name in network if name.startswith("milliseconds")]:
+            del network[name]
     for entries in found["history"].values():
         for entry in entries:
             del entry["seconds"]
     return found
 
 
-@pytest.mark.bits
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processor affinity")
-def test_one_thread_two_threads_and_one_core_give_the_same_results(small_folder, tmp_path):
-    flags = [
-        "--data-dir", str(small_folder), "--n-epochs-teacher", "2", "--n-epochs-student", "2",
-        "--teacher-hidden", "500", "410", "--student-hidden", "410", "--batch-size", "100",
-        "--dropout", "0.1", "--elastic-student", "1", "--jitter", "1", "--max-norm", "3",
-    ]  # fmt: skip
+@pytest.mark.parametrize("command", [MNIST, CIFAR10], ids=["mnist", "cifar10"])
+def test_one_thread_two_threads_and_one_core_give_the_same_results(command, small_folder, tmp_path):
+    data = small_folder if command == MNIST else write_batches(tmp_path / "batches")
     found = []
-    for name, threads, core in (("one", "1", False), ("two", "2", False), ("core", "", True)):
+    for name, threads, on_one_core in (("one", "1", False), ("two", "2", False), ("core", "", True)):
         (tmp_path / name).mkdir()
-        found.append(results_of(flags, threads, core, tmp_path / name))
+        found.append(results_of(command, threads, on_one_core, data, tmp_path / name))
     assert found[0] == found[1] == found[2]

@@ -34,7 +34,6 @@ from studies.many import Task, work
 from studies.records import Shelf
 
 
-@pytest.mark.bits
 def test_many_runs_are_the_single_runs_bit_for_bit(small_data, small_folder, tmp_path):
     before = dict(os.environ)
     configs = tiny_configs(tmp_path / "many")
