@@ -34,7 +34,7 @@ test: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n 2
 
-golden: .venv/dev.stamp
+golden: $(if $(MNIST_DIR),.venv/dev.stamp)
 	@test -n "$(MNIST_DIR)" || { echo "make golden: name the folder of the files: MNIST_DIR=FOLDER"; exit 2; }
 	$(BIN)/python -m pytest tests/test_golden.py
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from support.report import markdown
 from support.settings import N_CLASSES
 from support.tiles import Workers
@@ -147,3 +152,7 @@ def table(steps: dict[str, dict[str, Part]], title: str) -> str:
 
     rows = [[name, *(cell(parts[name]) for parts in steps.values())] for name in next(iter(steps.values()))]
     return markdown([f"{title}, ms (at the limit: share of it)", *steps], [r for r in rows if any(r[1:])])
+
+
+if __name__ == "__main__":
+    print(f"{__doc__}\nA part of the comparison: python3 benchmarks/compare.py --help")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from support.settings import N_CLASSES
 from support.tiles import Workers
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -202,3 +206,7 @@ def convolution_breakdown(peak_gflops: float, n_images: int | None) -> str:
         for kind, parts in steps.items()
     }
     return table(named, "CIFAR-10")
+
+
+if __name__ == "__main__":
+    print(f"{__doc__}\nA part of the comparison: python3 benchmarks/compare.py --help")

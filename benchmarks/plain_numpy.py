@@ -120,3 +120,7 @@ def student_epoch(
     order = rng.permutation(len(images))
     for start in range(0, len(order), batch_size):
         net.step_soft(to_inputs(images[order[start : start + batch_size]]), teacher, 20.0, 1e-3)
+
+
+if __name__ == "__main__":
+    print(f"{__doc__}\nA part of the comparison: python3 benchmarks/compare.py --help")

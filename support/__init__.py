@@ -14,9 +14,14 @@ import sys
 
 def _runs_a_script_of_ours() -> bool:
     """Whether this process was started as one of the project's scripts, and not by who imports them."""
-    file = getattr(sys.modules["__main__"], "__file__", None)
     root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    return sys.argv[0] == "-m" or (file is not None and os.path.realpath(file).startswith(root + os.sep))
+    if sys.argv[0] == "-m":  # as long as the module is looked for
+        words = sys.orig_argv
+        name = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+        path = os.path.join(root, *name.split("."))
+        return bool(name) and (os.path.isdir(path) or os.path.isfile(f"{path}.py"))
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return file is not None and os.path.realpath(file).startswith(root + os.sep)
 
 
 def _end_at_once(number: int, frame: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import time
@@ -26,6 +27,11 @@ class Terminated(BaseException):
 def printable(text: str) -> str:
     """`text` with a ? for every control character: what a server sends must not steer the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def one_line(text: str) -> str:
+    """The same, and of a line break in it as well, as a name may hold one."""
+    return printable(text.replace("\n", "?"))
 
 
 def put(text: str) -> None:
@@ -58,6 +64,10 @@ class Console:
         put(text + "\n")
 
     def warn(self, text: str) -> None:
+        self.notice(one_line(text))
+
+    def notice(self, text: str) -> None:
+        """A warning of several lines."""
         self._clear()
         print(printable(text), file=sys.stderr, flush=True)
 
@@ -65,13 +75,29 @@ class Console:
         """Redraw the progress line, at most ten times a second."""
         now = time.monotonic()
         if self.live and now - self._last_progress >= 0.1:
-            done = round(30 * share)
-            put(f"\r{label:<32.32} [{'#' * done:<30}] {share:4.0%}")
             self._last_progress = now
+            put("\r" + progress_line(label, share, terminal_width()))
 
     def _clear(self) -> None:
         if self.live:
-            put("\r" + " " * 79 + "\r")
+            put(blank_line())
+
+
+def terminal_width() -> int:
+    """Columns that can be written without a break: one fewer than there are, and 79 at most."""
+    return min(79, max(20, shutil.get_terminal_size().columns - 1))
+
+
+def progress_line(label: str, share: float, width: int) -> str:
+    """At most 70 columns, and no more than `width`: in a narrow terminal label and bar share them."""
+    for_bar = min(30, (width - 8) // 2)
+    for_label = min(32, width - 8 - for_bar)
+    done = round(for_bar * share)
+    return f"{label:<{for_label}.{for_label}} [{'#' * done:<{for_bar}}] {share:4.0%}"
+
+
+def blank_line() -> str:
+    return "\r" + " " * terminal_width() + "\r"
 
 
 def percent(accuracy: float) -> str:
@@ -87,10 +113,13 @@ class OneLineParser(argparse.ArgumentParser):
     """Says what is wrong in one line instead of repeating the usage, and when its help cannot be shown."""
 
     def print_help(self, file: Any = None) -> None:
-        put(self.format_help())
+        try:
+            put(self.format_help())
+        except OutputLostError as error:
+            self.exit(2, f"error: cannot write to standard output: {error}\n")
 
     def error(self, message: str) -> Any:
-        self.exit(2, printable(f"{self.prog}: error: {message} (--help lists the flags)") + "\n")
+        self.exit(2, one_line(f"{self.prog}: error: {message} (--help lists the flags)") + "\n")
 
 
 def run_script(main: Callable[[list[str] | None], None]) -> None:
@@ -104,6 +133,7 @@ def run_script(main: Callable[[list[str] | None], None]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main(None)
+        _leave_signals()  # all is done and written: nothing is left to be interrupted
         _flush_or_end()
     except UserError as error:
         _end(f"error: {error}", 2)
@@ -132,6 +162,12 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _leave_signals() -> None:
+    """From here on the process ends by itself; a signal would only tear its last words."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _terminate(number: int, frame: Any) -> None:
     raise Terminated
 
@@ -145,17 +181,17 @@ def _flush_or_end() -> None:
 
 def _end(text: str, status: int) -> None:
     """Last words on standard error, and the exit; what standard output still holds back is dropped."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _leave_signals()
     live = sys.stdout.isatty()
     try:
         if live:
-            print("\r" + " " * 79 + "\r", end="", flush=True)
+            print(blank_line(), end="", flush=True)
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if text:
         try:
-            print(printable(text), file=sys.stderr, flush=True)
+            print(one_line(text), file=sys.stderr, flush=True)
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     sys.exit(status)

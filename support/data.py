@@ -152,4 +152,4 @@ def stand_in_notice(wanted: str, drawn: str, advice: Sequence[str]) -> str:
 def warn_of_stand_in(data: Data, notice: str, console: Console) -> None:
     """Show `notice` when `data` is a stand-in: at the start and at the end of every run."""
     if data.is_rendered:
-        console.warn(notice)
+        console.notice(notice)

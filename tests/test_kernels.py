@@ -24,7 +24,7 @@ NEEDS = {  # what a processor must have for OpenBLAS's kernels
     "SkylakeX": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"},
 }  # fmt: skip
 IN_BITS = [  # that no number of threads, and no way that answers took, changes a bit
-    "tests/test_network.py", "tests/test_cifar10.py", "tests/test_kernels.py", 
+    "tests/test_network.py", "tests/test_cifar10.py", "tests/test_kernels.py",
     "tests/test_transfer.py", "tests/test_cifar10_layers.py",
 ]  # fmt: skip
 needs_openblas = pytest.mark.skipif(not blas_kernel(), reason="the BLAS here has no kernels to choose from")
