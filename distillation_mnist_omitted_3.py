@@ -674,6 +674,8 @@ def parse_idx(content: bytes, name: str, n_dimensions: int) -> np.ndarray:
             f"{name} holds {len(content) - header} values, its header announces {math.prod(shape)}; "
             "fetch it again"
         )
+    if max(shape) > MAX_FILE_BYTES:  # beside a dimension of 0, which NumPy minds
+        raise UserError(f"{name} announces {shape} values and holds none; fetch it again")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 

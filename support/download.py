@@ -40,38 +40,79 @@ GZIP = b"\x1f\x8b"  # how such a file begins
 
 
 def uncompress(content: bytes, max_bytes: int) -> bytes:
-    """The content of a gzip file. Raises ValueError when it is none, cut short, longer or too large."""
-    unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    """The content of a gzip file: of all its members, one after the other; zeros behind them are padding.
+
+    Raises ValueError when it is none, cut short, followed by something else, or too large.
+    """
+    if not content.startswith(GZIP):
+        raise ValueError("not a gzip file")
+    plain, rest = bytearray(), content
+    while rest:
+        if not rest.startswith(GZIP):
+            raise ValueError("trailing bytes after the gzip data")
+        unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            plain += unzip.decompress(rest, max_bytes + 1 - len(plain))
+        except zlib.error as error:
+            raise ValueError("damaged") from error
+        if len(plain) > max_bytes or not unzip.eof:
+            raise ValueError("truncated or too large")
+        rest = unzip.unused_data.lstrip(b"\0")
+    return bytes(plain)
+
+
+def spellings(name: str) -> set[str]:
+    """How a file of MNIST may be called, in small letters: x-idx3-ubyte, x.idx3-ubyte, either with .gz."""
+    both = (name, name.replace("-idx", ".idx"))
+    return {f"{spelled}{ending}" for spelled in both for ending in ("", ".gz")}
+
+
+def check_there(folder: Path) -> None:
+    """Raises UserError when the folder that the user named is none."""
     try:
-        plain = unzip.decompress(content, max_bytes)
-    except zlib.error as error:
-        kind = "damaged" if content.startswith(GZIP) else "not a gzip file"
-        raise ValueError(kind) from error
-    if not unzip.eof:
-        raise ValueError("truncated or too large")
-    if unzip.unused_data:
-        raise ValueError("trailing bytes after the gzip data")
-    return plain
+        folder.stat()
+    except OSError as error:
+        raise UserError(f"--data-dir {folder}: {error.strerror}; name what holds the data") from error
 
 
 def read_folder(folder: Path, names: Sequence[str], max_bytes: int) -> dict[str, bytes]:
-    """The files `names` of a folder that the user named, plain or .gz, uncompressed. Raises UserError."""
-    contents = {}
-    for name in names:
-        path = folder
-        try:
-            found = [p for p in (folder / name, folder / f"{name}.gz") if p.exists()]
+    """The files `names` of a folder that the user named, uncompressed. Raises UserError.
+
+    Each may be compressed, whatever its name says, and be there twice as long as both say the same.
+    """
+    contents, path = {}, folder
+    check_there(folder)
+    try:
+        there = sorted(folder.iterdir())
+        for name in names:
+            found: dict[Path, bytes] = {}
+            for path in (p for p in there if p.name.lower() in spellings(name) and not p.is_dir()):
+                if raw := read_regular(path, max_bytes):
+                    found[path] = uncompress(raw, max_bytes) if raw.startswith(GZIP) else raw
             if not found:
                 raise UserError(
                     f"--data-dir {folder}: no {name} or {name}.gz there; it needs {', '.join(names)}"
                 )
-            path = found[0]
-            raw = read_regular(path, max_bytes)
-            contents[name] = uncompress(raw, max_bytes) if path.suffix == ".gz" else raw
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise UserError(f"cannot read {path}: {reason}; fetch it again") from error
+            if len(set(found.values())) > 1:
+                first, second = list(found)[:2]
+                raise UserError(f"{first} and {second.name} are not the same; leave the right one there")
+            contents[name] = next(iter(found.values()))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot read {path}: {reason}; fetch it again") from error
     return contents
+
+
+class OnlyWeb(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to another web address and nowhere else."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.lower().startswith(("http://", "https://")):
+            said = f"a redirect to {newurl}, which is no web address"
+            raise urllib.error.HTTPError(req.full_url, code, said, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def open_url(url: str) -> Any:
@@ -80,7 +121,7 @@ def open_url(url: str) -> Any:
 
     def attempt() -> None:
         try:
-            answer.put(urllib.request.urlopen(url, timeout=STALL_SECONDS))
+            answer.put(urllib.request.build_opener(OnlyWeb).open(url, timeout=STALL_SECONDS))
         except Exception as error:  # whatever it is, it is this mirror's reason
             answer.put(error)
 

@@ -19,6 +19,7 @@ HOST = re.sub(r"\W", "", socket.gethostname())
 # .<pid>-<host>-<random>.tmp<suffix>: says who writes it, so that what a killed process left can be told
 TEMPORARY = re.compile(r"\.(\d+)-(\w*)-\w+\.tmp(\.\w+)?")
 STALE_SECONDS = 24 * 3600.0  # another machine's temporary file is stale after this
+CAN_ASK = os.name != "nt"  # whether a process is there; on Windows, to ask would be to interrupt it
 SEAL_BYTES = 65  # the digest and a line break
 TRIAL_BYTES = 65_536  # written to find out whether a folder takes anything
 
@@ -102,7 +103,7 @@ def sweep(folder: Path) -> None:
             continue
         path = folder / name
         try:
-            if parts[2] == HOST and os.name != "nt":  # there, to ask for a process would be to end it
+            if parts[2] == HOST and CAN_ASK:
                 stale = not _is_running(int(parts[1]))
             else:
                 stale = time.time() - path.stat().st_mtime > STALE_SECONDS

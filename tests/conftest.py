@@ -69,7 +69,7 @@ class Mirror:
     """A server on loopback; `behaviour` says what each request gets, `requests` what was asked for."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
-        self.behaviour = "right"
+        self.behaviour, self.redirect_to = "right", ""
         self.requests: list[str] = []
         mirror, compressed = self, {name: gzip.compress(content) for name, content in files.items()}
 
@@ -79,6 +79,10 @@ class Mirror:
                 folder, _, file_name = self.path.strip("/").rpartition("/")
                 content = compressed[file_name.removesuffix(".gz")]
                 behaviour = folder or mirror.behaviour
+                if behaviour == "redirect":
+                    self.send_response(302)
+                    self.send_header("Location", mirror.redirect_to)
+                    return self.end_headers()
                 if behaviour == "403":
                     return self.send_error(403)
                 if behaviour == "503":

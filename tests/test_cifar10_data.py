@@ -6,6 +6,8 @@ from support.console import Console, UserError
 
 import hashlib
 import os
+import time
+import zlib
 
 import numpy as np
 import pytest
@@ -95,6 +97,30 @@ def test_a_damaged_archive_is_said(damage, said, tmp_path):
     path.write_bytes(damage(archive_of(in_folder(batches()))))
     with pytest.raises(UserError, match=said):
         read_given(path)
+
+
+def test_names_in_an_archive_may_begin_with_the_folder_itself(tmp_path):
+    path = tmp_path / ARCHIVE
+    path.write_bytes(archive_of({f"./{name}": content for name, content in in_folder(batches()).items()}))
+    np.testing.assert_array_equal(read_given(path).test_images, small_data().test_images)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path):
+    """A gigabyte of zeros behind a right beginning: refused as soon as it is too large."""
+    packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+    bomb = b"".join(packer.compress(bytes(2**24)) for _ in range(64)) + packer.flush()
+    path = tmp_path / ARCHIVE
+    path.write_bytes(bomb)
+    started = time.process_time()
+    with pytest.raises(UserError, match=r"too large, no \.tar\.gz"):
+        read_given(path)
+    assert time.process_time() - started < 3
+
+
+def test_what_is_the_real_cifar10_and_where_it_is_sought():
+    assert reading.ARCHIVE_SHA256 == "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
+    assert reading.MIRRORS == ("https://www.cs.toronto.edu/~kriz/",)
+    assert reading.ARCHIVE == "cifar-10-binary.tar.gz"
 
 
 def test_a_missing_or_malformed_batch_is_said(tmp_path):

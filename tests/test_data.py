@@ -90,9 +90,116 @@ def test_uncompress_refuses_what_is_no_whole_gzip_file():
             uncompress(damaged, 5000)
     with pytest.raises(ValueError, match="large"):  # a small file that unpacks to a large one
         uncompress(whole, 4999)
-    for trailing in (b"\0", b"more", whole):
+    for trailing in (b"more", b"\0\0more", whole + b"x"):
         with pytest.raises(ValueError, match="trailing"):
             uncompress(whole + trailing, 20_000)
+
+
+def test_several_members_and_zeros_behind_them_are_one_gzip_file():
+    """As `cat a.gz b.gz` and tapes make them; the limit is on all of it."""
+    parts = [bytes([k]) * 1000 for k in range(3)]
+    whole = b"".join(map(gzip.compress, parts))
+    for padding in (b"", bytes(512)):
+        assert uncompress(whole + padding, 3000) == b"".join(parts)
+        with pytest.raises(ValueError, match="large"):
+            uncompress(whole + padding, 2999)
+    assert uncompress(gzip.compress(b"") + whole, 3000) == b"".join(parts)
+    with pytest.raises(ValueError, match="truncated"):
+        uncompress(whole[:-9], 3000)
+
+
+def test_a_dimension_of_nothing_is_said_in_one_line():
+    huge = b"\xff" * 4
+    for shape in (huge + huge + bytes(4), bytes(4) + huge + huge):
+        with pytest.raises(UserError, match=r"^x announces \(.*\) values and holds none; fetch it again$"):
+            core.parse_idx(bytes((0, 0, 8, 3)) + shape, "x", 3)
+
+
+@pytest.fixture
+def own_folder(small_files, tmp_path) -> Path:
+    """The four files, plain, to be changed."""
+    for name, content in small_files.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def given_data(folder: Path) -> core.Data:
+    return core.load_data(core.Config(data_dir=folder), Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train-images.idx3-ubyte", "TRAIN-IMAGES-IDX3-UBYTE", "Train-Images.idx3-ubyte.GZ",
+        "train-images-idx3-ubyte.gz",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_is_known_by_all_its_names_and_by_what_is_in_it(name, compressed, own_folder, small_data):
+    content = (own_folder / FIRST).read_bytes()
+    (own_folder / FIRST).unlink()
+    (own_folder / name).write_bytes(gzip.compress(content) if compressed else content)
+    assert given_data(own_folder).sha256 == small_data.sha256
+
+
+@pytest.mark.parametrize("in_the_way", ["folder", "empty"])
+def test_what_is_no_file_of_data_hides_none(in_the_way, own_folder, small_data):
+    path = own_folder / FIRST
+    (own_folder / f"{FIRST}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    path.mkdir() if in_the_way == "folder" else path.write_bytes(b"")
+    assert given_data(own_folder).sha256 == small_data.sha256
+
+
+def test_two_files_of_one_name_must_be_the_same(own_folder, small_data):
+    content = (own_folder / FIRST).read_bytes()
+    other = own_folder / f"{FIRST}.gz"
+    other.write_bytes(gzip.compress(content))
+    assert given_data(own_folder).sha256 == small_data.sha256
+    other.write_bytes(gzip.compress(content[:-1] + b"\1"))
+    with pytest.raises(
+        UserError, match=rf"{FIRST} and {FIRST}\.gz are not the same; leave the right one there$"
+    ):
+        given_data(own_folder)
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(UserError, match=r"--data-dir .*nowhere: No such file or directory; name what holds"):
+        given_data(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "file", "FTP", "gopher"])
+def test_a_redirect_leads_to_the_web_and_nowhere_else(scheme, mirror, small_is_mnist, capsys, monkeypatch):
+    monkeypatch.setattr(download.urllib.request.FTPHandler, "ftp_open", lambda *_: pytest.fail("followed"))
+    mirror.redirect_to = f"{scheme}://127.0.0.1/{FIRST}.gz"
+    with pytest.raises(DownloadError):
+        fetch_first([mirror.url("redirect")])
+    said = capsys.readouterr().err
+    assert re.search("which is no web address|is not allowed", said)  # urllib refuses some
+    mirror.redirect_to = f"{mirror.url()}{FIRST}.gz"
+    assert fetch_first([mirror.url("redirect")])[1]
+
+
+def test_what_a_mirror_sends_without_end_is_not_kept(mirror, monkeypatch, capsys):
+    """At the first bytes beyond the limit, long before the mirror is slow."""
+    remote = dataclasses.replace(core.mnist_file(FIRST), max_bytes=2000)
+    with pytest.raises(DownloadError):
+        fetch([f"{mirror.url('drip')}/{FIRST}.gz"], remote, Console())
+    assert "far too large" in capsys.readouterr().err
+
+
+def test_what_is_real_mnist_and_where_it_is_sought():
+    assert core.MNIST_SHA256 == {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    }
+    assert core.MIRRORS == (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "http://yann.lecun.com/exdb/mnist/",
+    )
 
 
 def test_the_right_file_enters_the_cache_and_is_used_from_there(
