@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from support.checks import check_history, check_results, read_json
 from support.data import VIZ
 from support.experiment import Experiment
-from support.files import read_regular
 from support.report import RESULTS, Results
 
 import json
@@ -12,7 +12,6 @@ from dataclasses import fields
 
 import distillation_mnist_omitted_3 as core
 
-MAX_BYTES = 2**22
 FREE = ("seed", "outdir", "data_dir", "cache_dir", "dataset", "mirror", "quiet", "retrain", "recipe")
 
 
@@ -20,13 +19,16 @@ def other_seeds(experiment: Experiment) -> list[Results]:
     """results.json of runs with these settings and other seeds; what cannot be read is no such run."""
     config = experiment.config
     wanted, found = settings_of(config.plain()), []
+    lengths = {kind: len(run.losses) for kind, run in experiment.runs.items()}
     for path in sorted((VIZ / "seeds" / config.recipe).glob(f"*/{RESULTS}")):
         try:
-            run = json.loads(read_regular(path, MAX_BYTES))
+            run = read_json(path)
+            check_results(run)
             same = settings_of(run["config"]) == wanted and run["data"]["sha256"] == experiment.data.sha256
             if same and run["config"]["seed"] != config.seed:
+                check_history(run, lengths)
                 found.append(run)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError):
             continue
     return found
 

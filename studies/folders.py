@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.checks import check_results, read_json
 from support.console import UserError
 from support.report import RESULTS, Results
 
@@ -10,19 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from studies.checks import (
-    check_data,
-    check_metrics,
-    check_run,
-    classes,
-    dict_of,
-    hold,
-    is_object,
-    read_json,
-    whole,
-)
-from studies.checks import number as a_number
-
 SIZES = ("parameters", "multiply_adds", "bytes", "bytes_8_bits")  # of a network of CIFAR-10
 MEASURES = ("test_accuracy_8_bits", "milliseconds_alone", "milliseconds_per_image")
 START = "start"  # the trial that the others are compared with
@@ -30,26 +18,6 @@ FREE = {"seed", "dataset", "data_dir", "cache_dir", "outdir", "mirror", "quiet",
 
 
 # ---- Reading -----------------------------------------------------------------------------------------------
-
-
-def check(run: Any) -> None:
-    """Raises ValueError when `run` is not the results.json of one of the experiments."""
-    keys = ("config", "data", "teacher", "student", "bias_correction", "wall_clock_seconds")
-    hold(run, dict.fromkeys(keys, is_object))
-    hold(run["config"], {"seed": whole(0), "omitted_class": classes}, "config")
-    check_data(run["data"])
-    omitted, n_test = run["config"]["omitted_class"], run["data"]["n_test"]
-    corrected = run["bias_correction"].get("classes", omitted)  # older runs do not say it
-    hold({"classes": corrected}, {"classes": classes}, "bias_correction")
-    check_run(run, n_test, omitted, corrected)
-    hold(run["wall_clock_seconds"], {"total": a_number(0)}, "wall_clock_seconds")
-    if "networks" in run:
-        hold(run, {"networks": dict_of(is_object), "baseline": is_object})
-        check_metrics(run["baseline"], n_test, omitted, "baseline")
-        hold(run["networks"], dict.fromkeys(("teacher", "student", "baseline"), is_object), "networks")
-        sizes = {key: whole(1) for key in SIZES} | {key: a_number(0) for key in MEASURES}
-        for name, network in run["networks"].items():
-            hold(network, sizes, f"networks.{name}")
 
 
 def read_runs(folder: Path) -> dict[Path, Results]:
@@ -62,7 +30,7 @@ def read_runs(folder: Path) -> dict[Path, Results]:
     for path in paths:
         try:
             runs[path] = read_json(path)
-            check(runs[path])
+            check_results(runs[path])
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is not the result of a run: {error}; run it again") from error
     if not runs:

@@ -10,6 +10,7 @@ targets and the same student on hard labels, both from trainings that the other 
 from __future__ import annotations
 
 from support.charts import STYLE, save
+from support.checks import hold, is_object, list_of, number, read_json, text, whole
 from support.console import Console, UserError, put, run_script
 from support.data import Data, warn_of_stand_in
 from support.files import check_folder, check_output
@@ -40,7 +41,6 @@ from cifar10.lessons import (
 )
 from cifar10.network import ConvNet
 from cifar10.settings import Config
-from studies.checks import hold, is_object, list_of, number, read_json, text, whole
 from studies.folders import FREE
 from studies.gain_tables import draw_gain, gain_tables, share_name
 from studies.many import Progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support import stored
+from support.checks import check_data, check_run, dict_of, hold, is_object, number, parse_json
 from support.code import digest_of
 from support.console import Console, UserError
 from support.data import Data
@@ -23,7 +24,6 @@ import numpy as np
 
 import distillation_mnist_omitted_3 as core
 from distillation_mnist_omitted_3 import Config
-from studies.checks import check_data, check_run, dict_of, hold, is_object, number, parse_json
 from transfer.settings import MEASURING
 
 Record = dict[str, Any]  # what one run measured: the keys of results.json that RECORDED names

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from support.charts import STYLE, save
+from support.checks import (
+    anything,
+    check_data,
+    check_run,
+    dict_of,
+    hold,
+    is_object,
+    list_of,
+    number,
+    read_json,
+    text,
+    whole,
+)
 from support.console import Console, UserError
 from support.data import Data
 from support.files import atomic_output
@@ -18,19 +31,6 @@ from typing import Any
 from matplotlib import rc_context
 
 from distillation_mnist_omitted_3 import Config
-from studies.checks import (
-    anything,
-    check_data,
-    check_run,
-    dict_of,
-    hold,
-    is_object,
-    list_of,
-    number,
-    read_json,
-    text,
-    whole,
-)
 from studies.figures import DRAW
 from studies.measured import Run, Settings
 from studies.questions import STUDIES, Plan, of_study

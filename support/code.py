@@ -129,7 +129,7 @@ class Walk:
         yield digest_of_code(function.__code__)
         yield self.described([function.__defaults__, function.__kwdefaults__])
         yield self.described([cell.cell_contents for cell in function.__closure__ or ()])
-        names = names_of(function.__code__)
+        names = {name for name in names_of(function.__code__) if not name.startswith("__")}  # not __file__
         for name in sorted(names & set(function.__globals__)):
             value = function.__globals__[name]
             if isinstance(value, ModuleType):

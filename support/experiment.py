@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.checks import read_json
 from support.console import Console, UserError
 from support.data import Data
 from support.files import check_output
@@ -9,7 +10,6 @@ from support.offsets import add_offsets, best_offset_on_test_set, mean_probabili
 from support.report import RESULTS, Results, environment
 from support.stored import Session, TrainedRun, open_session
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,13 +20,18 @@ import numpy as np
 
 
 def refuse_study(path: Path) -> None:
-    """Raises UserError when `path` holds what many runs found, which one run must not replace."""
+    """Raises UserError when `path` holds what one run must not replace: what many found, or unknown."""
     try:
-        there = json.loads(path.read_text())
-    except (OSError, ValueError):  # nothing, or nothing that could be lost
+        there = read_json(path)
+    except FileNotFoundError:
         return
-    if isinstance(there, dict) and "runs" in there:
-        raise UserError(f"{path} holds the runs of a study; name another --outdir")
+    except ValueError as error:
+        raise UserError(
+            f"{path} is no results.json of ours ({error}); move it away or name another --outdir"
+        ) from error
+    if not isinstance(there, dict) or "runs" in there:
+        what = "the runs of a study" if isinstance(there, dict) else "something else"
+        raise UserError(f"{path} holds {what}; move it away or name another --outdir")
 
 
 def load_and_check_output(

@@ -470,3 +470,19 @@ def test_a_loss_that_is_no_number_stops_the_training(small_data, tmp_path):
     session = stored.Session(None, Silent(), stored.Store(tmp_path))
     with pytest.raises(core.UserError, match="diverged"):
         session.finished(training)
+
+
+def test_a_key_is_the_same_wherever_the_project_lies(tmp_path):
+    for name in ("support", "transfer", "synthetic"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "distillation_mnist_omitted_3.py", tmp_path)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nfrom support.code import digest_of\n"
+        "import distillation_mnist_omitted_3 as core\n"
+        "print(digest_of(core.train, core.Workers, core.transfer_for, core.student_lesson))"
+    )
+    found = {
+        subprocess.run([sys.executable, "-c", program, str(place)], capture_output=True, check=True).stdout
+        for place in (ROOT, tmp_path)
+    }
+    assert len(found) == 1

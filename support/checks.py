@@ -7,12 +7,11 @@ from support.files import read_regular
 from support.settings import N_CLASSES
 
 import json
-import math
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+LARGEST = 1e9  # of seconds, offsets and losses: sums and squares of them are numbers still
 MAX_JSON_BYTES = 64 * 2**20  # the largest results.json of ours has one
 Check = Callable[[Any], bool]
 
@@ -24,7 +23,7 @@ def parse_json(content: bytes) -> Any:
         raise ValueError(f"it holds {constant}")
 
     try:
-        return json.loads(content, parse_constant=refuse)
+        return json.loads(content.decode("utf-8-sig"), parse_constant=refuse)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -39,12 +38,12 @@ def read_json(path: Path) -> Any:
         raise ValueError(error.strerror or str(error)) from error
 
 
-def number(low: float = -sys.float_info.max, high: float = sys.float_info.max) -> Check:
+def number(low: float = -LARGEST, high: float = LARGEST) -> Check:
     """From `low` to `high`, and so finite."""
     return lambda x: isinstance(x, (int, float)) and not isinstance(x, bool) and low <= x <= high
 
 
-def whole(low: int, high: float = math.inf) -> Check:
+def whole(low: int, high: float = 10**18) -> Check:
     return lambda x: isinstance(x, int) and not isinstance(x, bool) and low <= x <= high
 
 
@@ -170,3 +169,38 @@ def check_run(
     for part in parts:
         check_metrics(found["student"][part], n_test, omitted, f"student.{part}")
     check_correction(found["bias_correction"], n_test, omitted, omitted if corrected is None else corrected)
+
+
+def check_results(run: Any) -> None:
+    """Raises ValueError when `run` is not the results.json of one run of one of the experiments."""
+    keys = ("config", "data", "teacher", "student", "bias_correction", "wall_clock_seconds")
+    hold(run, dict.fromkeys(keys, is_object))
+    hold(run["config"], {"seed": whole(0), "omitted_class": classes}, "config")
+    check_data(run["data"])
+    omitted, n_test = run["config"]["omitted_class"], run["data"]["n_test"]
+    corrected = run["bias_correction"].get("classes", omitted)  # older runs do not say it
+    hold({"classes": corrected}, {"classes": classes}, "bias_correction")
+    check_run(run, n_test, omitted, corrected)
+    hold(run["wall_clock_seconds"], {"total": number(0)}, "wall_clock_seconds")
+    hold(run, {"environment": is_object} if "environment" in run else {})
+    if "threads" in run.get("environment", {}):
+        hold(run["environment"], {"threads": whole(1, 10_000)}, "environment")
+    if "networks" in run:
+        hold(run, {"networks": dict_of(is_object), "baseline": is_object})
+        check_metrics(run["baseline"], n_test, omitted, "baseline")
+        hold(run["networks"], dict.fromkeys(("teacher", "student", "baseline"), is_object), "networks")
+        sizes = dict.fromkeys(("parameters", "multiply_adds", "bytes", "bytes_8_bits"), whole(1))
+        times = dict.fromkeys(("milliseconds_alone", "milliseconds_per_image"), number(0))
+        for name, network in run["networks"].items():
+            hold(network, sizes | times | {"test_accuracy_8_bits": share}, f"networks.{name}")
+
+
+def check_history(run: Any, lengths: dict[str, int]) -> None:
+    """Raises ValueError unless a run holds as many epochs of each training as `lengths` says."""
+    hold(run, {"history": is_object})
+    epoch = {"loss": number(0), "seconds": number(0), "test_accuracy": share}
+    epoch |= dict.fromkeys(("omitted_accuracy", "other_accuracy"), optional(share))
+    for kind, length in lengths.items():
+        hold(run["history"], {kind: list_of(is_object, length)}, "history")
+        for number_of_epoch, entry in enumerate(run["history"][kind]):
+            hold(entry, epoch, f"history.{kind}.{number_of_epoch}")
