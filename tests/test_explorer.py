@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explorer_pages import COMMITTED, SMALL, about_of, arrays_of, made_page, part, run_js
+from explorer_pages import COMMITTED, SMALL, about_of, arrays_of, made_page, part, rounded_network, run_js
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_explorer as script
@@ -27,37 +27,14 @@ from pictures import imagined
 LOGITS = "return given.images.map((image) => Array.from(logitsOf(page.networks[given.network], image)));"
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.Experiment]:
+@pytest.fixture
+def small(explorer_run: tuple[Path, core.Experiment]) -> tuple[Path, core.Experiment]:
     """The page of a small run on rendered digits, and that run."""
-    folder = tmp_path_factory.mktemp("explorer")
-    page = made_page(folder)
-    return page, core.run(config_of(folder))
-
-
-def config_of(folder: Path, **more: object) -> core.Config:
-    return core.Config(
-        recipe="fast", dataset="rendered", n_epochs_teacher=4, n_epochs_student=6, teacher_hidden=(100,),
-        student_hidden=(80, 60), cache_dir=folder / "cache", outdir=folder / "out", quiet=True,
-        **{k: v for k, v in core.RECIPES["fast"].items() if not k.startswith("n_epochs")}, **more,
-    )  # fmt: skip
+    return explorer_run
 
 
 def inked(images: np.ndarray) -> list[list[float]]:
     return (images.reshape(len(images), -1) / 255).tolist()
-
-
-def rounded_network(arrays: dict[str, np.ndarray], about: dict) -> core.MLP:
-    """The network that a page holds, put together from its arrays by hand."""
-    network = core.MLP(about["sizes"], None)
-    network.background = about["background"]
-    for index, layer in enumerate(network.layers):
-        integers, scales, biases = (
-            arrays[f"{about['key']}/{index}/{name}"] for name in ("integers", "scales", "biases")
-        )
-        layer[:, :-1] = integers.reshape(len(biases), -1) * scales[:, None]
-        layer[:, -1] = biases
-    return network
 
 
 # ---- The page computes as NumPy does -----------------------------------------------------------------------
