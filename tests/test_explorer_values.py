@@ -398,7 +398,7 @@ def test_the_walk_starts_at_the_canvas_and_takes_numpy_s_steps(page, numbers, mo
     monkeypatch.setattr(imagined, "MOST_STEPS", 6)
     middle = len(numbers.shown) // 3
     page.execute_script("showGalleryDigit(arguments[0])", middle)
-    page.execute_script("document.getElementById('walk-reset').click()")
+    page.execute_async_script("setTimeout(arguments[0], 300)")  # it starts anew when the pen rests
     page.execute_script(
         "const one = document.getElementById('target'); one.value = 7; one.dispatchEvent(new Event('change'))"
     )
