@@ -222,15 +222,15 @@ def answer_of(name: str, pipe: Connection) -> Any:
         raise UserError(f"the process of {name} died (out of memory?); try fewer --images") from error
 
 
-def peak_rate() -> float:
-    """The best float32 matrix product of a few, 2048 x 2048, in GFLOP/s."""
-    a = np.ones((2048, 2048), np.float32)
+def peak_rate(side: int = 2048) -> float:
+    """The best float32 matrix product of a few, side x side, in GFLOP/s."""
+    a = np.ones((side, side), np.float32)
     out, seconds = np.empty_like(a), []
     for _ in range(8):
         started = time.perf_counter()
         np.matmul(a, a, out=out)
         seconds.append(time.perf_counter() - started)
-    return 2 * 2048**3 / min(seconds) / 1e9
+    return 2 * side**3 / min(seconds) / 1e9
 
 
 def compare(

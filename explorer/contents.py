@@ -17,7 +17,7 @@ import numpy as np
 
 import distillation_mnist_omitted_3 as core
 from explorer.rounding import Agreement, RoundedLayer, agreement, rounded
-from explorer.words import TEMPERATURES, one_of, words
+from explorer.words import TEMPERATURES, all_taught, one_of, words
 from pictures import imagined
 from pictures.frame import sees_no_digit
 from transfer.settings import DRAWN_SETS
@@ -75,7 +75,7 @@ def portraits(experiment: Experiment, blind: tuple[TrainedRun, np.ndarray] | Non
 
 def teacher_note(experiment: Experiment) -> str:
     never = experiment.config.teacher_omitted_class
-    return f"never saw {one_of(never)}, either" if never else "saw all ten digits"
+    return f"never saw {one_of(never)}, either" if never else f"saw {all_taught(experiment)}"
 
 
 def gallery(labels: np.ndarray, own: np.ndarray, omitted: Sequence[int]) -> np.ndarray:

@@ -50,9 +50,11 @@ function startEpochs() {
     const { test_accuracy: all } = about.history[epoch - 1];
     byId("epoch-value").textContent = `${epoch} of ${nEpochs}`;
     const result = byId("epoch-result");
+    const read = n === 1
+      ? `${nRight ? "reads" : "does not read"} the one digit shown; it reads`
+      : `reads ${count(nRight)} of these ${count(n)} ${words.digits} and`;
     result.textContent =
-      `After epoch ${epoch} it reads ${count(nRight)} of these ${count(n)} ${words.digits} and ${
-        (100 * all).toFixed(2)} % of all test images.`;
+      `After epoch ${epoch} it ${read} ${(100 * all).toFixed(2)} % of all test images.`;
     result.dataset.right = nRight;
     canvas.setAttribute("aria-label", `${count(nRight)} of ${count(n)} right after epoch ${epoch}`);
     paint();

@@ -7,6 +7,8 @@ from support.report import short_name
 
 from collections.abc import Sequence
 
+import numpy as np
+
 import distillation_mnist_omitted_3 as core
 from pictures.frame import instances, lacks, sees_no_digit
 from transfer.settings import DRAWN_SETS
@@ -24,6 +26,37 @@ def one_of(classes: Sequence[int]) -> str:
     if len(classes) <= 2:
         return " or ".join(map(a, classes))
     return f"{a(classes[0])}, {', '.join(map(str, classes[1:-1]))} or {classes[-1]}"
+
+
+def taught(experiment: Experiment) -> list[int]:
+    """The classes whose images the teacher learned from."""
+    never = experiment.config.teacher_omitted_class
+    return [c for c in np.unique(experiment.data.train_labels).tolist() if c not in never]
+
+
+def all_taught(experiment: Experiment) -> str:
+    """What the teacher saw: "all ten digits" or, of other data, "3s and 8s"."""
+    classes = taught(experiment)
+    return "all ten digits" if len(classes) == core.N_CLASSES else every([f"{c}s" for c in classes])
+
+
+def teacher_story(experiment: Experiment) -> str:
+    """What became of the teacher; to name one class whatever the image is no reading."""
+    labels = experiment.data.test_labels
+    right = int((experiment.teacher.test_logits[-1].argmax(axis=1) == labels).sum())
+    if right <= np.bincount(labels).max():
+        return "was to learn to read digits, and reads none better than by naming one class of all"
+    whole = len(np.unique(experiment.data.train_labels)) == core.N_CLASSES
+    return f"learned to read {'digits' if whole else all_taught(experiment)}"
+
+
+def tour_bias(experiment: Experiment, of_all: str) -> str:
+    """What the slider of a single bias, or of many, lets one see."""
+    found = experiment.metrics()
+    before, after = (found[f"{when}_correction"]["omitted_errors"] for when in ("before", "after"))
+    if len(experiment.correction.classes) == 1 and after < before:
+        return f"see how {of_all} become right, and in the end other digits wrong."
+    return "see which digits become right, and which wrong."
 
 
 TEMPERATURES = (1, 50)  # the ends of the slider
@@ -116,17 +149,14 @@ def words(experiment: Experiment) -> dict[str, str]:
         "test_digits": "unseen test digits" if several else f"test {of_all}",
         "unseen": short_name(omitted) if len(omitted) == 1 else "" if drawn else "digits never seen",
         "likeness": "" if drawn else likeness(omitted),
+        "teacher_story": teacher_story(experiment),
         "student_story": story,
         "dark_hint": dark,
         "bias_hint": f"This is the one for {omitted[0]}." if alone else "Each class has a slider of its own.",
         "paper_chose": "+3.5 for its student's 3s" if omitted == (3,) else "its offsets",
         "biases": "bias" if alone else "biases",
         "a_target": a(3 if drawn else omitted[0]),
-        "tour_bias": (
-            f"see how {of_all} become right, and in the end other digits wrong."
-            if alone
-            else "see which digits become right, and which wrong."
-        ),
+        "tour_bias": tour_bias(experiment, of_all),
         "walk_hint": f"the student's comes from {source_of_ideas(experiment)}.",
         "heard_hint": heard_hint(experiment),
         "epochs_hint": "Not one of them was shown to it, in any epoch.",
@@ -166,7 +196,7 @@ def source_of_ideas(experiment: Experiment) -> str:
     return "outputs that mean nothing" if config.spare_outputs else "hearsay alone"
 
 
-def every(classes: Sequence[int]) -> str:
+def every(classes: Sequence[object]) -> str:
     """ "3", "3 and 5", "0, 1 and 9"."""
     return " and ".join(filter(None, (", ".join(map(str, classes[:-1])), str(classes[-1]))))
 

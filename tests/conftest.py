@@ -59,6 +59,15 @@ def small_data(small_files: dict[str, bytes]) -> core.Data:
     return core.data_from_idx(small_files)
 
 
+@pytest.fixture(scope="session")
+def explorer_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.Experiment]:
+    """The explorer's page of a small run on rendered digits, and that run."""
+    from explorer_pages import config_of, made_page
+
+    folder = tmp_path_factory.mktemp("explorer")
+    return made_page(folder), core.run(config_of(folder))
+
+
 @pytest.fixture
 def workers():
     with core.Workers() as pool:

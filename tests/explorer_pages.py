@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_explorer as script
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,15 @@ def made_page(folder: Path, *flags: object) -> Path:
     where = ("--cache-dir", folder / "cache", "--outdir", folder / "out", "--out", path)
     script.main([*SMALL, *map(str, where), *map(str, flags)])
     return path
+
+
+def config_of(folder: Path, **more: object) -> core.Config:
+    """The settings of that page's run."""
+    return core.Config(
+        recipe="fast", dataset="rendered", n_epochs_teacher=4, n_epochs_student=6, teacher_hidden=(100,),
+        student_hidden=(80, 60), cache_dir=folder / "cache", outdir=folder / "out", quiet=True,
+        **{k: v for k, v in core.RECIPES["fast"].items() if not k.startswith("n_epochs")}, **more,
+    )  # fmt: skip
 
 
 def about_of(page: Path) -> dict[str, Any]:
@@ -57,6 +67,19 @@ def arrays_of(page: Path) -> dict[str, np.ndarray]:
         start += found[name].nbytes
     assert start == len(content)
     return found
+
+
+def rounded_network(arrays: dict[str, np.ndarray], about: dict[str, Any]) -> core.MLP:
+    """The network that a page holds, put together from its arrays by hand."""
+    network = core.MLP(about["sizes"], None)
+    network.background = about["background"]
+    for index, layer in enumerate(network.layers):
+        integers, scales, biases = (
+            arrays[f"{about['key']}/{index}/{name}"] for name in ("integers", "scales", "biases")
+        )
+        layer[:, :-1] = integers.reshape(len(biases), -1) * scales[:, None]
+        layer[:, -1] = biases
+    return network
 
 
 def without(what: str) -> None:

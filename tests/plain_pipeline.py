@@ -7,6 +7,7 @@ core but the order in which random numbers are drawn, which is part of what "the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -86,6 +87,7 @@ class PlainWarps:
         if elastic:
             self.strength = rng.uniform(0, elastic, (4000, 1, 1, 1)).ravel()
             self.noise = np.concatenate([rng.random((500, 2, 52, 52), np.float32) for _ in range(8)])
+        self.points = cache(self.points)  # a transformation serves many images
 
     def field(self, k: int) -> np.ndarray:
         """Noise under a Gaussian of 4 px, (2, 28, 28), of 1 px rms."""
@@ -224,6 +226,7 @@ def drawn_images(c: Any, training: np.ndarray) -> Any:
     """Epoch to images, made from a thousand at a time, each thousand with a generator of its own."""
     n, few = len(training), c.transfer_images or 10**9
 
+    @cache
     def block(k: int) -> np.ndarray:
         rng = np.random.default_rng([c.seed + 61, k])
         if c.transfer_set == "halves":

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -50,32 +51,30 @@ def column_of(text: str, title: str, column: str) -> dict[str, float]:
     return {row[0]: float(row[place].partition(" ")[0]) for row in rows if row[place]}
 
 
-def test_a_small_comparison(small_folder, tmp_path):
-    result = subprocess.run(
-        [
-            *(
-                sys.executable,
-                ROOT / "benchmarks" / "compare.py",
-                "--data-dir",
-                small_folder,
-                "--images",
-                "400",
-            ),
-            *("--rounds", "2", "--batch-sizes", "100", "--contestants", "this project", "plain NumPy"),
-            *("--json", tmp_path / "bench.json", "--convolution-batch", "2"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
+def test_a_small_comparison(small_folder, tmp_path, capsys, monkeypatch):
+    """Every part of it, processes and all, with small networks and few repeats."""
+    real_configs, real_turns = compare.configs_of, breakdown.in_turn
+    small = {"teacher_hidden": (300, 300), "student_hidden": (200, 200)}
+    monkeypatch.setattr(compare, "configs_of", lambda *a: [replace(c, **small) for c in real_configs(*a)])
+    monkeypatch.setattr(compare, "peak_rate", lambda: 50.0)
+    for module in (breakdown, convolution):
+        monkeypatch.setattr(module, "in_turn", lambda calls, repeats: real_turns(calls, min(5, repeats)))
+    monkeypatch.setattr(
+        breakdown, "bandwidth", lambda workers, real=breakdown.bandwidth: real(workers, 2**20)
     )
-    assert result.returncode == 0, result.stderr
-    assert "| this project |" in result.stdout
-    assert "| plain NumPy |" in result.stdout
-    assert "| CIFAR-10 teacher, batch 2 |" in result.stdout
-    assert "| CIFAR-10 student, batch 2 |" in result.stdout
+    compare.main([
+        "--data-dir", str(small_folder), "--images", "400", "--rounds", "2", "--batch-sizes", "100",
+        "--contestants", "this project", "plain NumPy", "--json", str(tmp_path / "bench.json"),
+        "--convolution-batch", "2",
+    ])  # fmt: skip
+    shown = capsys.readouterr()
+    assert "| this project |" in shown.out
+    assert "| plain NumPy |" in shown.out
+    assert "| CIFAR-10 teacher, batch 2 |" in shown.out
+    assert "| CIFAR-10 student, batch 2 |" in shown.out
     for title, n_teacher, n_student in (("described", 100, 100), ("best", 400, 256), ("CIFAR-10", 2, 2)):
         for kind, n in (("teacher", n_teacher), ("student", n_student)):
-            parts = column_of(result.stdout, f"{title}, ms", f"{kind}'s step of {n}")
+            parts = column_of(shown.out, f"{title}, ms", f"{kind}'s step of {n}")
             *shares, whole = parts.values()
             assert next(iter(parts)) == "inputs"
             assert whole == pytest.approx(sum(shares), abs=0.06)
@@ -86,10 +85,23 @@ def test_a_small_comparison(small_folder, tmp_path):
     assert [m["title"] for m in (measured, best)] == ["described, batch 100", "best, batch 512 / 256"]
     assert best["batch_sizes"] == [512, 256]
     assert set(best["seconds"]) == {"this project"}  # plain NumPy only shifts
-    assert "plain NumPy is left out: it shifts images" in result.stderr
+    assert "plain NumPy is left out: it shifts images" in shown.err
     assert all(len(times) == 2 and min(times) > 0 for times in measured["seconds"]["this project"].values())
     assert set(measured["seconds"]["plain NumPy"]) == {"teacher", "student"}
     assert measured["memory_mb"]["this project"] > 20
+    assert measured["peak_gflops"] == [50.0, 50.0]
+
+
+def test_the_peak_is_the_rate_of_the_best_product(monkeypatch):
+    monkeypatch.setattr(compare.time, "perf_counter", iter([0, 9, 10, 11, 20, 24, *range(30, 40)]).__next__)
+    assert compare.peak_rate(64) == 2 * 64**3 / 1e9  # of one second, the second of eight
+
+
+def test_it_runs_as_a_script():
+    script = [sys.executable, ROOT / "benchmarks" / "compare.py", "--rounds", "0"]
+    result = subprocess.run(script, capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "must be from 1 to 60,000" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -217,9 +229,8 @@ def test_the_share_of_what_limits_adam(monkeypatch):
 def test_both_sides_learn_from_images_transformed_alike(small_data, monkeypatch):
     """What PyTorch interpolates in the benchmark is what this project does with the same maps and images."""
     torch = pytest.importorskip("torch", exc_type=ImportError)
-    config = compare.core.Config(
-        batch_size=64, batch_size_student=64, n_epochs_teacher=1, recipe="best", **WARPED
-    )
+    small = {"teacher_hidden": (30,), "student_hidden": (30,), "recipe": "best", "batch_size_student": 64}
+    config = compare.core.Config(batch_size=64, n_epochs_teacher=1, **small, **WARPED)
     images, labels = small_data.train_images[:128], small_data.train_labels[:128]
     real, seen, maps = torch.nn.functional.grid_sample, [], []
 

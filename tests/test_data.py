@@ -235,16 +235,31 @@ def test_the_right_file_enters_the_cache_and_is_used_from_there(
 def test_a_bad_mirror_is_named_with_its_reason_and_the_next_one_is_tried(
     behaviour, reason, mirror, small_is_mnist, small_files, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.7)
-    monkeypatch.setattr(download, "STALL_SECONDS", 1.0)
+    warn = Console.warn
+
+    def wait(connect: float, stall: float) -> None:
+        monkeypatch.setattr(download, "CONNECT_SECONDS", connect)
+        monkeypatch.setattr(download, "STALL_SECONDS", stall)
+
+    def for_the_bad_mirror() -> None:  # patience with all that ends by itself
+        wait(0.5 if behaviour == "silent" else 60, 0.5 if behaviour in ("stall", "drip") else 60)
+
+    def warned(console: Console, text: str) -> None:
+        warn(console, text)
+        wait(60, 60)  # for the next mirror, however busy this machine is
+
+    monkeypatch.setattr(Console, "warn", warned)
+    for_the_bad_mirror()
     _, plain = fetch_first([mirror.url(behaviour), mirror.url()])
     assert plain == small_files[FIRST]
     warning = capsys.readouterr().err
     assert warning.count("\n") == 1
     assert mirror.url(behaviour) in warning
     assert re.search(reason, warning.partition(f"{FIRST}.gz: ")[2].rstrip()), warning
+    for_the_bad_mirror()
     with pytest.raises(DownloadError):
         fetch_first([mirror.url(behaviour)])
+    for_the_bad_mirror()
     with pytest.raises(DownloadError):
         core.read_cache(tmp_path, [mirror.url(behaviour)], Console())
     assert list(tmp_path.iterdir()) == []

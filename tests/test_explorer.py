@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explorer_pages import COMMITTED, SMALL, about_of, arrays_of, made_page, part, run_js
+from explorer_pages import COMMITTED, SMALL, about_of, arrays_of, made_page, part, rounded_network, run_js
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_explorer as script
@@ -27,37 +27,14 @@ from pictures import imagined
 LOGITS = "return given.images.map((image) => Array.from(logitsOf(page.networks[given.network], image)));"
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.Experiment]:
+@pytest.fixture
+def small(explorer_run: tuple[Path, core.Experiment]) -> tuple[Path, core.Experiment]:
     """The page of a small run on rendered digits, and that run."""
-    folder = tmp_path_factory.mktemp("explorer")
-    page = made_page(folder)
-    return page, core.run(config_of(folder))
-
-
-def config_of(folder: Path, **more: object) -> core.Config:
-    return core.Config(
-        recipe="fast", dataset="rendered", n_epochs_teacher=4, n_epochs_student=6, teacher_hidden=(100,),
-        student_hidden=(80, 60), cache_dir=folder / "cache", outdir=folder / "out", quiet=True,
-        **{k: v for k, v in core.RECIPES["fast"].items() if not k.startswith("n_epochs")}, **more,
-    )  # fmt: skip
+    return explorer_run
 
 
 def inked(images: np.ndarray) -> list[list[float]]:
     return (images.reshape(len(images), -1) / 255).tolist()
-
-
-def rounded_network(arrays: dict[str, np.ndarray], about: dict) -> core.MLP:
-    """The network that a page holds, put together from its arrays by hand."""
-    network = core.MLP(about["sizes"], None)
-    network.background = about["background"]
-    for index, layer in enumerate(network.layers):
-        integers, scales, biases = (
-            arrays[f"{about['key']}/{index}/{name}"] for name in ("integers", "scales", "biases")
-        )
-        layer[:, :-1] = integers.reshape(len(biases), -1) * scales[:, None]
-        layer[:, -1] = biases
-    return network
 
 
 # ---- The page computes as NumPy does -----------------------------------------------------------------------
@@ -282,6 +259,41 @@ def test_rounding_makes_up_for_itself(layer):
     assert np.abs(integers * scales[:, None] - weights).max() < 40 * scales.max()  # near it all the same
 
 
+def test_rounding_is_that_of_its_inventors_weight_by_weight(layer):
+    """Hassibi & Stork's update with the inverse of what is left, computed anew for every weight."""
+    weights, inputs = layer
+    integers, scales = rounding.rounded_weights(weights, inputs)
+    together = inputs.astype(float) @ inputs.T / inputs.shape[1]
+    strength = np.diag(together).copy()
+    together += 1e-3 * strength.mean() * np.eye(60)
+    left, expected = weights.astype(float), np.zeros((30, 60), int)
+    still = sorted(range(60), key=lambda i: (-strength[i], i))
+    while still:
+        inverse = np.linalg.inv(together[np.ix_(still, still)])
+        first = still[0]
+        expected[:, first] = np.clip(np.rint(left[:, first] / scales), -127, 127)
+        off = left[:, first] - expected[:, first] * scales
+        left[:, still] -= np.outer(off / inverse[0, 0], inverse[0])
+        still = still[1:]
+    assert (integers == expected).mean() > 0.999  # but for a tie
+    assert np.abs(integers - expected).max() <= 1
+
+
+def test_a_network_is_rounded_on_what_it_learned_from_and_nothing_else(small):
+    """The student on no 3; every weight of the page is what that gives."""
+    page, experiment = small
+    teacher, student = contents.portraits(experiment, None)
+    labels = {image.tobytes(): c for image, c in zip(experiment.data.train_images,
+                                                      experiment.data.train_labels, strict=True)}  # fmt: skip
+    assert {labels[image.tobytes()] for image in teacher.images} == set(range(10))
+    assert {labels[image.tobytes()] for image in student.images} == set(range(10)) - {3}
+    arrays = arrays_of(page)
+    for one in (teacher, student):
+        for index, layer in enumerate(rounding.rounded(one.network, one.images)):
+            integers = arrays[f"{one.key}/{index}/integers"].reshape(layer.integers.shape)
+            assert (integers == layer.integers).all()
+
+
 def test_a_row_of_zeros_stays_one(layer):
     weights, inputs = layer
     weights[4] = 0
@@ -376,6 +388,26 @@ def test_the_training_images_shown_are_the_most_telling_ones(small):
     assert shown[first : first + 10] == pytest.approx(eights[:10], rel=1e-4)
     typical = shown[first + 10 : first + 14]
     assert np.abs(typical - np.median(eights)).max() < 0.1 * np.ptp(eights)
+
+
+def test_every_row_of_training_images_is_of_its_class_and_in_its_order(small):
+    """The first ten those with the largest p(3) of all that class, falling; the unseen ones as they come."""
+    page, experiment = small
+    data, images = experiment.data, arrays_of(page)["training"].reshape(-1, 28, 28)
+    with core.Workers() as workers:
+        p3 = core.softmax(core.predict(experiment.teacher.network, data.train_images, workers), 20.0)[:, 3]
+    places = {image.tobytes(): i for i, image in enumerate(data.train_images)}
+    first = 0
+    for row in about_of(page)["training"]:
+        at = [places[image.tobytes()] for image in images[first : first + row["images"]]]
+        mine = np.flatnonzero(data.train_labels == row["class"])
+        assert set(at) <= set(mine)
+        assert len(at) == len(set(at)) == 14
+        if row["kind"] == "unseen":
+            assert at == mine[:14].tolist()
+        else:
+            assert p3[at[:10]] == pytest.approx(np.sort(p3[mine])[::-1][:10], rel=1e-6)
+        first += row["images"]
 
 
 def test_of_a_part_of_the_transfer_set_only_what_the_student_saw_is_shown(small):

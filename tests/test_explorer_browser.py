@@ -17,6 +17,7 @@ from explorer_pages import (
     made_page,
     opened,
     resized,
+    shared_browser,
     until,
     wrong_on_the_console,
 )
@@ -27,15 +28,14 @@ THREE = [(8, 7), (11, 4.5), (15, 4.5), (17.5, 7), (16.5, 10), (12.5, 12.5), (17,
          (11, 23), (7, 21)]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def driver():
-    with browser() as driver:
-        yield driver
+    return shared_browser()
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_page(tmp_path_factory.mktemp("explorer"))
+@pytest.fixture
+def small(explorer_run: tuple[Path, core.Experiment]) -> Path:
+    return explorer_run[0]
 
 
 @pytest.fixture
