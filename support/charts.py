@@ -6,11 +6,12 @@ from support.console import Console
 from support.files import atomic_output
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -34,15 +35,24 @@ STYLE = {
     "legend.edgecolor": "none",
     "legend.framealpha": 0.9,
     "figure.titlesize": 13,
+    "text.parse_math": False,  # a "$" in a name of the user's is a "$"
 }
 DPI = 110
 
 
+def our_style() -> AbstractContextManager[None]:
+    """What all drawing stands in: matplotlib's own defaults, whatever a matplotlibrc says, and STYLE."""
+    return style.context(["default", STYLE])
+
+
 def titled_figure(title: str, origin: str, width: float, height: float) -> Figure:
-    """An empty figure of `width` x `height` inches with its title and, small, what it was made from."""
+    """An empty figure of `width` x `height` inches with its title and, small, what it was made from.
+
+    Where one of them is too long for a line, it goes on in the next.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    figure.supxlabel(origin, x=0.99, ha="right", fontsize=9, color="#666666")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", wrap=True)
+    figure.supxlabel(origin, x=0.99, ha="right", fontsize=9, color="#666666", wrap=True)
     return figure
 
 
@@ -103,6 +113,6 @@ def save(figure: Figure, path: Path, console: Console) -> None:
 
 def write_pictures(pictures: Sequence[Callable[[Any], Figure]], experiment: Any, console: Console) -> None:
     """Each picture into the experiment's folder, under its function's name."""
-    with rc_context(STYLE):
+    with our_style():
         for picture in pictures:
             save(picture(experiment), experiment.outdir / f"{picture.__name__}.png", console)

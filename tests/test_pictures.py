@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, STYLE
+from support.charts import AFTER, our_style
 from support.console import UserError
 
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib import rc_context
 from matplotlib.text import Text
 
 import distillation_mnist_omitted_3 as core
@@ -140,7 +139,7 @@ def test_the_lines_of_other_seeds_are_theirs(shelf):
     for entry, accuracy in zip(other["history"]["student"], (0.5, 0.75), strict=True):
         entry["omitted_accuracy"] = accuracy
     put("1", other)
-    with rc_context(STYLE):
+    with our_style():
         lines = [line.get_ydata() for line in student_curves(experiment).axes[1].lines]
     assert any(np.allclose(line, [0.5, 0.25]) for line in lines if len(line) == 2)
 
@@ -174,7 +173,7 @@ def test_what_was_never_seen_in_words():
 def test_every_picture_can_be_drawn_and_says_who_learned(settings, made):
     experiment = made(**settings)
     for picture in ALL:
-        with rc_context(STYLE):
+        with our_style():
             figure = picture(experiment)
         assert figure.axes
     if "transfer_set" in settings:
@@ -199,7 +198,7 @@ def test_the_chosen_and_the_best_offset_both_stand_in_the_picture(made):
 @pytest.mark.parametrize(("correct", "biases"), [("omitted", "bias"), ("all", "biases")])
 def test_the_students_curves_end_with_its_last_epoch_and_the_correction(correct, biases, made):
     experiment = made(correct=correct)
-    with rc_context(STYLE):
+    with our_style():
         figure = student_curves(experiment)
         figure.canvas.draw()
     right = figure.axes[1]
@@ -224,7 +223,7 @@ def words_of(figure) -> str:
 
 
 def test_pictures_say_what_the_flags_did(made):
-    with rc_context(STYLE):
+    with our_style():
         one, ten = (per_class_accuracy(made(correct=which)) for which in ("omitted", "all"))
         assert f"student after it, bias {made().correction.offsets[0]:+.2f}" in words_of(one)
         assert "bias" not in words_of(ten)
@@ -256,13 +255,15 @@ def test_pictures_say_what_the_flags_did(made):
 )
 def test_pictures_say_what_the_student_learns_from(hard_weight, loss, teacher, made):
     experiment = made(hard_weight=hard_weight)
-    with rc_context(STYLE):
+    with our_style():
         curves, frame = words_of(student_curves(experiment)), words_of(transfer_set(experiment))
         story = gif.Story(experiment, experiment.history("student"), np.arange(2), None)
         assert f"taught by {teacher}: epoch 1 of 2" in words_of(gif.draw_frame(story, 1, False))
     assert loss in curves
     assert taught_by(experiment) == teacher
-    assert ("learns to recognise it" in curves) == (hard_weight < 1)
+    right = experiment.metrics()["after_correction"]["omitted_accuracy"]
+    assert ("learns to recognise it" in curves) == (hard_weight < 1 and right >= 0.5)
+    assert (f"has {100 * right:.2f} % of them right" in curves) == (hard_weight < 1 and right < 0.5)
     assert ("hears hard labels alone" in curves) == ("hears hard labels alone" in frame) == (hard_weight == 1)
 
 
@@ -274,7 +275,7 @@ def test_the_origin_of_a_picture_names_what_is_not_in_the_recipe(made):
     assert other_settings(replace(plain, outdir=Path("x"), seed=5)) == other_settings(plain)
     many = {"batch_size": 7, "n_epochs_teacher": 3, "n_epochs_student": 3, "probe_size": 9}
     assert other_settings(replace(core.Config(), **changed, **many)).endswith(", ...")
-    with rc_context(STYLE):
+    with our_style():
         assert "seed 0, --probe-size 300, --jitter 0, " in words_of(student_curves(made()))
 
 
