@@ -199,7 +199,8 @@ def draw_frame(story: Story, epoch: int, corrected: bool) -> Figure:
     logits = experiment.corrected_logits if corrected else experiment.student.test_logits[epoch - 1]
     metrics = experiment.measure(logits)
     probabilities = core.softmax(logits[digits])
-    done = "bias corrected" if experiment.correction.reached else "no bias reaches its target"
+    done = f"bias{'' if len(experiment.correction.classes) == 1 else 'es'} corrected"
+    done = done if experiment.correction.reached else "no bias reaches its target"
     state = done if corrected else f"epoch {epoch} of {len(entries)}"
     who = learner(experiment)
     title = f"{who[0].upper()}{who[1:]}, taught by {taught_by(experiment)}: {state}"

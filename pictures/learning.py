@@ -139,7 +139,8 @@ def student_curves(experiment: Experiment) -> Figure:
     right.annotate(
         f"{instances(omitted_class)} {words}: "
         f"{100 * before['omitted_accuracy']:.2f} → {100 * after['omitted_accuracy']:.2f} %",
-        (0.86, 0.97), xycoords="axes fraction", ha="right", va="top", color=OMITTED,
+        ((n_epochs + end) / 2, 0.97), xycoords=("data", "axes fraction"), ha="right", va="top", color=OMITTED,
+        xytext=(-5, 0), textcoords="offset points",
     )  # fmt: skip
     return figure
 

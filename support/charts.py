@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 # Okabe & Ito's palette, told apart with every kind of colour vision.
@@ -45,13 +46,24 @@ def our_style() -> AbstractContextManager[None]:
     return style.context(["default", STYLE])
 
 
+def in_lines(words: str, width: float, size: float) -> str:
+    """`words` in as many lines of `width` inches as they need at this size, each broken after a comma."""
+    lines: list[str] = []
+    for part in words.split(", "):
+        longer = f"{lines[-1]}, {part}" if lines else part
+        fits = TextPath((0, 0), longer, size=size).get_extents().width <= 72 * width
+        lines[-1:] = [longer] if fits or not lines else [lines[-1], part]
+    return ",\n".join(lines)
+
+
 def titled_figure(title: str, origin: str, width: float, height: float) -> Figure:
     """An empty figure of `width` x `height` inches with its title and, small, what it was made from.
 
-    Where one of them is too long for a line, it goes on in the next.
+    What is too long for a line goes on in the next.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", wrap=True)
+    origin = in_lines(origin, 0.94 * width, 9)
     figure.supxlabel(origin, x=0.99, ha="right", fontsize=9, color="#666666", wrap=True)
     return figure
 
