@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
+from small_pictures import SOME, TINY, counted_errors, data_of, draw, maker, words_of
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_gif as gif
@@ -19,30 +19,19 @@ import pictures.seeds
 from pictures.correction import bias_correction, omitted_examples
 from pictures.frame import error_shares, instances, learner, never_seen, other_settings, taught_by
 from pictures.imagined import ENOUGH, input_gradient, short_change
-from pictures.knowledge import dark_knowledge, imagined, transfer_set, typical_starts
+from pictures.knowledge import dark_knowledge, imagined, transfer_set, transformations, typical_starts
 from pictures.learning import per_class_accuracy, student_curves, teacher_curves
 from transfer.settings import EVERY_CLASS
 
 ALL = (
     teacher_curves, student_curves, per_class_accuracy, bias_correction, dark_knowledge, transfer_set,
-    omitted_examples, imagined,
+    omitted_examples, imagined, transformations,
 )  # fmt: skip
-TINY = {
-    "n_epochs_teacher": 2, "n_epochs_student": 2, "teacher_hidden": (24,), "student_hidden": (16,),
-    "batch_size": 50, "learning_rate": 2e-3, "probe_size": 300, "jitter": 0,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def made(small_folder, tmp_path_factory):
-    """Makes small experiments, with one teacher for all."""
-    folder = tmp_path_factory.mktemp("cache")
-
-    def make(**settings) -> core.Experiment:
-        places = {"data_dir": small_folder, "cache_dir": folder, "outdir": folder}
-        return core.run(core.Config(**{**TINY, **places, **settings}))
-
-    return make
+    return maker(small_folder, tmp_path_factory.mktemp("cache"), TINY)
 
 
 @pytest.mark.parametrize("background", [0.0, -1.0])
@@ -218,10 +207,6 @@ def test_calibration_belongs_to_one_class_left_out(made):
     assert made(correct="all").results()["bias_correction"]["calibration"] is None
 
 
-def words_of(figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
-
-
 def test_pictures_say_what_the_flags_did(made):
     with our_style():
         one, ten = (per_class_accuracy(made(correct=which)) for which in ("omitted", "all"))
@@ -284,3 +269,54 @@ def test_a_probe_that_cannot_be_had_is_said_before_anything_is_trained(small_fol
     with pytest.raises(UserError, match=r"--probe-share 0\.0001 of 600 images is no image"):
         core.run(config)
     assert not list((tmp_path / "runs").glob("*.run"))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "omitted", "learned", "seen", "sees"),
+    [
+        ((3, 8), (3, 8), (3,), "both classes", "class 8", "the class it sees"),
+        (tuple(range(10)), (3, 8), (3,), "all ten classes", "every digit but 3s", "the class it sees"),
+        ((0, 1, 3, 5, 7), (0, 1, 3, 5, 7), (3, 5), "all 5 classes", "classes 0, 1, 7", "the classes it sees"),
+    ],
+    ids=["two", "one beside it in the test set", "five"],
+)  # fmt: skip
+def test_pictures_of_few_classes_speak_of_these(train, test, omitted, learned, seen, sees, tmp_path):
+    folder = data_of(train, test, tmp_path / "data")
+    experiment = maker(folder, tmp_path, SOME)(omitted_class=omitted)
+    figures = {picture.__name__: draw(picture, experiment) for picture in ALL}
+    words = {name: words_of(figure) for name, figure in figures.items()}
+    assert f"The teacher learns {learned} from hard labels" in words["teacher_curves"]
+    assert f"All that the student sees: {seen} (" in words["transfer_set"]
+    assert sees in words["student_curves"].splitlines()
+    (axes,) = figures["per_class_accuracy"].axes
+    assert [label.get_text()[0] for label in axes.get_xticklabels()] == [str(c) for c in test]
+    others = [c for c in test if c != 3]
+    starts = [axes for axes in figures["imagined"].axes if axes.get_title().endswith("as it is")]
+    assert {int(axes.get_title().split()[1][0]) for axes in starts} <= set(others)
+    assert len(starts) == min(3, len(others))
+    if len(train) == 2:
+        assert "what the soft targets of 8s say about 3s" in words["dark_knowledge"]
+    said = "\n".join(words.values())
+    assert ("ten" in said.split()) == (len(train) == 10)
+
+
+def test_no_picture_says_that_a_student_learns_what_it_gets_wrong(small_folder, tmp_path):
+    made = maker(small_folder, tmp_path, SOME)
+    drawn = {"omitted_class": EVERY_CLASS, "transfer_set": "contours", "probe_size": 300}
+    untrained = {"n_epochs_student": 1, "learning_rate_student": 1e-9}
+    for settings, title in (
+        (untrained, "The student never sees a 3, and has {} % of them right after the correction"),
+        (drawn | untrained, "The student sees contour lines of noise and no digit, and reads {} % of digits"),
+    ):
+        experiment = made(**settings)
+        wrong, n = counted_errors(
+            experiment.corrected_logits, experiment.data, experiment.config.omitted_class
+        )
+        said = draw(student_curves, experiment).get_suptitle()
+        assert said == title.format(f"{100 * (1 - wrong / n):.2f}")
+    assert (
+        draw(student_curves, made()).get_suptitle()
+        == "The student never sees a 3, and learns to recognise it"
+    )
+    both = draw(student_curves, made(omitted_class=(3, 8))).get_suptitle()
+    assert both == "The student never sees classes 3, 8, and learns to recognise them"
