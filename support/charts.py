@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -26,7 +27,7 @@ OTHERS = "#56B4E9"
 BLIND = "#CC79A7"  # a student that has never seen a digit
 INK = "#333333"
 FAINT = "#DDDDDD"
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -46,14 +47,17 @@ def our_style() -> AbstractContextManager[None]:
     return style.context(["default", STYLE])
 
 
-def in_lines(words: str, width: float, size: float) -> str:
-    """`words` in as many lines of `width` inches as they need at this size, each broken after a comma."""
+def in_lines(words: str, width: float, font: FontProperties, between: str = " ") -> str:
+    """`words` in as many lines of `width` inches as they need, broken only at `between`.
+
+    (Text's own `wrap` would take a "$" for mathematics.)
+    """
     lines: list[str] = []
-    for part in words.split(", "):
-        longer = f"{lines[-1]}, {part}" if lines else part
-        fits = TextPath((0, 0), longer, size=size).get_extents().width <= 72 * width
+    for part in words.split(between):
+        longer = f"{lines[-1]}{between}{part}" if lines else part
+        fits = TextPath((0, 0), longer, prop=font).get_extents().width <= 72 * width
         lines[-1:] = [longer] if fits or not lines else [lines[-1], part]
-    return ",\n".join(lines)
+    return f"{between.rstrip()}\n".join(lines)
 
 
 def titled_figure(title: str, origin: str, width: float, height: float) -> Figure:
@@ -62,9 +66,10 @@ def titled_figure(title: str, origin: str, width: float, height: float) -> Figur
     What is too long for a line goes on in the next.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", wrap=True)
-    origin = in_lines(origin, 0.94 * width, 9)
-    figure.supxlabel(origin, x=0.99, ha="right", fontsize=9, color="#666666", wrap=True)
+    bold, small = FontProperties(size=STYLE["figure.titlesize"], weight="bold"), FontProperties(size=9)
+    figure.suptitle(in_lines(title, 0.95 * width, bold), x=0.01, ha="left", fontproperties=bold)
+    origin = in_lines(origin, 0.95 * width, small, ", ")
+    figure.supxlabel(origin, x=0.99, ha="right", fontproperties=small, color="#666666")
     return figure
 
 
