@@ -9,7 +9,17 @@ drawn from the test logits that were stored after that epoch.
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, OMITTED, STYLE, TEACHER, draw_image, epoch_axis, percent_axis
+from support.charts import (
+    AFTER,
+    BEFORE,
+    INK,
+    OMITTED,
+    TEACHER,
+    draw_image,
+    epoch_axis,
+    our_style,
+    percent_axis,
+)
 from support.console import Console, UserError, run_script
 from support.data import warn_of_stand_in
 from support.experiment import Experiment
@@ -22,7 +32,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -59,6 +68,14 @@ class Story:
     hard: list[dict] | None  # the history of the same student on hard labels
 
 
+def is_repaired(experiment: Experiment, images: np.ndarray) -> np.ndarray:
+    """Which of the test images with these indices (n,) only the correction makes right: (n,), booleans."""
+    labels = experiment.data.test_labels[images]
+    logits = (experiment.student_logits, experiment.corrected_logits)
+    before, after = (z[images].argmax(axis=1) == labels for z in logits)
+    return ~before & after
+
+
 def chosen_digits(experiment: Experiment) -> np.ndarray:
     """Indices of N_DIGITS test images of the omitted classes, hardest for the student first: no random ones.
 
@@ -67,10 +84,8 @@ def chosen_digits(experiment: Experiment) -> np.ndarray:
     """
     mine = np.flatnonzero(np.isin(experiment.data.test_labels, experiment.config.omitted_class))
     labels = experiment.data.test_labels[mine]
-    before = core.softmax(experiment.student_logits[mine])
-    after = experiment.corrected_logits[mine].argmax(axis=1)
-    repaired = (before.argmax(axis=1) != labels) & (after == labels)
-    own = before[np.arange(len(mine)), labels]  # probability of the image's own class
+    own = core.softmax(experiment.student_logits[mine])[np.arange(len(mine)), labels]  # of its own class
+    repaired = is_repaired(experiment, mine)
     ordered = own.argsort()
 
     def spread(candidates: np.ndarray, n: int) -> np.ndarray:
@@ -83,9 +98,12 @@ def chosen_digits(experiment: Experiment) -> np.ndarray:
 
 
 def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: str) -> None:
-    values = [0.0 if v is None else v for v in metrics["per_class_accuracy"]]
-    bars = axes.bar(range(core.N_CLASSES), values, color=colour, width=0.75)
-    mark_omitted(axes, omitted_class)
+    """A bar for each class of which there are test images; those of unseen ones carry their height."""
+    values = {c: value for c, value in enumerate(metrics["per_class_accuracy"]) if value is not None}
+    bars = dict(
+        zip(values, axes.bar(list(values), list(values.values()), color=colour, width=0.75), strict=True)
+    )
+    mark_omitted(axes, omitted_class, list(values))
     few = len(omitted_class) <= 3
     for c in omitted_class if len(omitted_class) < core.N_CLASSES else ():
         bars[c].set_color(OMITTED)
@@ -112,7 +130,10 @@ def hard_label_student(config: Config, console: Console) -> list[dict] | None:
     """
     if config.is_drawn or config.spare_outputs or config.hard_weight == 1:
         return None
-    console.line("for comparison, the same student on hard labels:")
+    console.line("for comparison, a control: the same student on hard labels. These say nothing")
+    console.line(
+        f"of what it never sees, so 0 % of {instances(config.omitted_class)} is expected, and no failure:"
+    )
     hard = replace(config, hard_weight=1.0, teacher_answers="whole")
     return core.run(hard, console).history("student")
 
@@ -141,14 +162,6 @@ def draw_curves(axes: Axes, story: Story, epoch: int, corrected: bool) -> None:
             axes.plot([epoch, end], [shares[epoch - 1], at_end], color=colour, linestyle=":")
             axes.plot(end, at_end, marker="*", markersize=13, color=colour, linestyle="none")
         lowest = min(lowest, at_end, of_teacher, *shares)
-    if corrected:
-        offsets = experiment.correction.offsets
-        axes.annotate(
-            f"bias {offsets[0]:+.2f}" if len(offsets) == 1 else "biases corrected",
-            (end, error_shares([after[what[-1][0]]], n_of[what[-1][0]])[0]),
-            xytext=(-12, -2), textcoords="offset points", ha="right", va="center",
-            color=AFTER, fontweight="bold",
-        )  # fmt: skip
     axes.set_ylim(0.55 * lowest, 3.5)
     axes.set_title("test errors so far (log scale)")
     axes.legend(loc="upper right", ncols=2, fontsize=9)
@@ -156,7 +169,27 @@ def draw_curves(axes: Axes, story: Story, epoch: int, corrected: bool) -> None:
     axes.set_yticks([tick for tick in axes.get_yticks() if 0.55 * lowest <= tick <= 1])
     epoch_axis(axes, len(entries))
     axes.set_xlim(0.5, end + 0.06 * end)
-    axes.set_xticks([tick for tick in axes.get_xticks() if 1 <= tick <= len(entries)])
+    offsets = experiment.correction.offsets
+    ticks = [tick for tick in axes.get_xticks() if 1 <= tick <= len(entries)]
+    words = f"bias {offsets[0]:+.2f}" if len(offsets) == 1 else "biases corrected"
+    words = words if experiment.correction.reached else "no bias reaches it"
+    axes.set_xticks([*ticks, end], [*(f"{tick:g}" for tick in ticks), f"\n{words}"])
+    label = axes.get_xticklabels()[-1]  # in every frame, so that nothing moves when it is to be seen
+    label.set(color=AFTER if corrected else "none", fontweight="bold", ha="right")
+    axes.xaxis.set_label_coords(0.45, -0.12)  # beside these words, not below them
+
+
+def row_title(experiment: Experiment, digits: np.ndarray) -> str:
+    """How many test images these are, of how many, and how they were chosen."""
+    omitted_class, n = experiment.config.omitted_class, len(digits)
+    of = int(np.isin(experiment.data.test_labels, omitted_class).sum())
+    repaired = int(is_repaired(experiment, digits).sum())
+    words = f"{n} of {of:,} test image{'' if of == 1 else 's'} of {instances(omitted_class)}"
+    if n > 1:
+        words += ", from hard to easy"
+    if repaired:
+        words += f"; {repaired} chosen because the correction repairs {'it' if repaired == 1 else 'them'}"
+    return words
 
 
 def draw_frame(story: Story, epoch: int, corrected: bool) -> Figure:
@@ -166,7 +199,9 @@ def draw_frame(story: Story, epoch: int, corrected: bool) -> Figure:
     logits = experiment.corrected_logits if corrected else experiment.student.test_logits[epoch - 1]
     metrics = experiment.measure(logits)
     probabilities = core.softmax(logits[digits])
-    state = "bias corrected" if corrected else f"epoch {epoch} of {len(entries)}"
+    done = f"bias{'' if len(experiment.correction.classes) == 1 else 'es'} corrected"
+    done = done if experiment.correction.reached else "no bias reaches its target"
+    state = done if corrected else f"epoch {epoch} of {len(entries)}"
     who = learner(experiment)
     title = f"{who[0].upper()}{who[1:]}, taught by {taught_by(experiment)}: {state}"
     figure = new_figure(experiment, title, 10, 6.4)
@@ -174,13 +209,7 @@ def draw_frame(story: Story, epoch: int, corrected: bool) -> Figure:
     left, right = upper.subplots(1, 2)
     draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
     draw_curves(right, story, epoch, corrected)
-    lower.suptitle(
-        f"{len(digits)} test {instances(omitted_class)}: up to half are ones that the correction repairs, "
-        "the others go from hard to easy",
-        x=0.01,
-        ha="left",
-        fontsize=12,
-    )
+    lower.suptitle(row_title(experiment, digits), x=0.01, ha="left", fontsize=12)
     row = lower.subplots(1, len(digits), squeeze=False)[0]
     for axes, index, p in zip(row, digits, probabilities, strict=True):
         image, label, guess = data.test_images[index], data.test_labels[index], int(p.argmax())
@@ -245,7 +274,7 @@ def main(argv: list[str] | None = None) -> None:
     default = beside_this_file if experiment.data.name == "MNIST" and not config.outdir else None
     path = arguments.out or default or experiment.outdir / GIF_NAME
     check_output(path)
-    with rc_context(STYLE):
+    with our_style():
         digits, entries = chosen_digits(experiment), experiment.history("student")
         story = Story(experiment, entries, digits, hard_label_student(config, console))
         frames, durations = animation(story, arguments.snapshot_every, arguments.fps)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from support.charts import AFTER, BEFORE, INK, STYLE, light_grid, log_ticks, save, titled_figure
+from support.charts import AFTER, BEFORE, INK, light_grid, log_ticks, our_style, save, titled_figure
 from support.console import Console, OneLineParser, run_script
 from support.data import VIZ
 from support.files import check_output
@@ -21,9 +21,8 @@ from support.tiles import Workers
 
 import numpy as np
 from breakdown import in_turn
-from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 import distillation_mnist_omitted_3 as core
 
@@ -67,6 +66,7 @@ def draw_growth(by_batch: dict[int, list[float]], by_width: dict[int, list[float
     right.set_ylabel("milliseconds per step (log scale)")
     right.set_yscale("log")
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    right.yaxis.set_minor_formatter(NullFormatter())
     right.set_title(f"{BATCH} images per step")
     for axes in (left, right):
         light_grid(axes)
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     counts = sorted({1, max(1, most // 2), most})
     by_batch = {t: [step_milliseconds(WIDTH, n, t) for n in BATCH_SIZES] for t in counts}
     by_width = {t: [step_milliseconds(w, BATCH, t) for w in WIDTHS] for t in counts}
-    with rc_context(STYLE):
+    with our_style():
         save(draw_growth(by_batch, by_width, f"{environment(most)['cpu']}, medians"), out, console)
 
 

@@ -28,6 +28,7 @@ MEMBER_FOLDER = "cifar-10-batches-bin"
 MEMBERS = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 RECORD_BYTES = 1 + 3 * SIDE * SIDE  # label, then red, green and blue, row by row
 MAX_MEMBER_BYTES = 64 * 2**20
+MAX_MEMBERS = 1000  # of ten
 MAX_UNPACKED_BYTES = 256 * 2**20  # the official one has 163 MB
 VARIANT = "CIFAR-10 variant"  # what any other archive, and any folder, is called
 RENDERED_NOTICE = stand_in_notice(
@@ -51,13 +52,15 @@ def unpack(archive: bytes) -> dict[str, bytes]:
         raise ValueError(f"{error}, no .tar.gz") from error
     try:
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
-            for member in tar:
+            for index, member in enumerate(tar):
+                if index >= MAX_MEMBERS:
+                    raise ValueError("far too many files in it")
                 folder, _, name = member.name.removeprefix("./").rpartition("/")
                 if folder == MEMBER_FOLDER and name in MEMBERS and member.isfile():
                     if member.size > MAX_MEMBER_BYTES:
                         raise ValueError(f"{name} in it is far too large")
                     contents[name] = tar.extractfile(member).read()
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, OverflowError) as error:
         raise ValueError(f"truncated or no .tar.gz: {error}") from error
     if missing := [name for name in MEMBERS if name not in contents]:
         raise ValueError(f"no {MEMBER_FOLDER}/{missing[0]} in it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, OMITTED, TEACHER, draw_image, percent_axis
+from support.charts import AFTER, BEFORE, BLIND, INK, OMITTED, TEACHER, draw_image, percent_axis
 from support.experiment import Experiment
 from support.offsets import add_offsets
 from support.report import class_name
@@ -41,6 +41,8 @@ def ten_offsets(experiment: Experiment) -> Figure:
     correction, metrics = experiment.correction, experiment.metrics()
     errors = [metrics[part]["test_errors"] for part in ("before_correction", "after_correction")]
     title = f"One scalar for each of ten biases: {errors[0]:,} test errors before, {errors[1]:,} after"
+    if not correction.reached:
+        title = f"No ten scalars reach these targets: {errors[0]:,} test errors, and no bias is changed"
     figure = new_figure(experiment, title, 11, 4.8)
     left, right = figure.subplots(1, 2)
     classes = np.array(correction.classes)
@@ -60,7 +62,7 @@ def ten_offsets(experiment: Experiment) -> Figure:
     right.legend(loc="upper center", ncols=3)
     percent_axis(right)
     for axes in (left, right):
-        mark_omitted(axes, experiment.config.omitted_class)
+        mark_omitted(axes, experiment.config.omitted_class, correction.classes)
         axes.set_xlabel("class")
     return figure
 
@@ -104,6 +106,7 @@ def against_offset(experiment: Experiment) -> Figure:
     for axes in (left, right):
         axes.axvline(0, color=TEACHER, linestyle=":", linewidth=1.2)
         chosen_label = f"chosen without test labels: {at_chosen:+.2f}" if one else "chosen: each its own"
+        chosen_label = chosen_label if correction.reached else "no offset reaches the target: none is added"
         axes.axvline(at_chosen, color=AFTER, linewidth=1.6, label=chosen_label, zorder=1.5)
         axes.set_xlabel(x_label)
         axes.set_xlim(xs[0], xs[-1])
@@ -135,23 +138,36 @@ def draw_mean_probabilities(
     percent_axis(axes)
 
 
+def fates(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[tuple[str, np.ndarray, str]]:
+    """Name, members (n,) and colour of the four things that can become of an image; each meets one of them.
+
+    `labels`, and the classes predicted `before` and `after` the correction, are (n,).
+    """
+    was, is_now = before == labels, after == labels
+    return [
+        ("right before\nand after", was & is_now, AFTER),
+        ("right only after\nthe correction", ~was & is_now, BEFORE),
+        ("lost by the bias,\nright before", was & ~is_now, BLIND),
+        ("never right", ~was & ~is_now, OMITTED),
+    ]
+
+
 def omitted_examples(experiment: Experiment) -> Figure:
-    """Test images of the omitted classes: right before the correction, only after it, and never."""
+    """Test images of the omitted classes, by what the correction makes of them.
+
+    A row for each of the four fates; none for images lost by the bias where there are none, as is usual.
+    """
     data, omitted_class = experiment.data, experiment.config.omitted_class
     mine = np.flatnonzero(np.isin(data.test_labels, omitted_class))
     labels, rows = data.test_labels[mine], np.arange(len(mine))
     before, after = (core.softmax(z[mine]) for z in (experiment.student_logits, experiment.corrected_logits))
     p_before, p_after = before[rows, labels], after[rows, labels]  # of the image's own class
-    right_before, right_after = before.argmax(1) == labels, after.argmax(1) == labels
-    groups = (
-        ("right from the start", right_before, AFTER),
-        ("right only after\nthe correction", ~right_before & right_after, BEFORE),
-        ("never right", ~right_after, OMITTED),
-    )
+    groups = fates(labels, before.argmax(1), after.argmax(1))
+    groups = [group for group in groups if group[1].any() or not group[0].startswith("lost")]
     title = f"Test images of {instances(omitted_class)}, which the student never saw in training"
     if sees_no_digit(experiment):
         title = "Test images of digits, of which the student never saw one in training"
-    figure = new_figure(experiment, title, 12.5, 6.6)
+    figure = new_figure(experiment, title, 12.5, 0.6 + 2 * len(groups))
     grid = figure.subplots(len(groups), N_EXAMPLES)
     for row, (name, members, colour) in zip(grid, groups, strict=True):
         found = np.flatnonzero(members)

@@ -30,11 +30,27 @@ def lacks(experiment: Experiment) -> str:
     return LACKS.get(experiment.config.transfer_set, "no digit")
 
 
+def a(c: int) -> str:
+    """ "a 3", "an 8"."""
+    return f"an {c}" if c == 8 else f"a {c}"
+
+
+def classes_there(labels: np.ndarray) -> list[int]:
+    """The classes that there are images of: of MNIST all ten, of a user's own data maybe fewer."""
+    return np.unique(labels).tolist()
+
+
+def all_of(classes: Sequence[int]) -> str:
+    """ "all ten classes", "all 5 classes", "both classes", "class 3"."""
+    words = {core.N_CLASSES: "all ten classes", 2: "both classes", 1: class_name(classes)}
+    return words.get(len(classes), f"all {len(classes)} classes")
+
+
 def never_seen(omitted_class: Sequence[int]) -> str:
     """What the student never sees: "a 3", "classes 3, 5", "any digit"."""
     if len(omitted_class) == core.N_CLASSES:
         return "any digit"
-    return f"a {omitted_class[0]}" if len(omitted_class) == 1 else class_name(omitted_class)
+    return a(omitted_class[0]) if len(omitted_class) == 1 else class_name(omitted_class)
 
 
 def instances(omitted_class: Sequence[int]) -> str:
@@ -43,6 +59,21 @@ def instances(omitted_class: Sequence[int]) -> str:
         return "digits"
     few = len(omitted_class) <= 2
     return " and ".join(f"{c}s" for c in omitted_class) if few else f"{len(omitted_class)} classes"
+
+
+LEARNED = 0.5  # of the images of what was never seen: with fewer of them right, no picture says "learns"
+
+
+def outcome(experiment: Experiment) -> str:
+    """What became of it, after "the student never sees a 3" or "... sees noise and no digit"."""
+    if experiment.config.hard_weight == 1:
+        return "and hears hard labels alone"
+    share = experiment.metrics()["after_correction"]["omitted_accuracy"]
+    if sees_no_digit(experiment):
+        return "and learns to read digits" if share >= LEARNED else f"and reads {100 * share:.2f} % of digits"
+    if share < LEARNED:
+        return f"and has {100 * share:.2f} % of them right after the correction"
+    return f"and learns to recognise {'it' if len(experiment.config.omitted_class) == 1 else 'them'}"
 
 
 def sees_no_digit(experiment: Experiment) -> bool:
@@ -85,18 +116,19 @@ def new_figure(experiment: Experiment, title: str, width: float, height: float) 
     return titled_figure(title, origin, width, height)
 
 
-def mark_omitted(axes: Axes, omitted_class: Sequence[int]) -> None:
-    """Ten classes along the x axis, the omitted ones shaded and named, unless it is all of them."""
-    axes.set_xticks(range(core.N_CLASSES))
+def mark_omitted(axes: Axes, omitted_class: Sequence[int], classes: Sequence[int]) -> None:
+    """`classes` along the x axis, the omitted ones shaded and named, unless it is all ten."""
+    axes.set_xticks(classes)
     if len(omitted_class) == core.N_CLASSES:
         axes.set_xlabel("class (the student never saw a digit of any)", color=OMITTED, fontweight="bold")
         return
     note = "\nnever seen" if len(omitted_class) == 1 else ""
     if len(omitted_class) > 1:
         axes.set_xlabel("shaded: classes never seen", color=OMITTED, fontweight="bold")
-    axes.set_xticklabels([f"{c}{note}" if c in omitted_class else str(c) for c in range(core.N_CLASSES)])
-    for c in omitted_class:
-        label = axes.get_xticklabels()[c]
+    axes.set_xticklabels([f"{c}{note}" if c in omitted_class else str(c) for c in classes])
+    for c, label in zip(classes, axes.get_xticklabels(), strict=True):
+        if c not in omitted_class:
+            continue
         label.set_color(OMITTED)
         label.set_fontweight("bold")
         axes.axvspan(c - 0.5, c + 0.5, color=OMITTED, alpha=0.12, linewidth=0, zorder=0)
@@ -118,6 +150,11 @@ def not_all_heard(experiment: Experiment) -> str:
     if config.hard_weight == 1:
         return " (this student hears hard labels alone)"
     return "" if config.teacher_answers == "whole" else f" (the student hears: {config.teacher_answers})"
+
+
+def n_errors(n: int) -> str:
+    """ "1 error", "1,234 errors"."""
+    return f"{n:,} error{'' if n == 1 else 's'}"
 
 
 def error_axis(axes: Axes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.charts import AFTER, OMITTED, TEACHER, draw_image
 from support.experiment import Experiment
+from support.report import class_name
 from support.tiles import Workers
 from support.transformations import IMAGE_SIDE, Transformer
 
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
-from pictures.frame import instances, lacks, new_figure, not_all_heard, sees_no_digit
+from pictures.frame import a, classes_there, instances, lacks, new_figure, not_all_heard, sees_no_digit
 from pictures.imagined import short_change
 from transfer.settings import DRAWN_SETS
 
@@ -74,11 +75,12 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     pairs = sorted(pairs, key=lambda pair: -mass[pair[0]])[:N_CLASSES_SHOWN]
     columns = [(index, c, kind) for most, typical, c in pairs
                for index, kind in ((most, "most"), (typical, "typical"))]  # fmt: skip
+    seen = f"{classes[0]}s" if len(pairs) == 1 else "other digits"
     if drawn:
         seen = DRAWN_SETS[config.transfer_set]
         title = f"What a teacher of digits says of {seen}, the most telling and typical"
     else:
-        title = (f"Dark knowledge: what the soft targets of other digits say about {instances(omitted)}, "
+        title = (f"Dark knowledge: what the soft targets of {seen} say about {instances(omitted)}, "
                  "which the student never sees")  # fmt: skip
     figure = new_figure(experiment, title + not_all_heard(experiment), 15, 6.2)
     grid = figure.subplots(3, len(columns), squeeze=False, height_ratios=(1.15, 1, 1))
@@ -104,25 +106,36 @@ def unseen_like(omitted: Sequence[int]) -> str:
     return f"{omitted[0]}-like" if len(omitted) == 1 else "like unseen"
 
 
+def what_it_sees(experiment: Experiment) -> str:
+    """The student's images: "contour lines of noise", "every digit but 3s", "classes 0, 1, 7"."""
+    config, labels = experiment.config, experiment.data.train_labels
+    if config.is_drawn:
+        return DRAWN_SETS[config.transfer_set]
+    if len(classes_there(labels)) == core.N_CLASSES and len(config.omitted_class) <= core.N_CLASSES / 2:
+        return f"every digit but {instances(config.omitted_class)}"
+    return class_name(classes_there(labels[experiment.transfer.indices]))
+
+
 def transfer_set(experiment: Experiment) -> Figure:
     """Images as the student sees them, taken at random, and what the teacher says of each."""
     config, transfer = experiment.config, experiment.transfer
     pool = transfer.first(len(transfer.pool))
-    chosen = np.random.default_rng(config.seed).choice(len(pool), N_SEEN, replace=len(pool) < N_SEEN)
+    n_shown = min(N_SEEN, len(pool))
+    chosen = np.random.default_rng(config.seed).choice(len(pool), n_shown, replace=False)
     images = pool[np.sort(chosen)]
     logits = teacher_says(experiment, images)
-    what = (
-        DRAWN_SETS[config.transfer_set]
-        if config.is_drawn
-        else f"every digit but {instances(config.omitted_class)}"
-    )
-    title = f"All that the student sees: {what} (here {N_SEEN} of {transfer.n_different:,} images)"
+    title = f"All that the student sees: {what_it_sees(experiment)} "
+    title += f"(here {n_shown} of {transfer.n_different:,} images)"
     figure = new_figure(experiment, title + not_all_heard(experiment), 14, 6.4)
     grid = figure.subplots(4, N_SEEN // 2, height_ratios=(1.3, 1, 1.3, 1))
     top = 1.15 * core.softmax(logits, config.temperature).max()
-    for index in range(N_SEEN):
+    for axes in grid.flat:
+        axes.set_visible(False)
+    for index in range(n_shown):
         row, column = divmod(index, N_SEEN // 2)
         above, below = grid[2 * row, column], grid[2 * row + 1, column]
+        above.set_visible(True)
+        below.set_visible(True)
         draw_image(above, images[index])
         omitted = () if config.is_drawn else config.omitted_class
         draw_answer(below, logits[index], config.temperature, omitted, top)
@@ -147,14 +160,14 @@ def imagined(experiment: Experiment) -> Figure:
     )
     figure = new_figure(
         experiment,
-        f"From another digit to a {target}: the change asked for by a student to which {never}",
+        f"From another digit to {a(target)}: the change asked for by a student to which {never}",
         12,
-        8,
+        0.5 + 2.5 * len(starts),
     )
-    grid = figure.subplots(len(starts), 5)
+    grid = figure.subplots(len(starts), 5, squeeze=False)
     for row, index in zip(grid, starts, strict=True):
         image = data.test_images[index]
-        draw_image(row[0], image, f"a {data.test_labels[index]}, as it is")
+        draw_image(row[0], image, f"{a(data.test_labels[index])}, as it is")
         for place, (name, network, colour) in enumerate(networks):
             changed, p = short_change(network, image, target)
             size = np.linalg.norm((changed - image / 255.0).ravel())

@@ -15,13 +15,17 @@ from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
 from pictures.frame import (
+    all_of,
+    classes_there,
     error_axis,
     error_shares,
     instances,
     lacks,
     mark_omitted,
+    n_errors,
     never_seen,
     new_figure,
+    outcome,
     sees_no_digit,
 )
 from pictures.seeds import other_seeds, seeds_in_words
@@ -46,9 +50,8 @@ def teacher_curves(experiment: Experiment) -> Figure:
         len(experiment.data.test_labels),
     )
     never = experiment.config.teacher_omitted_class
-    title = (
-        f"The teacher learns {f'all but {instances(never)}' if never else 'all ten classes'} from hard labels"
-    )
+    learned = all_of(classes_there(experiment.data.train_labels))
+    title = f"The teacher learns {f'all but {instances(never)}' if never else learned} from hard labels"
     figure = new_figure(experiment, title, 10, 4.4)
     left, right = figure.subplots(1, 2)
     draw_losses(left, experiment, "teacher", "training loss: cross-entropy (log scale)")
@@ -58,7 +61,7 @@ def teacher_curves(experiment: Experiment) -> Figure:
         right.plot(epochs, shares, color=TEACHER, **THIN)
     shares = error_shares([entry["test_accuracy"] for entry in entries], n)
     right.plot(epochs, shares, color=INK, marker="o", markersize=4)
-    end = f"after epoch {len(entries)}: {entries[-1]['test_errors']} errors, {100 * shares[-1]:.2f} %"
+    end = f"after epoch {len(entries)}: {n_errors(entries[-1]['test_errors'])}, {100 * shares[-1]:.2f} %"
     right.annotate(end, (0.97, 0.96), xycoords="axes fraction", ha="right", va="top")
     if others:
         right.annotate(
@@ -78,16 +81,16 @@ def student_curves(experiment: Experiment) -> Figure:
     hard = config.hard_weight
     if sees_no_digit(experiment):
         seen, lacking = DRAWN_SETS[config.transfer_set], lacks(experiment)
-        title = f"The student sees {seen} and {lacking}, and learns to read digits"
+        title = f"The student sees {seen} and {lacking}, {outcome(experiment)}"
         curves: Sequence[tuple[str, str, str, str]] = (("test_accuracy", "all digits", BEFORE, "o"),)
     else:
-        it = "it" if len(omitted_class) == 1 else "them"
-        learns = "and hears hard labels alone" if hard == 1 else f"and learns to recognise {it}"
-        title = f"The student never sees {never_seen(omitted_class)}, {learns}"
+        seen_classes = set(classes_there(labels)) - set(omitted_class)
+        others_seen = "the class it sees" if len(seen_classes) == 1 else "the classes it sees"
+        title = f"The student never sees {never_seen(omitted_class)}, {outcome(experiment)}"
         curves = (
             ("omitted_accuracy", f"{class_name(omitted_class)}, never seen", OMITTED, "D"),
             ("test_accuracy", "all classes", BEFORE, "o"),
-            ("other_accuracy", "the classes it sees", OTHERS, "s"),
+            ("other_accuracy", others_seen, OTHERS, "s"),
         )
     figure = new_figure(experiment, title, 11.5, 5)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
@@ -136,7 +139,8 @@ def student_curves(experiment: Experiment) -> Figure:
     right.annotate(
         f"{instances(omitted_class)} {words}: "
         f"{100 * before['omitted_accuracy']:.2f} → {100 * after['omitted_accuracy']:.2f} %",
-        (0.86, 0.97), xycoords="axes fraction", ha="right", va="top", color=OMITTED,
+        ((n_epochs + end) / 2, 0.97), xycoords=("data", "axes fraction"), ha="right", va="top", color=OMITTED,
+        xytext=(-5, 0), textcoords="offset points",
     )  # fmt: skip
     return figure
 
@@ -188,7 +192,7 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
                 )  # fmt: skip
     floor = max(0.0, np.floor(lowest * 20) / 20 - 0.05)
     axes.set_ylim(floor, 1.0 + 0.06 * (1 - floor))
-    mark_omitted(axes, omitted_class)
+    mark_omitted(axes, omitted_class, classes_there(experiment.data.test_labels))
     axes.set_ylabel(f"test accuracy (axis starts at {100 * floor:.0f} %)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12 if one else -0.15), ncols=4)
     percent_axis(axes)

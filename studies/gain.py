@@ -9,7 +9,7 @@ targets and the same student on hard labels, both from trainings that the other 
 
 from __future__ import annotations
 
-from support.charts import STYLE, save
+from support.charts import our_style, save
 from support.checks import hold, is_object, list_of, number, read_json, text, whole
 from support.console import Console, UserError, put, run_script
 from support.data import Data, warn_of_stand_in
@@ -26,8 +26,6 @@ from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from matplotlib import rc_context
 
 from cifar10.data import RENDERED_NOTICE, load_data
 from cifar10.experiment import outdir_for
@@ -284,7 +282,7 @@ def main(argv: list[str] | None = None) -> None:
     put("\n\n".join(gain_tables(found)) + "\n")
     write_json(path, found)
     console.line(f"wrote {path}")
-    with rc_context(STYLE):
+    with our_style():
         save(draw_gain(found), folder / "gain.png", console)
     warn_of_stand_in(data, RENDERED_NOTICE, console)
     if failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import STYLE, save
+from support.charts import our_style, save
 from support.checks import (
     anything,
     check_data,
@@ -27,8 +27,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from matplotlib import rc_context
 
 from distillation_mnist_omitted_3 import Config
 from studies.figures import DRAW
@@ -223,7 +221,7 @@ def write(path: Path, found: Found, console: Console) -> None:
 
 def draw(outdir: Path, runs: Sequence[Run], names: Sequence[str], console: Console) -> None:
     """The picture of every study of `names` that has runs. Raises UserError when one cannot be written."""
-    with rc_context(STYLE):
+    with our_style():
         for name in STUDIES:
             shows = {name, *STUDIES[name].beside} & set(names)  # any of these was run now
             if shows and any(run.study == name for run in runs):

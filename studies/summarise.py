@@ -12,7 +12,7 @@ one more where the labels of a part of the images taught the teachers of two of 
 
 from __future__ import annotations
 
-from support.charts import STYLE, save
+from support.charts import our_style, save
 from support.console import Console, OneLineParser, UserError, put, run_script
 from support.files import check_output
 from support.report import Results, class_name, markdown, short_name
@@ -21,8 +21,6 @@ from support.settings import N_CLASSES, named_folder, written_file
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
-
-from matplotlib import rc_context
 
 from studies.cifar10_tables import (
     Groups,
@@ -193,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
     of_trials = [trials_table(load_trials(arguments.trials))] if arguments.trials else []
     put("\n\n".join(all_tables(groups) + of_trials) + "\n")
     if arguments.picture:
-        with rc_context(STYLE):
+        with our_style():
             save(draw_frontier(groups), arguments.picture, Console())
 
 

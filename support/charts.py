@@ -6,13 +6,16 @@ from support.console import Console
 from support.files import atomic_output
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 # Okabe & Ito's palette, told apart with every kind of colour vision.
@@ -24,7 +27,7 @@ OTHERS = "#56B4E9"
 BLIND = "#CC79A7"  # a student that has never seen a digit
 INK = "#333333"
 FAINT = "#DDDDDD"
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,15 +37,39 @@ STYLE = {
     "legend.edgecolor": "none",
     "legend.framealpha": 0.9,
     "figure.titlesize": 13,
+    "text.parse_math": False,  # a "$" in a name of the user's is a "$"
 }
 DPI = 110
 
 
+def our_style() -> AbstractContextManager[None]:
+    """What all drawing stands in: matplotlib's own defaults, whatever a matplotlibrc says, and STYLE."""
+    return style.context(["default", STYLE])
+
+
+def in_lines(words: str, width: float, font: FontProperties, between: str = " ") -> str:
+    """`words` in as many lines of `width` inches as they need, broken only at `between`.
+
+    (Text's own `wrap` would take a "$" for mathematics.)
+    """
+    lines: list[str] = []
+    for part in words.split(between):
+        longer = f"{lines[-1]}{between}{part}" if lines else part
+        fits = TextPath((0, 0), longer, prop=font).get_extents().width <= 72 * width
+        lines[-1:] = [longer] if fits or not lines else [lines[-1], part]
+    return f"{between.rstrip()}\n".join(lines)
+
+
 def titled_figure(title: str, origin: str, width: float, height: float) -> Figure:
-    """An empty figure of `width` x `height` inches with its title and, small, what it was made from."""
+    """An empty figure of `width` x `height` inches with its title and, small, what it was made from.
+
+    What is too long for a line goes on in the next.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    figure.supxlabel(origin, x=0.99, ha="right", fontsize=9, color="#666666")
+    bold, small = FontProperties(size=STYLE["figure.titlesize"], weight="bold"), FontProperties(size=9)
+    figure.suptitle(in_lines(title, 0.95 * width, bold), x=0.01, ha="left", fontproperties=bold)
+    origin = in_lines(origin, 0.95 * width, small, ", ")
+    figure.supxlabel(origin, x=0.99, ha="right", fontproperties=small, color="#666666")
     return figure
 
 
@@ -103,6 +130,6 @@ def save(figure: Figure, path: Path, console: Console) -> None:
 
 def write_pictures(pictures: Sequence[Callable[[Any], Figure]], experiment: Any, console: Console) -> None:
     """Each picture into the experiment's folder, under its function's name."""
-    with rc_context(STYLE):
+    with our_style():
         for picture in pictures:
             save(picture(experiment), experiment.outdir / f"{picture.__name__}.png", console)

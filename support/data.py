@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.console import Console, UserError
 from support.download import DownloadError
+from support.ink import oddities
 from support.settings import N_CLASSES
 
 import hashlib
@@ -83,6 +84,9 @@ def load(source: Source, settings: Any, console: Console) -> Data:
                     f"no mirror gave {error}; run with a network, or point --data-dir at the files"
                 ) from error
             data = source.drawn()
+    if settings.data_dir is not None and data.name != source.name:
+        for oddity in oddities({"training": data.train_images, "test": data.test_images}):
+            console.warn(f"warning: {oddity}")
     if settings.hold_out:
         data = with_held_out_test_set(data, settings.hold_out)
     check_omitted(data, settings.omitted_class)
@@ -122,6 +126,11 @@ def check_omitted(data: Data, omitted_class: Sequence[int], flag: str = "--omitt
     """
     for labels, part in ((data.train_labels, "training"), (data.test_labels, "test")):
         for c in omitted_class:
+            if not (labels == c).any() and len(omitted_class) == N_CLASSES:
+                raise UserError(
+                    f"the {part} set has no image of class {c}; a student that sees none of the ten classes "
+                    "is corrected by and measured on all of them: use data that holds them"
+                )
             if not (labels == c).any():
                 raise UserError(f"{flag} {c}: the {part} set has no image of it; choose another")
         if len(omitted_class) < N_CLASSES and np.isin(labels, omitted_class).all():

@@ -71,8 +71,9 @@ def check_there(folder: Path) -> None:
     """Raises UserError when the folder that the user named is none."""
     try:
         folder.stat()
-    except OSError as error:
-        raise UserError(f"--data-dir {folder}: {error.strerror}; name what holds the data") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"--data-dir {folder}: {said}; name what holds the data") from error
 
 
 def read_folder(folder: Path, names: Sequence[str], max_bytes: int) -> dict[str, bytes]:

@@ -182,7 +182,7 @@ def test_a_redirect_leads_to_the_web_and_nowhere_else(scheme, mirror, small_is_m
 
 def test_what_a_mirror_sends_without_end_is_not_kept(mirror, monkeypatch, capsys):
     """At the first bytes beyond the limit, long before the mirror is slow."""
-    remote = dataclasses.replace(core.mnist_file(FIRST), max_bytes=2000)
+    remote = dataclasses.replace(core.mnist_file(FIRST), max_bytes=50)
     with pytest.raises(DownloadError):
         fetch([f"{mirror.url('drip')}/{FIRST}.gz"], remote, Console())
     assert "far too large" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, STYLE
+from support.charts import AFTER, BEFORE, INK, OMITTED, OTHERS, TEACHER, our_style
 from support.console import UserError
 
 import json
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib import rc_context
-from matplotlib.text import Text
+from small_pictures import SOME, TINY, counted_errors, data_of, draw, maker, words_of
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_gif as gif
@@ -20,30 +19,19 @@ import pictures.seeds
 from pictures.correction import bias_correction, omitted_examples
 from pictures.frame import error_shares, instances, learner, never_seen, other_settings, taught_by
 from pictures.imagined import ENOUGH, input_gradient, short_change
-from pictures.knowledge import dark_knowledge, imagined, transfer_set, typical_starts
+from pictures.knowledge import dark_knowledge, imagined, transfer_set, transformations, typical_starts
 from pictures.learning import per_class_accuracy, student_curves, teacher_curves
 from transfer.settings import EVERY_CLASS
 
 ALL = (
     teacher_curves, student_curves, per_class_accuracy, bias_correction, dark_knowledge, transfer_set,
-    omitted_examples, imagined,
+    omitted_examples, imagined, transformations,
 )  # fmt: skip
-TINY = {
-    "n_epochs_teacher": 2, "n_epochs_student": 2, "teacher_hidden": (24,), "student_hidden": (16,),
-    "batch_size": 50, "learning_rate": 2e-3, "probe_size": 300, "jitter": 0,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def made(small_folder, tmp_path_factory):
-    """Makes small experiments, with one teacher for all."""
-    folder = tmp_path_factory.mktemp("cache")
-
-    def make(**settings) -> core.Experiment:
-        places = {"data_dir": small_folder, "cache_dir": folder, "outdir": folder}
-        return core.run(core.Config(**{**TINY, **places, **settings}))
-
-    return make
+    return maker(small_folder, tmp_path_factory.mktemp("cache"), TINY)
 
 
 @pytest.mark.parametrize("background", [0.0, -1.0])
@@ -134,15 +122,54 @@ def test_other_seeds_of_the_same_settings_stand_beside_a_run_and_nothing_else(sh
     assert words == "thin lines: seeds 1, 6"
 
 
-def test_the_lines_of_other_seeds_are_theirs(shelf):
+def test_the_lines_and_dots_of_other_seeds_are_theirs(shelf):
+    """Thin, in the colour of the curve that they stand beside; accuracies as dots over bars."""
     experiment, put = shelf
     other = run_of(experiment, seed=1)
-    for entry, accuracy in zip(other["history"]["student"], (0.5, 0.75), strict=True):
-        entry["omitted_accuracy"] = accuracy
+    rng = np.random.default_rng(0)
+    for kind in ("teacher", "student"):
+        for entry in other["history"][kind]:
+            entry["loss"] = rng.random()
+            entry |= {key: rng.random() for key in ("test_accuracy", "omitted_accuracy", "other_accuracy")}
+    networks = (other["teacher"], *(other["student"][f"{part}_correction"] for part in ("before", "after")))
+    for metrics in networks:
+        metrics["per_class_accuracy"] = rng.random(10).tolist()
+        metrics |= {key: rng.random() for key in ("omitted_accuracy", "other_accuracy")}
+        metrics["test_errors"] = int(rng.integers(0, 300))
+        metrics["test_accuracy"] = 1 - metrics["test_errors"] / 300
     put("1", other)
-    with rc_context(STYLE):
-        lines = [line.get_ydata() for line in student_curves(experiment).axes[1].lines]
-    assert any(np.allclose(line, [0.5, 0.25]) for line in lines if len(line) == 2)
+
+    def thin(axes) -> list[tuple[list[float], str]]:
+        lines = [line for line in axes.lines if line.get_linewidth() == 0.8 and line.get_linestyle() == "-"]
+        return [(line.get_ydata().tolist(), line.get_color()) for line in lines]
+
+    def of(kind: str, key: str) -> list[float]:
+        return [entry[key] for entry in other["history"][kind]]
+
+    def errors(kind: str, key: str) -> list:
+        return [pytest.approx(1 - x) for x in of(kind, key)]
+
+    left, right = draw(teacher_curves, experiment).axes
+    assert thin(left) == [(of("teacher", "loss"), INK)]
+    assert thin(right) == [(errors("teacher", "test_accuracy"), TEACHER)]
+    assert "thin lines: seed 1" in words_of(right)
+    left, right = draw(student_curves, experiment).axes
+    assert thin(left) == [(of("student", "loss"), INK)]
+    colours = {"omitted": OMITTED, "test": BEFORE, "other": OTHERS}
+    assert thin(right) == [(errors("student", f"{k}_accuracy"), colour) for k, colour in colours.items()]
+    ends = [
+        line.get_ydata().tolist()
+        for line in right.lines
+        if line.get_markersize() == 6 and line.get_marker() == "*"
+    ]
+    after = networks[2]
+    assert ends == [[pytest.approx(1 - after[f"{k}_accuracy"])] for k in colours]
+    assert "thin lines: seed 1" in right.get_title(loc="left")
+    (axes,) = draw(per_class_accuracy, experiment).axes
+    for place, (line, metrics) in enumerate(zip(axes.lines, networks, strict=True)):
+        np.testing.assert_allclose(line.get_xdata(), np.arange(10) + 0.27 * (place - 1))
+        assert line.get_ydata().tolist() == metrics["per_class_accuracy"]
+    assert axes.get_ylim()[0] < min(min(m["per_class_accuracy"]) for m in networks)
 
 
 # words and axes
@@ -162,11 +189,7 @@ def test_what_was_never_seen_in_words():
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"omitted_class": (3, 8)},
-        {"omitted_class": EVERY_CLASS, "transfer_set": "contours"},
         {"omitted_class": EVERY_CLASS, "transfer_set": "halves", "transfer_images": 40},
-        {"correct": "all"},
         {"spare_outputs": 3, "omitted_class": EVERY_CLASS, "transfer_set": "noise", "background": -1.0},
     ],
     ids=str,
@@ -174,14 +197,12 @@ def test_what_was_never_seen_in_words():
 def test_every_picture_can_be_drawn_and_says_who_learned(settings, made):
     experiment = made(**settings)
     for picture in ALL:
-        with rc_context(STYLE):
+        with our_style():
             figure = picture(experiment)
         assert figure.axes
-    if "transfer_set" in settings:
-        lacking = "no whole digit" if settings["transfer_set"] == "halves" else "no digit"
-        assert learner(experiment).startswith(f"a student that sees {lacking}, only ")
-    else:
-        assert learner(experiment).startswith("a student that never sees ")
+    lacking = "no whole digit" if settings["transfer_set"] == "halves" else "no digit"
+    assert learner(experiment).startswith(f"a student that sees {lacking}, only ")
+    assert learner(made()) == "a student that never sees a 3"
 
 
 def test_the_chosen_and_the_best_offset_both_stand_in_the_picture(made):
@@ -199,7 +220,7 @@ def test_the_chosen_and_the_best_offset_both_stand_in_the_picture(made):
 @pytest.mark.parametrize(("correct", "biases"), [("omitted", "bias"), ("all", "biases")])
 def test_the_students_curves_end_with_its_last_epoch_and_the_correction(correct, biases, made):
     experiment = made(correct=correct)
-    with rc_context(STYLE):
+    with our_style():
         figure = student_curves(experiment)
         figure.canvas.draw()
     right = figure.axes[1]
@@ -219,12 +240,8 @@ def test_calibration_belongs_to_one_class_left_out(made):
     assert made(correct="all").results()["bias_correction"]["calibration"] is None
 
 
-def words_of(figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
-
-
 def test_pictures_say_what_the_flags_did(made):
-    with rc_context(STYLE):
+    with our_style():
         one, ten = (per_class_accuracy(made(correct=which)) for which in ("omitted", "all"))
         assert f"student after it, bias {made().correction.offsets[0]:+.2f}" in words_of(one)
         assert "bias" not in words_of(ten)
@@ -256,13 +273,15 @@ def test_pictures_say_what_the_flags_did(made):
 )
 def test_pictures_say_what_the_student_learns_from(hard_weight, loss, teacher, made):
     experiment = made(hard_weight=hard_weight)
-    with rc_context(STYLE):
+    with our_style():
         curves, frame = words_of(student_curves(experiment)), words_of(transfer_set(experiment))
         story = gif.Story(experiment, experiment.history("student"), np.arange(2), None)
         assert f"taught by {teacher}: epoch 1 of 2" in words_of(gif.draw_frame(story, 1, False))
     assert loss in curves
     assert taught_by(experiment) == teacher
-    assert ("learns to recognise it" in curves) == (hard_weight < 1)
+    right = experiment.metrics()["after_correction"]["omitted_accuracy"]
+    assert ("learns to recognise it" in curves) == (hard_weight < 1 and right >= 0.5)
+    assert (f"has {100 * right:.2f} % of them right" in curves) == (hard_weight < 1 and right < 0.5)
     assert ("hears hard labels alone" in curves) == ("hears hard labels alone" in frame) == (hard_weight == 1)
 
 
@@ -274,7 +293,7 @@ def test_the_origin_of_a_picture_names_what_is_not_in_the_recipe(made):
     assert other_settings(replace(plain, outdir=Path("x"), seed=5)) == other_settings(plain)
     many = {"batch_size": 7, "n_epochs_teacher": 3, "n_epochs_student": 3, "probe_size": 9}
     assert other_settings(replace(core.Config(), **changed, **many)).endswith(", ...")
-    with rc_context(STYLE):
+    with our_style():
         assert "seed 0, --probe-size 300, --jitter 0, " in words_of(student_curves(made()))
 
 
@@ -283,3 +302,54 @@ def test_a_probe_that_cannot_be_had_is_said_before_anything_is_trained(small_fol
     with pytest.raises(UserError, match=r"--probe-share 0\.0001 of 600 images is no image"):
         core.run(config)
     assert not list((tmp_path / "runs").glob("*.run"))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "omitted", "learned", "seen", "sees"),
+    [
+        ((3, 8), (3, 8), (3,), "both classes", "class 8", "the class it sees"),
+        (tuple(range(10)), (3, 8), (3,), "all ten classes", "every digit but 3s", "the class it sees"),
+        ((0, 1, 3, 5, 7), (0, 1, 3, 5, 7), (3, 5), "all 5 classes", "classes 0, 1, 7", "the classes it sees"),
+    ],
+    ids=["two", "one beside it in the test set", "five"],
+)  # fmt: skip
+def test_pictures_of_few_classes_speak_of_these(train, test, omitted, learned, seen, sees, tmp_path):
+    folder = data_of(train, test, tmp_path / "data")
+    experiment = maker(folder, tmp_path, SOME)(omitted_class=omitted)
+    figures = {picture.__name__: draw(picture, experiment) for picture in ALL}
+    words = {name: words_of(figure) for name, figure in figures.items()}
+    assert f"The teacher learns {learned} from hard labels" in words["teacher_curves"]
+    assert f"All that the student sees: {seen} (" in words["transfer_set"]
+    assert sees in words["student_curves"].splitlines()
+    (axes,) = figures["per_class_accuracy"].axes
+    assert [label.get_text()[0] for label in axes.get_xticklabels()] == [str(c) for c in test]
+    others = [c for c in test if c != 3]
+    starts = [axes for axes in figures["imagined"].axes if axes.get_title().endswith("as it is")]
+    assert {int(axes.get_title().split()[1][0]) for axes in starts} <= set(others)
+    assert len(starts) == min(3, len(others))
+    if len(train) == 2:
+        assert "what the soft targets of 8s say about 3s" in words["dark_knowledge"]
+    said = "\n".join(words.values())
+    assert ("ten" in said.split()) == (len(train) == 10)
+
+
+def test_no_picture_says_that_a_student_learns_what_it_gets_wrong(small_folder, tmp_path):
+    made = maker(small_folder, tmp_path, SOME)
+    drawn = {"omitted_class": EVERY_CLASS, "transfer_set": "contours", "probe_size": 300}
+    untrained = {"n_epochs_student": 1, "learning_rate_student": 1e-9}
+    for settings, title in (
+        (untrained, "The student never sees a 3, and has {} % of them right after the correction"),
+        (drawn | untrained, "The student sees contour lines of noise and no digit, and reads {} % of digits"),
+    ):
+        experiment = made(**settings)
+        wrong, n = counted_errors(
+            experiment.corrected_logits, experiment.data, experiment.config.omitted_class
+        )
+        said = draw(student_curves, experiment).get_suptitle()
+        assert said == title.format(f"{100 * (1 - wrong / n):.2f}")
+    assert (
+        draw(student_curves, made()).get_suptitle()
+        == "The student never sees a 3, and learns to recognise it"
+    )
+    both = draw(student_curves, made(omitted_class=(3, 8))).get_suptitle()
+    assert both == "The student never sees classes 3, 8, and learns to recognise them"

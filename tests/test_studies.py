@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import DPI, STYLE
+from support.charts import DPI, our_style
 from support.console import Console, UserError
 from support.settings import argument_parser, given_settings
 
@@ -14,7 +14,6 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import ErrorbarContainer
 from matplotlib.legend import Legend
@@ -287,14 +286,14 @@ def shaken(small_data, tmp_path_factory):
 
 
 def drawn(name: str, runs: list[Run]):
-    with rc_context(STYLE):
+    with our_style():
         figure = DRAW[name](STUDIES[name].question, of_study(name, runs))
     return figure
 
 
 def laid_out(name: str, runs: list[Run]):
     """The same with everything where it will stand in the file."""
-    with rc_context(STYLE):
+    with our_style():
         figure = drawn(name, runs)
         figure.set_dpi(DPI)
         FigureCanvasAgg(figure).draw()

@@ -351,7 +351,7 @@ def test_every_cell_of_the_table_of_an_unseen_class():
 
 def test_leads_are_paired_by_seed_in_whatever_order_runs_come(tmp_path, monkeypatch):
     """As `load` gives them: folders whose names are in another order than their seeds."""
-    monkeypatch.setattr(folders, "check_results", lambda run: None)  # the accuracies' errors are not made up, too
+    monkeypatch.setattr(folders, "check_results", lambda run: None)
     rng = np.random.default_rng(3)
     groups = []
     for name, share in (("all", 1.0), ("part", 0.1)):
