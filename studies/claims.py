@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -124,6 +125,12 @@ def claim_rows(runs: Sequence[Run]) -> list[list[str]]:
     return sorted(rows, key=lambda row: row[0])
 
 
+def complete(runs: Sequence[Run]) -> list[Run]:
+    """Those of the seeds that have every temperature: the mean of others would be one of other points."""
+    n_runs = Counter(run.config.seed for run in runs)
+    return [run for run in runs if n_runs[run.config.seed] == len(choices(runs, "temperature"))]
+
+
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """Claim 3 against 2; claim 4, from T = 8 on all alike; claim 5, T from 2.5 to 4 best for small nets."""
     paper_runs = [run for run in runs if run.study == "paper"]
@@ -136,7 +143,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
     def between(number: str, units: int, paper: str, *ranges: Callable[[float], bool]) -> None:
         mine = where(temperature, student_hidden=(units, units))
-        first, second = ([run for run in mine if within(run.config.temperature)] for within in ranges)
+        first, second = (complete([r for r in mine if within(r.config.temperature)]) for within in ranges)
         text = f"{units} units: {named(first)} against {named(second)}"
         found.append(Comparison(number, text, paper, first, second))
 

@@ -47,14 +47,13 @@ def unseen(runs: Sequence[Run]) -> str:
 
 def study_figure(runs: Sequence[Run], title: str, size: tuple[float, float], bars: str = MEAN_SD) -> Figure:
     config = runs[0].config
-    seeds: dict[str, set[int]] = {run.study: set() for run in runs}
+    seeds: dict[str, set[int]] = {}  # of each point of a study
     for run in runs:
-        seeds[run.study].add(run.config.seed)
-    counts = {len(numbers) for numbers in seeds.values()}
-    n_seeds = max(counts)
+        seeds.setdefault(f"{run.study} {run.settings}", set()).add(run.config.seed)
+    counts = sorted({len(numbers) for numbers in seeds.values()})
     temperature = f"T = {config.temperature:g}, " if len(choices(runs, "temperature")) == 1 else ""
-    several = f"{min(counts)} or {n_seeds}" if len(counts) > 1 else f"{n_seeds}"
-    over = f"{bars} over {several} seeds" if n_seeds > 1 else "one seed"
+    several = f"{counts[0]} to {counts[-1]}" if len(counts) > 2 else " or ".join(map(str, counts))
+    over = f"{bars} over {several} seeds" if counts[-1] > 1 else "one seed"
     epochs = f"{config.n_epochs_teacher} teacher epoch{'s' if config.n_epochs_teacher > 1 else ''}, "
     epochs = epochs if len(choices(runs, "n_epochs_teacher")) == 1 else ""
     origin = f"{runs[0].value('data.name')}, {temperature}{epochs}{over}"

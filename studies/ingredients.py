@@ -51,7 +51,7 @@ def ingredients_table(runs: Sequence[Run]) -> str:
         cells = [mean_sd(mine, AFTER) for whose in WHOSE if (mine := runs_at(runs, kind, whose))]
         both = runs_at(runs, kind, "both")
         if both and len(cells) == len(WHOSE):
-            gain = "" if kind == "none" else str(paired_difference(both, plain, AFTER))
+            gain = "" if kind == "none" else str(paired_difference(both, plain, AFTER) or "")
             on_unseen = mean_sd(both, "after.omitted_errors")
             rows.append([kind, mean_sd(both, "teacher.test_errors"), *cells, on_unseen, gain])
     columns = ["transformations", "teacher", *(f"student: {whose}" for whose in WHOSE)]
