@@ -87,7 +87,8 @@ def read_folder(folder: Path, names: Sequence[str], max_bytes: int) -> dict[str,
         there = sorted(folder.iterdir())
         for name in names:
             found: dict[Path, bytes] = {}
-            for path in (p for p in there if p.name.lower() in spellings(name) and not p.is_dir()):
+            mine = [p for p in there if p.name.lower() in spellings(name) and not p.is_dir()]
+            for path in [p for p in mine if p.is_file()] or mine:  # no pipe hides a file
                 if raw := read_regular(path, max_bytes):
                     found[path] = uncompress(raw, max_bytes) if raw.startswith(GZIP) else raw
             if not found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.console import Console, UserError
 from support.data import digests
+from support.experiment import refuse_study
 from support.report import warn_if_unreached
 
 import json
@@ -155,6 +156,39 @@ def test_the_description_is_shown(capsys):
         core.main(["--help"])
     out = " ".join(capsys.readouterr().out.split())
     assert "[flags] Distil MNIST into a student that never sees one of the digits. options:" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"runs": []}', "holds the runs of a study"),
+        (b'\xef\xbb\xbf{"runs": []}', "holds the runs of a study"),  # saved by an editor
+        (b'{"runs": [], "data"', "is no results.json of ours (Expecting"),
+        (b"[" * 100_000 + b"]" * 100_000, "is no results.json of ours (nested too deeply"),
+        (b"", "is no results.json of ours (Expecting"),
+        (b"\xff\xfe\0", "is no results.json of ours ("),
+        (b"[1]", "holds something else"),
+        (b'{"teacher": NaN}', "is no results.json of ours (it holds NaN"),
+    ],
+)
+def test_what_no_single_run_wrote_is_not_replaced_by_one(content, said, small_folder, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as refusal:
+        run_main("--data-dir", small_folder, "--cache-dir", tmp_path / "cache", "--outdir", tmp_path)
+    assert str(refusal.value).startswith(f"{path} {said}")
+    assert str(refusal.value).endswith("name another --outdir")
+    assert str(refusal.value).isprintable()
+    assert path.read_bytes() == content
+    assert not (tmp_path / "cache").exists()  # nothing was trained
+
+
+@pytest.mark.parametrize("seeds", ["seeds/described", "seeds/no-digit", "cifar10/seeds", "cifar10/trials"])
+def test_what_single_runs_wrote_can_be_replaced(seeds):
+    paths = sorted((core.VIZ / seeds).glob("*/results.json"))
+    assert paths
+    for path in paths:
+        refuse_study(path)
 
 
 def test_the_output_folder_follows_the_data(small_data, tmp_path):
