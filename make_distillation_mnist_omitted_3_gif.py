@@ -97,7 +97,7 @@ def chosen_digits(experiment: Experiment) -> np.ndarray:
     return mine[both[own[both].argsort()]]
 
 
-def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: str) -> None:
+def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: str, state: str) -> None:
     """A bar for each class of which there are test images; those of unseen ones carry their height."""
     values = {c: value for c, value in enumerate(metrics["per_class_accuracy"]) if value is not None}
     bars = dict(
@@ -119,7 +119,7 @@ def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: s
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
         )
     axes.set_ylim(0, 1.1)
-    axes.set_title("student's test accuracy per class")
+    axes.set_title(f"{state}: test accuracy per class", fontweight="bold")
     percent_axis(axes)
 
 
@@ -169,14 +169,21 @@ def draw_curves(axes: Axes, story: Story, epoch: int, corrected: bool) -> None:
     axes.set_yticks([tick for tick in axes.get_yticks() if 0.55 * lowest <= tick <= 1])
     epoch_axis(axes, len(entries))
     axes.set_xlim(0.5, end + 0.06 * end)
-    offsets = experiment.correction.offsets
+    offsets, correction = experiment.correction.offsets, after_correction(experiment)
     ticks = [tick for tick in axes.get_xticks() if 1 <= tick <= len(entries)]
-    words = f"bias {offsets[0]:+.2f}" if len(offsets) == 1 else "biases corrected"
-    words = words if experiment.correction.reached else "no bias reaches it"
+    words = f"bias {offsets[0]:+.2f}" if correction == "bias corrected" else correction
     axes.set_xticks([*ticks, end], [*(f"{tick:g}" for tick in ticks), f"\n{words}"])
     label = axes.get_xticklabels()[-1]  # in every frame, so that nothing moves when it is to be seen
     label.set(color=AFTER if corrected else "none", fontweight="bold", ha="right")
     axes.xaxis.set_label_coords(0.45, -0.12)  # beside these words, not below them
+
+
+def after_correction(experiment: Experiment) -> str:
+    """What the last frame shows: "bias corrected", "biases corrected", or that there is no such bias."""
+    correction = experiment.correction
+    if not correction.reached:
+        return "no bias reaches its target"
+    return "bias corrected" if len(correction.classes) == 1 else "biases corrected"
 
 
 def row_title(experiment: Experiment, digits: np.ndarray) -> str:
@@ -199,15 +206,14 @@ def draw_frame(story: Story, epoch: int, corrected: bool) -> Figure:
     logits = experiment.corrected_logits if corrected else experiment.student.test_logits[epoch - 1]
     metrics = experiment.measure(logits)
     probabilities = core.softmax(logits[digits])
-    done = f"bias{'' if len(experiment.correction.classes) == 1 else 'es'} corrected"
-    done = done if experiment.correction.reached else "no bias reaches its target"
-    state = done if corrected else f"epoch {epoch} of {len(entries)}"
+    done, state = after_correction(experiment), f"epoch {epoch} of {len(entries)}"
     who = learner(experiment)
-    title = f"{who[0].upper()}{who[1:]}, taught by {taught_by(experiment)}: {state}"
+    # the same in every frame, so that nothing moves where it takes two lines
+    title = f"{who[0].upper()}{who[1:]}, taught by {taught_by(experiment)}"
     figure = new_figure(experiment, title, 10, 6.4)
     upper, lower, _ = figure.subfigures(3, 1, height_ratios=(2.1, 1, 0.07))  # the last for the origin
     left, right = upper.subplots(1, 2)
-    draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE)
+    draw_bars(left, metrics, omitted_class, AFTER if corrected else BEFORE, done if corrected else state)
     draw_curves(right, story, epoch, corrected)
     lower.suptitle(row_title(experiment, digits), x=0.01, ha="left", fontsize=12)
     row = lower.subplots(1, len(digits), squeeze=False)[0]

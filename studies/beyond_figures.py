@@ -127,7 +127,7 @@ def draw_little(figure: Figure, runs: Sequence[Run]) -> None:
     rows = beyond_tables.little_rows(runs)
     draw_rows(axes, rows, BOTH_ALL)
     error_scale(axes, 0)
-    axes.set_xlabel("test accuracy on all digits (a scale that spreads what lies near 100 %)")
+    axes.set_xlabel("test accuracy on all ten digits (a scale that spreads what lies near 100 %)")
     below(axes, 2, -0.1)
     pictures.axis("off")
     pictures.set_xlim(0, 2)

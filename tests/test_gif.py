@@ -81,7 +81,6 @@ def test_bars_and_digits_are_those_of_the_student_of_this_frame(omitted, epoch, 
     assert colours == [OMITTED if c in omitted else own for c in range(10)]
     assert [text.get_text() for text in bars.texts] == [f"{100 * heights[c]:.1f} %" for c in omitted]
     assert [text.xy for text in bars.texts] == [(c, pytest.approx(heights[c])) for c in omitted]
-    assert bars.get_title(loc="left") == "student's test accuracy per class"
     assert curves.get_title(loc="left") == "test errors so far (log scale)"
     for axes, index in zip(row, told.digits, strict=True):
         np.testing.assert_array_equal(pixels_of(axes), data.test_images[index])
@@ -93,7 +92,8 @@ def test_bars_and_digits_are_those_of_the_student_of_this_frame(omitted, epoch, 
         assert {to_hex(spine.get_edgecolor()).upper() for spine in axes.spines.values()} == {colour}
     never, bias = ("a 3", "bias") if len(omitted) == 1 else ("classes 3, 8", "biases")
     state = f"{bias} corrected" if corrected else f"epoch {epoch} of 5"
-    assert figure.get_suptitle() == f"A student that never sees {never}, taught by soft targets: {state}"
+    assert bars.get_title(loc="left") == f"{state}: test accuracy per class"
+    assert figure.get_suptitle() == f"A student that never sees {never}, taught by soft targets"
 
 
 @pytest.mark.parametrize(("epoch", "corrected"), [(1, False), (4, False), (5, False), (5, True)])
@@ -169,10 +169,9 @@ def test_a_student_without_digits_has_one_curve_and_no_control(made):
     assert set(named_lines(curves)) == {"all classes", "its teacher, all classes"}
     assert not list(bars.texts)
     assert {to_hex(bar.get_facecolor()).upper() for bar in bars.containers[0]} == {AFTER}
-    title = (
-        "A student that sees no digit, only contour lines of noise, taught by soft targets: biases corrected"
-    )
-    assert figure.get_suptitle().replace("\n", " ") == title
+    title = "A student that sees no digit, only contour lines of noise, taught by soft targets"
+    assert figure.get_suptitle() == title
+    assert bars.get_title(loc="left").startswith("biases corrected: ")
 
 
 @pytest.mark.parametrize("settings", [{}, {"omitted_class": (2, 3, 5)}, DRAWN], ids=str)
@@ -216,8 +215,11 @@ def test_a_single_digit_is_one(made):
 @pytest.mark.parametrize("classes", [(3, 8), (0, 1, 3, 5, 7)], ids=["two", "five"])
 def test_data_of_few_classes_have_no_bars_for_others(classes, tmp_path):
     experiment = maker(data_of(classes, classes, tmp_path / "data"), tmp_path, SOME)()
-    told = gif.Story(experiment, experiment.history("student"), gif.chosen_digits(experiment), None)
-    bars = frame(told, 5, True).axes[0]
+    named = replace(experiment, data=replace(experiment.data, name=r"of $\frac$"))
+    told = gif.Story(named, experiment.history("student"), gif.chosen_digits(experiment), None)
+    figure = frame(told, 5, True)
+    figure.draw_without_rendering()  # a "$" in a name is no mathematics
+    bars = figure.axes[0]
     ((places, heights, _),) = bars_of(bars).values()
     np.testing.assert_allclose(places, classes)
     wrong = [counted_errors(after(experiment), experiment.data, [c]) for c in classes]

@@ -339,10 +339,10 @@ def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["contours", "halves"])
-def test_a_student_that_sees_no_digit_in_results_pictures_and_animation(
+def test_a_student_that_sees_no_digit_in_results_and_animation(
     kind, small_folder, tmp_path, monkeypatch, capsys
 ):
-    for main in (core.main, visualize.main, gif.main):
+    for main in (core.main, gif.main):
         main(within(tmp_path, monkeypatch, quick(small_folder, "--transfer-set", kind)))
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -357,9 +357,6 @@ def test_a_student_that_sees_no_digit_in_results_pictures_and_animation(
     assert found["data"]["n_transfer"] == found["transfer_set"]["n_different"] == 600 * n_epochs
     after = found["student"]["after_correction"]
     assert (after["other_accuracy"], after["omitted_accuracy"]) == (None, after["test_accuracy"])
-    for name in PNGS:
-        with Image.open(tmp_path / "out" / f"{name}.png") as image:
-            assert image.width >= 1000
     with Image.open(tmp_path / "out" / "distillation_mnist_omitted_3.gif") as image:
         assert image.n_frames == n_epochs + 1
 
@@ -369,10 +366,10 @@ def test_a_student_that_sees_no_digit_in_results_pictures_and_animation(
     [(("--omitted-class", 5, 3), [3, 5]), (("--keep-class", 7, 8), [0, 1, 2, 3, 4, 5, 6, 9])],
     ids=["two", "eight"],
 )
-def test_several_omitted_classes_in_results_pictures_and_animation(
+def test_several_omitted_classes_in_results_and_animation(
     flags, omitted, small_folder, small_data, tmp_path, monkeypatch, capsys
 ):
-    for main in (core.main, visualize.main, gif.main):
+    for main in (core.main, gif.main):
         main(within(tmp_path, monkeypatch, quick(small_folder, *flags, "--n-epochs-student", 1)))
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -384,9 +381,6 @@ def test_several_omitted_classes_in_results_pictures_and_animation(
     assert correction["mean_probabilities_after"] == pytest.approx(correction["target_frequencies"], abs=1e-6)
     labels = small_data.train_labels
     assert found["data"]["n_transfer"] == (~np.isin(labels, omitted)).sum()
-    for name in PNGS:
-        with Image.open(tmp_path / "out" / f"{name}.png") as image:
-            assert len(image.convert("RGB").getcolors(2**20)) > 50  # something is drawn
     with Image.open(tmp_path / "out" / "distillation_mnist_omitted_3.gif") as image:
         assert image.n_frames == 2
 
