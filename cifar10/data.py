@@ -60,7 +60,7 @@ def unpack(archive: bytes) -> dict[str, bytes]:
                     if member.size > MAX_MEMBER_BYTES:
                         raise ValueError(f"{name} in it is far too large")
                     contents[name] = tar.extractfile(member).read()
-    except (tarfile.TarError, OSError, EOFError, OverflowError) as error:
+    except (tarfile.TarError, OSError, EOFError, OverflowError, RecursionError) as error:
         raise ValueError(f"truncated or no .tar.gz: {error}") from error
     if missing := [name for name in MEMBERS if name not in contents]:
         raise ValueError(f"no {MEMBER_FOLDER}/{missing[0]} in it")

@@ -9,7 +9,7 @@ A study is a small grid of settings. Teachers and runs are shared and stored, so
 and an interrupted study goes on where it stopped; the runs go to the cores of this machine or to a Dask
 cluster.
 
-From the bottom up: what was measured (`checks`, `intervals`, `measured`); what is asked (`claims`,
+From the bottom up: what was measured (`intervals`, `measured`); what is asked (`claims`,
 `ingredients`, `questions`); how runs are made (`records`, `cluster`, `many`); what is reported (`tables`,
 `figures`, `frontier`, `results`).
 """

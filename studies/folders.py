@@ -6,6 +6,7 @@ from support.checks import check_results, read_json
 from support.console import UserError
 from support.report import RESULTS, Results
 
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,7 +94,7 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 
     Raises UserError when one is given twice.
     """
-    resolved = [folder.resolve().parts for folder in folders]
+    resolved = [Path(os.path.realpath(folder)).parts for folder in folders]
     for folder, own in zip(folders, resolved, strict=True):
         if resolved.count(own) > 1:
             raise UserError(f"{folder} is named twice; name it once")

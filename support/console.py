@@ -148,6 +148,7 @@ def run_script(main: Callable[[list[str] | None], None]) -> None:
     except BrokenPipeError:
         _end("", 1)
     except SystemExit:  # of argparse, after --help or a wrong flag
+        _leave_signals()
         _flush_or_end()
         raise
 

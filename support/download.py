@@ -37,6 +37,7 @@ class Remote(Generic[Checked]):
 
 
 GZIP = b"\x1f\x8b"  # how such a file begins
+MAX_MEMBERS = 100  # of a gzip file: one, as a rule
 
 
 def uncompress(content: bytes, max_bytes: int) -> bytes:
@@ -46,8 +47,11 @@ def uncompress(content: bytes, max_bytes: int) -> bytes:
     """
     if not content.startswith(GZIP):
         raise ValueError("not a gzip file")
-    plain, rest = bytearray(), content
+    plain, rest, n_members = bytearray(), content, 0
     while rest:
+        n_members += 1
+        if n_members > MAX_MEMBERS:  # each is looked for in all that is left
+            raise ValueError("far too many parts")
         if not rest.startswith(GZIP):
             raise ValueError("trailing bytes after the gzip data")
         unzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)

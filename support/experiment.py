@@ -29,8 +29,9 @@ def refuse_study(path: Path) -> None:
         raise UserError(
             f"{path} is no results.json of ours ({error}); move it away or name another --outdir"
         ) from error
-    if not isinstance(there, dict) or "runs" in there:
-        what = "the runs of a study" if isinstance(there, dict) else "something else"
+    is_run = isinstance(there, dict) and {"config", "teacher", "student"} <= there.keys()
+    if not is_run or "runs" in there:
+        what = "the runs of a study" if isinstance(there, dict) and "runs" in there else "something else"
         raise UserError(f"{path} holds {what}; move it away or name another --outdir")
 
 

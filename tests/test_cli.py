@@ -168,6 +168,7 @@ def test_the_description_is_shown(capsys):
         (b"", "is no results.json of ours (Expecting"),
         (b"\xff\xfe\0", "is no results.json of ours ("),
         (b"[1]", "holds something else"),
+        (b'{"config": {}}', "holds something else"),
         (b'{"teacher": NaN}', "is no results.json of ours (it holds NaN"),
     ],
 )

@@ -106,6 +106,8 @@ def test_several_members_and_zeros_behind_them_are_one_gzip_file():
     assert uncompress(gzip.compress(b"") + whole, 3000) == b"".join(parts)
     with pytest.raises(ValueError, match="truncated"):
         uncompress(whole[:-9], 3000)
+    with pytest.raises(ValueError, match="far too many parts"):
+        uncompress(gzip.compress(b"") * 101, 3000)
 
 
 def test_a_dimension_of_nothing_is_said_in_one_line():

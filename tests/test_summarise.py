@@ -130,6 +130,13 @@ def test_a_folder_that_mixes_omitted_classes_or_experiments_is_refused(run, tmp_
         load(write(tmp_path / "experiments", run, cifar10))
 
 
+def test_a_link_to_itself_is_no_folder_of_runs(tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(UserError, match=r"cannot look into .*loop: Too many levels"):
+        main([str(loop)])
+
+
 def test_a_seed_that_is_there_twice_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="holds seed 4 twice, in 0 and 2"):
         load(write(tmp_path / "twice", run, run, run, seeds=(4, 5, 4)))
