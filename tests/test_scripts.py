@@ -538,7 +538,9 @@ def test_no_single_run_takes_the_place_of_a_study(script, small_folder, tmp_path
     flags = quick(small_folder, "--outdir", "study")
     status, lines, out = ended(MAINS[script], flags, tmp_path, monkeypatch, capsys)
     assert status == 2
-    assert lines == ["error: study/results.json holds the runs of a study; name another --outdir"]
+    assert lines == [
+        "error: study/results.json holds the runs of a study; move it away or name another --outdir"
+    ]
     assert "teacher" not in out
     assert (tmp_path / "study" / "results.json").read_text() == '{"runs": []}'
 
