@@ -330,7 +330,7 @@ ROWS = {  # what stands beside the rows, in their order; the metric; the series
     "little": (
         ["all ten digits", "no 3s", "only 7s and 8s", "only 0s and 1s", "only 8s", "only 1s",
          *DRAWN_SETS.values()],
-        ALL, ALL_BEFORE_AFTER, "test accuracy on all digits",
+        ALL, ALL_BEFORE_AFTER, "test accuracy on all ten digits",
     ),
     "contours": (
         ["T = 20, new images in each of 8 epochs, teacher of 4", "T = 1", "T = 4",
