@@ -9,146 +9,36 @@ as it occurs.
     python3 distillation_mnist_omitted_3.py           # the described recipe, results in viz/results.json
     python3 distillation_mnist_omitted_3.py --help    # every setting with its default
 
-The file reads from top to bottom in the order of the paper: settings; equation 1 and the losses; the network;
-Adam; the training loop; teacher, transfer set, student; the bias correction; evaluation; then the data and
-the way from data to results.json. Section and equation numbers are those of arXiv:1503.02531. What the paper
-does not speak of (threads, download, stored runs, flags, terminal) is in support/.
+The file reads from top to bottom: losses, settings, network, Adam, training loop, teacher and student, bias
+correction, evaluation, data, a whole run. Section and equation numbers are those of arXiv:1503.02531. What
+the paper does not speak of is in support/; what goes beyond section 3, and the command line, in beyond/.
 """
 
 from __future__ import annotations
 
 from support.code import digest_of
-from support.console import Console, UserError, run_script
-from support.data import VIZ, Data, Source, check_images, digests, load, stand_in_notice, warn_of_stand_in
+from support.console import Console
+from support.data import MAX_FILE_BYTES, VIZ, Data, check_images, digests, parse_idx, with_held_out_test_set
 from support.download import Remote, cached, read_folder, uncompress
-from support.experiment import Experiment, whole_experiment
-from support.offsets import add_offsets, match_class_frequencies
+from support.experiment import Experiment
+from support.feed import Feed, learning_rate_at
+from support.offsets import add_offsets, frequencies, match_class_frequencies
 from support.regularisation import dropout_mask, limit_norms
-from support.report import report, short_name, shown_accuracies, summary, warn_if_unreached
-from support.schedule import learning_rate_at, shuffled
-from support.settings import N_CLASSES, argument_parser, given_settings, named_folder, setting
-from support.stored import Session, TrainedRun, Training, Watcher, digest_of_parameters
+from support.report import short_name, shown_accuracies, warn_if_unreached
+from support.settings import N_CLASSES, CommonSettings, named_folder, setting
+from support.stored import Session, TrainedRun, Training, Watcher, digest_of_parameters, open_session
 from support.tiles import Workers, slices
-from support.transformations import IMAGE_SIDE, N_PIXELS, Limits, Transformer, scaled_into
+from support.transformations import IMAGE_SIDE, N_PIXELS, PIXELS, Limits, scaled_into
 
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from synthetic import digits
-from transfer.answers import of_outputs, told
-from transfer.images import Drawing, Transfer, described, of_training_images, part_of
-from transfer.probes import check_probe, probe_and_targets
-from transfer.recipes import RECIPES, preset
-from transfer.settings import STUDENT_FIELDS, TransferSettings
-
-# ---- Settings: the defaults are the described recipe -------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config(TransferSettings):
-    """All settings of one experiment, each a flag of the same name. Raises UserError for bad values.
-
-    What is not given comes from the recipe, from what a drawn transfer set asks for, and from the defaults.
-    """
-
-    CACHE = "hinton-mnist"
-
-    # fmt: off
-    recipe: str = setting(
-        "described", "preset of other flags; flags given explicitly win", choices=tuple(RECIPES))
-    temperature: float = setting(
-        20.0, "softmax temperature T of the distillation", type=float, at_least=0.01, at_most=10_000)
-    omitted_class: tuple[int, ...] = setting(
-        (3,), "class or classes that the student never sees, each 0 to 9", at_least=0, at_most=9, nargs="+")
-    n_epochs_teacher: int = setting(12, "passes of the teacher over the training set", at_least=1)
-    n_epochs_student: int = setting(20, "passes of the student over the transfer set", at_least=1)
-    teacher_hidden: tuple[int, ...] = setting(
-        (1200, 1200), "units per hidden layer of the teacher", at_least=1, at_most=100_000, nargs="+")
-    student_hidden: tuple[int, ...] = setting(
-        (800, 800), "units per hidden layer of the student", at_least=1, at_most=100_000, nargs="+")
-    batch_size: int = setting(128, "images per step", at_least=1)
-    batch_size_student: int | None = setting(
-        None, "images per step of the student, if it differs", at_least=1)
-    learning_rate: float = setting(
-        1e-3, "step size of Adam (the peak of a schedule)", type=float, above=0)
-    learning_rate_student: float | None = setting(
-        None, "step size of the student, if it differs", type=float, above=0)
-    lr_schedule: str = setting(
-        "constant", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear"))
-    dropout_input: float = setting(
-        0.0, "teacher: share of the input pixels dropped at each step", type=float, at_least=0, at_most=0.99)
-    dropout: float = setting(
-        0.0, "teacher: share of the hidden units dropped at each step", type=float, at_least=0, at_most=0.99)
-    max_norm: float | None = setting(
-        None, "teacher: limit of the L2 norm of each hidden unit's incoming weights", type=float, above=0)
-    hard_weight: float = setting(
-        0.0, "student: weight of the hard labels in its loss; 1: hard labels alone",
-        type=float, at_least=0, at_most=1)
-    dataset: str = setting(
-        "auto", "auto: MNIST, or digits drawn by this project where MNIST cannot be had; mnist: nothing "
-        "else will do", choices=("auto", "mnist", "rendered"))
-    data_dir: Path | None = setting(None, "folder with the four IDX files, plain or .gz", type=named_folder)
-    cache_dir: Path | None = setting(
-        None, f"folder for downloads and finished trainings (default: ~/.cache/{CACHE})", type=named_folder)
-    outdir: Path | None = setting(
-        None, "folder for everything written (default: viz, or viz/rendered, viz/custom for other data)",
-        type=named_folder)
-    # fmt: on
-
-    def __init__(self, **given: Any) -> None:
-        values = {item.name: item.default for item in fields(self)}
-        if unknown := given.keys() - values.keys():
-            raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
-        for name, value in {**values, **preset(given), **given}.items():
-            object.__setattr__(self, name, value)
-        self.__post_init__()
-
-    def training(self, kind: str) -> TrainingSettings:
-        """The settings of the "teacher" or the "student"."""
-        of_both = {
-            "lr_schedule": self.lr_schedule, "limits": self.limits(kind), "background": self.background,
-        }  # fmt: skip
-        n_outputs = N_CLASSES + self.spare_outputs
-        if kind == "teacher":
-            return TrainingSettings(
-                sizes=(N_PIXELS, *self.teacher_hidden, n_outputs), n_epochs=self.n_epochs_teacher,
-                batch_size=self.batch_size, learning_rate=self.learning_rate,
-                weight_seed=self.seed, order_seed=self.seed + 17, max_norm=self.max_norm,
-                dropout_input=self.dropout_input, dropout=self.dropout, **of_both,
-            )  # fmt: skip
-        return TrainingSettings(
-            sizes=(N_PIXELS, *self.student_hidden, n_outputs), n_epochs=self.n_epochs_student,
-            batch_size=self.batch_size_student or self.batch_size,
-            learning_rate=self.learning_rate_student or self.learning_rate,
-            weight_seed=self.seed + (self.student_start == "own"), order_seed=self.seed + 31, **of_both,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What determines the training of one network, apart from what it learns from."""
-
-    sizes: tuple[int, ...]  # pixels, hidden units ..., classes
-    n_epochs: int
-    batch_size: int
-    learning_rate: float
-    lr_schedule: str
-    limits: Limits  # of what is done to the images
-    weight_seed: int
-    order_seed: int
-    dropout_input: float = 0.0  # the teacher's regularisation: the described student has none (section 3)
-    dropout: float = 0.0
-    max_norm: float | None = None
-    background: float = 0.0  # what an empty pixel is for the network
-
 
 # ---- Equation 1 and the losses, each of which returns its value and its gradient by the logits -------------
 
@@ -196,6 +86,93 @@ def distillation_loss(
     log_p, log_q = (log_softmax(z.astype(np.float64), temperature) for z in (teacher_logits, student_logits))
     kl = (np.exp(log_p) * (log_p - log_q)).sum(axis=1).mean()
     return temperature**2 * float(kl), gradient
+
+
+# ---- Settings: the defaults are the described recipe -------------------------------------------------------
+
+UNITS: dict[str, Any] = {"at_least": 1, "at_most": 100_000, "nargs": "+"}
+DROPPED: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 0.99}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(CommonSettings):
+    """The settings of section 3, each a flag of the same name. Raises UserError for bad values."""
+
+    CACHE = "hinton-mnist"
+
+    # fmt: off
+    temperature: float = setting(
+        20.0, "softmax temperature T of the distillation", type=float, at_least=0.01, at_most=10_000)
+    omitted_class: tuple[int, ...] = setting(
+        (3,), "class or classes that the student never sees, each 0 to 9", at_least=0, at_most=9, nargs="+")
+    n_epochs_teacher: int = setting(12, "passes of the teacher over the training set", at_least=1)
+    n_epochs_student: int = setting(20, "passes of the student over the transfer set", at_least=1)
+    teacher_hidden: tuple[int, ...] = setting((1200, 1200), "units per hidden layer of the teacher", **UNITS)
+    student_hidden: tuple[int, ...] = setting((800, 800), "units per hidden layer of the student", **UNITS)
+    batch_size: int = setting(128, "images per step", at_least=1)
+    batch_size_student: int | None = setting(None, "the same for the student, if it differs", at_least=1)
+    learning_rate: float = setting(1e-3, "step size of Adam (the peak of a schedule)", type=float, above=0)
+    learning_rate_student: float | None = setting(
+        None, "the same for the student, if it differs", type=float, above=0)
+    lr_schedule: str = setting(
+        "constant", "linear: 5 %% warm-up, then linear decay to zero", choices=("constant", "linear"))
+    jitter: int = setting(
+        2, "teacher: shift each image by up to this many pixels per axis, anew each epoch", **PIXELS)
+    dropout_input: float = setting(0.0, "teacher: share of the input pixels dropped at each step", **DROPPED)
+    dropout: float = setting(0.0, "teacher: share of the hidden units dropped at each step", **DROPPED)
+    max_norm: float | None = setting(
+        None, "teacher: limit of the L2 norm of each hidden unit's incoming weights", type=float, above=0)
+    hard_weight: float = setting(
+        0.0, "student: weight of the hard labels in its loss; 1: hard labels alone",
+        type=float, at_least=0, at_most=1)
+    data_dir: Path | None = setting(None, "folder with the four IDX files, plain or .gz", type=named_folder)
+    cache_dir: Path | None = setting(
+        None, f"folder for downloads and finished trainings (default: ~/.cache/{CACHE})", type=named_folder)
+    # fmt: on
+
+    def unseen(self, kind: str) -> tuple[int, ...]:
+        """The classes that the "teacher" or the "student" never sees."""
+        return self.omitted_class if kind == "student" else ()
+
+    def training(self, kind: str) -> TrainingSettings:
+        """The settings of the "teacher" or the "student"."""
+        if kind == "teacher":
+            return TrainingSettings(
+                sizes=(N_PIXELS, *self.teacher_hidden, N_CLASSES), n_epochs=self.n_epochs_teacher,
+                batch_size=self.batch_size, learning_rate=self.learning_rate, lr_schedule=self.lr_schedule,
+                limits=Limits(jitter=self.jitter), weight_seed=self.seed, order_seed=self.seed + 17,
+                dropout_input=self.dropout_input, dropout=self.dropout, max_norm=self.max_norm,
+            )  # fmt: skip
+        return TrainingSettings(
+            sizes=(N_PIXELS, *self.student_hidden, N_CLASSES), n_epochs=self.n_epochs_student,
+            batch_size=self.batch_size_student or self.batch_size,
+            learning_rate=self.learning_rate_student or self.learning_rate, lr_schedule=self.lr_schedule,
+            limits=Limits(), weight_seed=self.seed + 1, order_seed=self.seed + 31,
+        )  # fmt: skip
+
+    def decisive(self, kind: str) -> dict[str, Any]:
+        """What decides the result of a training beside `training(kind)`."""
+        if kind == "teacher":
+            return {}
+        soft = {"temperature": self.temperature} if self.hard_weight < 1 else {}
+        return {"omitted_class": self.omitted_class, "hard_weight": self.hard_weight, **soft}
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What determines the training of one network, apart from what it learns from."""
+
+    sizes: tuple[int, ...]  # pixels, hidden units ..., outputs
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+    lr_schedule: str
+    limits: Limits  # of what is done to the images
+    weight_seed: int
+    order_seed: int
+    dropout_input: float = 0.0  # the teacher's regularisation: the described student has none (section 3)
+    dropout: float = 0.0
+    max_norm: float | None = None
 
 
 # ---- The network: fully connected ReLU layers, forward and backward by hand --------------------------------
@@ -279,7 +256,7 @@ class MLP:
         whole gradient never exists, which spares the optimiser a trip to memory. All deltas are computed
         before the first update. `beside` are calls that need nothing of this: they fill the gaps at the end.
         """
-        deltas = [logits_gradient.T]  # dLoss/d(pre-activations), from the last layer to the first
+        deltas = [np.ascontiguousarray(logits_gradient.T)]  # dLoss/d(pre-activations), first layer first
         for index in range(len(self.layers) - 1, 0, -1):
             layer, below, delta_above = self.layers[index], activations[index], deltas[0]
             delta = np.empty((layer.shape[1] - 1, delta_above.shape[1]), layer.dtype)
@@ -353,7 +330,7 @@ class Adam:
 
 # ---- The training loop: one for teacher and student, who differ in their lessons ---------------------------
 
-# (logits (batch, classes), indices of the batch's images, its inputs as the network saw them, batch-last and
+# (logits (batch, outputs), indices of the batch's images, its inputs as the network saw them, batch-last and
 # with the row of ones) -> value, gradient by the logits
 Loss = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 
@@ -365,11 +342,23 @@ class Lesson:
     images: np.ndarray  # uint8
     indices: np.ndarray  # (n,), those that an epoch goes through; no other image is touched
     loss: Loss
-    drawn: Callable[[int], np.ndarray] | None = None  # images of an epoch from 2 on, where each has its own
+
+    def of_epoch(self, epoch: int) -> np.ndarray:
+        """The images of an epoch, counted from 1."""
+        return self.images
+
+    def first(self, n: int) -> np.ndarray:
+        """The first n of the images that are learned from, or all of them."""
+        return self.images[np.unique(self.indices)[:n]]
+
+    @property
+    def n_different(self) -> int:
+        """How many images are learned from in the whole training."""
+        return len(np.unique(self.indices))
 
 
 def predict(network: MLP, images: np.ndarray, workers: Workers, chunk: int = 1000) -> np.ndarray:
-    """Logits (n, classes), float32, of uint8 images (n, 28, 28)."""
+    """Logits (n, outputs), float32, of uint8 images (n, 28, 28)."""
     logits = np.empty((len(images), network.sizes[-1]), network.parameters.dtype)
     buffers = network.new_activations(min(chunk, len(images)))
     for start in range(0, len(images), chunk):
@@ -384,29 +373,15 @@ def train(
     network: MLP, lesson: Lesson, settings: TrainingSettings, workers: Workers, watcher: Watcher | None = None
 ) -> None:
     """Train `network` in place, each epoch in another order; `watcher` hears of steps and epochs."""
-    started, total_loss = time.perf_counter(), 0.0  # of an epoch
-    watcher, n_images = watcher or Watcher(), len(lesson.indices)
     rng, adam = np.random.default_rng(settings.order_seed), Adam(network.parameters)
-    transformer = Transformer(settings.limits, rng, network.background)
-    batch_size = min(settings.batch_size, n_images)
-    n_batches = math.ceil(n_images / batch_size)
-    n_steps = settings.n_epochs * n_batches
-    buffers = network.new_activations(batch_size)
-    spare_inputs = np.ones_like(buffers[0])
-    feed = shuffled(lesson.indices, batch_size, rng)
-    dropout, masks, images = settings.dropout_input > 0 or settings.dropout > 0, None, lesson.images
-
-    def writing(batch: np.ndarray) -> list[Callable[[], None]]:
-        return transformer.calls(spare_inputs[:-1, : len(batch)], images[batch])
-
-    coming = next(feed)
-    for call in writing(coming):
-        call()
+    watcher, n_images, total_loss = watcher or Watcher(), len(lesson.indices), 0.0
+    activations = network.new_activations(min(settings.batch_size, n_images))
+    feed = Feed(lesson, activations, settings.limits, rng)
+    n_steps = settings.n_epochs * feed.n_batches
     for step in range(n_steps):
-        epoch, place = step // n_batches + 1, step % n_batches + 1
-        batch, buffers[0], spare_inputs = coming, spare_inputs, buffers[0]
-        activations = [buffer[:, : len(batch)] for buffer in buffers]
-        if dropout:
+        epoch, place = step // feed.n_batches + 1, step % feed.n_batches + 1
+        (batch, activations), masks = feed.take(), None
+        if settings.dropout_input > 0 or settings.dropout > 0:
             inputs = activations[0][:-1]
             inputs *= dropout_mask(inputs.shape, settings.dropout_input, rng)
             masks = [dropout_mask((n, len(batch)), settings.dropout, rng) for n in network.sizes[1:-1]]
@@ -415,117 +390,110 @@ def train(
             value, gradient = lesson.loss(logits, batch, activations[0])
         total_loss += value * len(batch)
         adam.begin_step(learning_rate_at(step, n_steps, settings.learning_rate, settings.lr_schedule))
-        beside = []
-        if step + 1 < n_steps:  # the next batch is written while this one's gradients are computed
-            if place == n_batches and lesson.drawn is not None:
-                images = lesson.drawn(epoch + 1)
-            coming = next(feed)
-            beside = writing(coming)
+        beside = feed.writing_next() if step + 1 < n_steps else []  # while the gradients are computed
         network.backward(activations, gradient, workers, adam.update, masks, beside)
         if settings.max_norm is not None:
             limit_norms(network, settings.max_norm, workers)
-        watcher.step_done(epoch, min(place * batch_size, n_images) / n_images)
-        if place == n_batches:
-            watcher.epoch_done(epoch, total_loss / n_images, time.perf_counter() - started)
-            started, total_loss = time.perf_counter(), 0.0
+        watcher.step_done(epoch, min(place * feed.batch_size, n_images) / n_images)
+        if place == feed.n_batches:
+            watcher.epoch_done(epoch, total_loss / n_images)
+            total_loss = 0.0
 
 
-# ---- Teacher, transfer set, student ------------------------------------------------------------------------
+# ---- Teacher and student -----------------------------------------------------------------------------------
+
+Answers = Callable[[np.ndarray, np.ndarray], np.ndarray]  # a batch's indices and inputs -> teacher's logits
 
 
-def hard_labels(labels: np.ndarray) -> Loss:
-    """The loss of a network that learns from labels."""
-    return lambda logits, batch, inputs: cross_entropy(logits[:, :N_CLASSES], labels[batch])
-
-
-def transfer_set(labels: np.ndarray, omitted_class: Sequence[int]) -> np.ndarray:
+def images_without(labels: np.ndarray, omitted_class: Sequence[int]) -> np.ndarray:
     """Indices of all images but those of the omitted classes."""
     return np.flatnonzero(~np.isin(labels, omitted_class))
 
 
-def transfer_for(config: Config, data: Data, teacher: MLP, workers: Workers) -> Transfer:
-    """The images that the student learns from: training images without the omitted classes, or drawn ones."""
-    images = data.train_images
-    if config.is_drawn:
-        drawing = Drawing(config.transfer_set, images, config.seed + 61)
-        return drawing.transfer(config.n_epochs_student, config.transfer_images, workers)
-    omitted, rank = list(config.omitted_class), None
-    if config.transfer_choice != "random":
-        soft_targets = softmax(predict(teacher, images, workers)[:, :N_CLASSES], config.temperature)
-        likeness = soft_targets[:, omitted].sum(axis=1)
-        rank = likeness if config.transfer_choice == "least-like" else -likeness
-    indices = transfer_set(data.train_labels, omitted)
-    if config.transfer_fraction < 1:
-        indices = part_of(indices, config.transfer_fraction, config.seed + 47, rank)
-    return of_training_images(images, indices)
+def hard_labels(labels: np.ndarray) -> Loss:
+    """The loss of a network that learns from labels."""
+    return lambda logits, batch, inputs: cross_entropy(logits, labels[batch])
 
 
-def frozen_teacher(
-    teacher: MLP, config: Config, data: Data, workers: Workers
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The frozen teacher's logits for a batch, given its indices and its inputs as the student sees them."""
-    settings = config.training("student")
-    if settings.limits.change or config.is_drawn:  # the teacher must see the image as the student does
-        n = min(settings.batch_size, len(data.train_labels))
-        buffers = cache(lambda: teacher.new_activations(n)[1:])  # a stored student never asks
-
-        def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-            above = [buffer[:, : len(batch)] for buffer in buffers()]
-            return teacher.forward([inputs, *above], workers)
-
-    else:
-        labels = data.train_labels
-        once = cache(lambda: told(predict(teacher, data.train_images, workers), labels, config))
-
-        def teacher_logits(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-            return once()[batch]
-
-    return teacher_logits
+def soft_targets(answers: Answers, temperature: float) -> Loss:
+    """The loss of a student that learns from its teacher's answers: no label reaches it (section 3)."""
+    return lambda logits, batch, inputs: distillation_loss(logits, answers(batch, inputs), temperature)
 
 
-def teacher_lesson(config: Config, data: Data) -> Lesson:
-    """Hard labels, on images of all classes, transformed or not (section 3)."""
-    seen = transfer_set(data.train_labels, config.teacher_omitted_class)
-    return Lesson(data.train_images, seen, of_outputs(slice(0, N_CLASSES), hard_labels(data.train_labels)))
-
-
-def student_lesson(config: Config, data: Data, teacher: MLP, seen: Transfer, workers: Workers) -> Lesson:
-    """The frozen teacher's soft targets, on the transfer set (section 3).
-
-    No label reaches the loss, unless `hard_weight` asks for it. The student keeps an output for each omitted
-    class: the teacher's soft targets put some mass on it for every image, and that is all that the student
-    ever hears of it.
-    """
-    teacher_logits = frozen_teacher(teacher, config, data, workers)
-    from_labels, hard_weight = hard_labels(data.train_labels), config.hard_weight
-    heard = slice(N_CLASSES, None) if config.spare_outputs else slice(0, N_CLASSES)
+def mixed(soft: Loss, hard: Loss, hard_weight: float) -> Loss:
+    """Section 2: a weighted average of both objectives, the soft one times T^2."""
 
     def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
-        if hard_weight == 1:
-            return from_labels(logits, batch, inputs)
-        targets = teacher_logits(batch, inputs)[:, heard]
-        value, gradient = distillation_loss(logits[:, heard], targets, config.temperature)
-        if hard_weight > 0:  # section 2: a weighted average of both objectives, the soft one times T^2
-            hard_value, hard_gradient = from_labels(logits, batch, inputs)
-            value = (1 - hard_weight) * value + hard_weight * hard_value
-            gradient = (1 - hard_weight) * gradient + hard_weight * hard_gradient
-        return value, gradient
+        soft_value, soft_gradient = soft(logits, batch, inputs)
+        hard_value, hard_gradient = hard(logits, batch, inputs)
+        value = (1 - hard_weight) * soft_value + hard_weight * hard_value
+        return value, (1 - hard_weight) * soft_gradient + hard_weight * hard_gradient
 
-    return Lesson(seen.pool, seen.indices, of_outputs(heard, loss), seen.drawn)
+    return loss if 0 < hard_weight < 1 else hard if hard_weight else soft  # what weighs nothing is not asked
 
 
-def train_teacher(config: Config, data: Data, session: Session) -> TrainedRun:
-    """The large network. Raises UserError when its training diverges."""
-    return stored_or_new("teacher", teacher_lesson(config, data), config, data, session)
+def answers_at_once(teacher: MLP, images: np.ndarray, workers: Workers) -> Answers:
+    """The frozen teacher's logits for images as they are: asked for once, and only when they are wanted."""
+    logits = cache(lambda: predict(teacher, images, workers))
+    return lambda batch, inputs: logits()[batch]
 
 
-def train_student(
-    config: Config, data: Data, teacher: MLP, session: Session, seen: Transfer | None = None
+def teacher_lesson(data: Data) -> Lesson:
+    """Hard labels, on images of all classes (section 3)."""
+    return Lesson(data.train_images, np.arange(len(data.train_labels)), hard_labels(data.train_labels))
+
+
+def student_lesson(config: Config, data: Data, teacher: MLP, workers: Workers) -> Lesson:
+    """The frozen teacher's soft targets, on the transfer set: all images but those of the omitted classes.
+
+    The student keeps an output for each omitted class: the teacher's soft targets put some mass on it for
+    every image, and that is all that the student ever hears of it.
+    """
+    soft = soft_targets(answers_at_once(teacher, data.train_images, workers), config.temperature)
+    loss = mixed(soft, hard_labels(data.train_labels), config.hard_weight)
+    return Lesson(data.train_images, images_without(data.train_labels, config.omitted_class), loss)
+
+
+def determinants(
+    kind: str, config: Config, data: Data, lesson_code: Sequence[Any], teacher: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Everything that decides the result of a training of `kind`, "teacher" or "student".
+
+    `lesson_code` makes its lesson; `teacher`: the parameters of a student's, or its settings stand for it.
+    """
+    decisive = {
+        "kind": kind,
+        "settings": asdict(config.training(kind)),
+        "data": data.digest,
+        "code": digest_of(MLP, train, predict, Workers, *lesson_code),
+        **config.decisive(kind),
+    }
+    if "temperature" in decisive:  # else it never hears its teacher
+        its_settings = [asdict(config.training("teacher")), config.decisive("teacher")]
+        decisive["teacher"] = its_settings if teacher is None else digest_of_parameters(teacher)
+    return decisive
+
+
+def stored_or_new(
+    kind: str, lesson: Lesson, config: Config, data: Data, session: Session, decisive: dict[str, Any]
 ) -> TrainedRun:
-    """The small network, on the images of `seen`, if they are there already. Raises UserError."""
-    seen = seen or transfer_for(config, data, teacher, session.workers)
-    lesson = student_lesson(config, data, teacher, seen, session.workers)
-    return stored_or_new("student", lesson, config, data, session, teacher)
+    """The stored training of `kind` or, where there is none, a new one. Raises UserError when it diverges."""
+    settings, unseen = config.training(kind), config.unseen(kind)
+    network = MLP(settings.sizes, np.random.default_rng(settings.weight_seed))
+    network.background = settings.limits.background
+    training = Training(
+        kind, decisive, network, settings.n_epochs,
+        predict_test=lambda n: predict(network, data.test_images[:n], session.workers)[:, :N_CLASSES],
+        output_shape=(len(data.test_labels), N_CLASSES),
+        measure=lambda logits: evaluate(logits, data.test_labels, unseen),
+        shown=shown_accuracies(short_name(unseen)),
+        called="control" if kind == "student" and config.hard_weight == 1 else "",
+    )  # fmt: skip
+    if (stored := session.stored(training)) is not None:
+        return stored
+    recorder = session.recorder(training)
+    train(network, lesson, settings, session.workers, recorder)
+    return session.kept(recorder)
 
 
 # ---- Bias correction: one scalar per omitted class ---------------------------------------------------------
@@ -537,9 +505,8 @@ MAX_OFFSET = 50.0  # no sane logit needs more
 class BiasCorrection:
     """The scalars to add to the output biases of the omitted classes, or of all, and what they do.
 
-    Why biases are all that is missing: by Bayes' rule log p(c | x) = log p(x | c) + log p(c) - log p(x). How
-    much an image looks like a 3, p(x | c), the soft targets teach on images of other digits; how often 3s
-    occur, p(c), the transfer set gets wrong, as it has none. That is the same number for every image: a bias.
+    The paper's reading (section 3): soft targets teach how much an image looks like a 3, log p(x | c); how
+    often 3s occur, log p(c), the transfer set gets wrong. That is one number for every image: a bias.
     """
 
     classes: tuple[int, ...]  # whose biases; everything below is in their order
@@ -647,36 +614,6 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-MAX_FILE_BYTES = 64 * 2**20  # no MNIST file is larger, compressed or not
-RENDERED_NOTICE = stand_in_notice(
-    "MNIST", "digits", (
-        "For MNIST, run again with a network, or with  --data-dir FOLDER  holding",
-        "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz,",
-        "t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.",
-    ),
-)  # fmt: skip
-
-
-def parse_idx(content: bytes, name: str, n_dimensions: int) -> np.ndarray:
-    """The uint8 array in the bytes of an IDX file.
-
-    That is a magic number 0, 0, 8 and the number of dimensions, their sizes as big-endian 32-bit numbers,
-    then the values. Raises UserError for another magic, missing or trailing bytes.
-    """
-    header = 4 + 4 * n_dimensions
-    if len(content) < header or content[:4] != bytes((0, 0, 8, n_dimensions)):
-        raise UserError(
-            f"{name} is not an IDX file of bytes in {n_dimensions} dimension(s); check where it comes from"
-        )
-    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", n_dimensions, offset=4))
-    if len(content) - header != math.prod(shape):
-        raise UserError(
-            f"{name} holds {len(content) - header} values, its header announces {math.prod(shape)}; "
-            "fetch it again"
-        )
-    if max(shape) > MAX_FILE_BYTES:  # beside a dimension of 0, which NumPy minds
-        raise UserError(f"{name} announces {shape} values and holds none; fetch it again")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def mnist_file(name: str) -> Remote[bytes]:
@@ -697,12 +634,9 @@ def read_cache(folder: Path, mirrors: Sequence[str], console: Console) -> dict[s
     Raises DownloadError.
     """
 
-    def read(name: str) -> bytes:
-        file = mnist_file(name)
-        urls = [f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors]
-        return cached(folder / file.name, urls, file, console)
-
-    return {name: read(name) for name in MNIST_SHA256}
+    files = {name: mnist_file(name) for name in MNIST_SHA256}
+    urls = {name: [f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors] for name, file in files.items()}
+    return {name: cached(folder / file.name, urls[name], file, console) for name, file in files.items()}
 
 
 def data_from_idx(contents: dict[str, bytes]) -> Data:
@@ -716,126 +650,51 @@ def data_from_idx(contents: dict[str, bytes]) -> Data:
     return Data(name, train_images, train_labels, test_images, test_labels, sha256)
 
 
-def rendered_data(console: Console) -> Data:
-    """20,000 + 5,000 digits drawn by this project, always the same ones."""
-    console.line("drawing 25,000 digits ...")
-    arrays = digits.render_dataset()
-    named = zip(MNIST_SHA256, arrays, strict=True)
-    return Data("rendered digits", *arrays, digests({name: array.tobytes() for name, array in named}))
-
-
 def load_data(config: Config, console: Console) -> Data:
-    """The data that `--dataset`, `--data-dir`, `--cache-dir` and `--mirror` ask for, less what is held out.
+    """MNIST from `--data-dir`, the cache or a mirror, less what is held out.
 
-    Raises UserError when it cannot be had, is malformed, or has no image of an omitted class.
+    Raises UserError for files that are malformed, DownloadError where no mirror gives them.
     """
-    mirrors = config.mirror or MIRRORS
-    source = Source(
-        name="MNIST",
-        strict="mnist",
-        given=lambda folder: data_from_idx(read_folder(folder, tuple(MNIST_SHA256), MAX_FILE_BYTES)),
-        fetched=lambda: data_from_idx(read_cache(config.cache_folder, mirrors, console)),
-        drawn=lambda: rendered_data(console),
-        notice=RENDERED_NOTICE,
-    )
-    return load(source, config, console)
+    if config.data_dir is not None:
+        contents = read_folder(config.data_dir, tuple(MNIST_SHA256), MAX_FILE_BYTES)
+    else:
+        contents = read_cache(config.cache_folder, config.mirror or MIRRORS, console)
+    return with_held_out_test_set(data_from_idx(contents), config.hold_out)
 
 
-# ---- From data to results.json -----------------------------------------------------------------------------
-
-
-def determinants(kind: str, config: Config, data: Data, teacher: np.ndarray | None = None) -> dict[str, Any]:
-    """Everything that decides the result of a training of `kind`, "teacher" or "student".
-
-    `teacher`: the parameters of a student's; without them, its settings stand for it.
-    """
-    lessons = {"teacher": (teacher_lesson,), "student": (transfer_for, student_lesson)}
-    decisive: dict[str, Any] = {
-        "kind": kind,
-        "settings": asdict(config.training(kind)),
-        "data": data.digest,
-        "code": digest_of(MLP, train, predict, Workers, *lessons[kind]),
-    }
-    if kind == "teacher":
-        return decisive | {"omitted_class": config.teacher_omitted_class}
-    for name in ("omitted_class", "hard_weight", *STUDENT_FIELDS):
-        decisive[name] = getattr(config, name)
-    if config.hard_weight < 1 or config.transfer_choice != "random":
-        decisive["temperature"] = config.temperature
-        its_settings = asdict(config.training("teacher"))
-        decisive["teacher"] = its_settings if teacher is None else digest_of_parameters(teacher)
-    return decisive
-
-
-def stored_or_new(
-    kind: str, lesson: Lesson, config: Config, data: Data, session: Session, teacher: MLP | None = None
-) -> TrainedRun:
-    """The stored training of `kind` or, where there is none, a new one. Raises UserError when it diverges."""
-    settings = config.training(kind)
-    omitted = config.omitted_class if kind == "student" else config.teacher_omitted_class
-    network = MLP(settings.sizes, np.random.default_rng(settings.weight_seed))
-    network.background = settings.background
-    training = Training(
-        kind, determinants(kind, config, data, None if teacher is None else teacher.parameters),
-        network, settings.n_epochs,
-        train=lambda watcher: train(network, lesson, settings, session.workers, watcher),
-        predict_test=lambda n: predict(network, data.test_images[:n], session.workers)[:, :N_CLASSES],
-        output_shape=(len(data.test_labels), N_CLASSES),
-        measure=lambda logits: evaluate(logits, data.test_labels, omitted),
-        shown=shown_accuracies(short_name(omitted)),
-        called="control" if kind == "student" and config.hard_weight == 1 else "",
-    )  # fmt: skip
-    return session.finished(training)
-
-
-def outdir_for(config: Config, data: Data) -> Path:
-    """Where outputs go: other data never overwrites the figures of MNIST."""
-    subfolder = "rendered" if data.is_rendered else "" if data.name == "MNIST" else "custom"
-    return config.outdir or VIZ / subfolder
+# ---- A whole run -------------------------------------------------------------------------------------------
 
 
 def run(config: Config, console: Console | None = None) -> Experiment:
-    """The whole experiment: data, teacher, student, bias correction. Raises UserError."""
-    return whole_experiment(config, console or Console(quiet=True), load_data, outdir_for, run_on_data)
+    """Section 3 from the data to the corrected student; nothing is written. Raises UserError."""
+    console = console or Console(quiet=True)
+    data = load_data(config, console)
+    with open_session(config.cache_folder, config.retrain, console) as session:
+        return run_on_data(data, config, session)
 
 
-def run_on_data(data: Data, config: Config, session: Session, data_seconds: float = 0.0) -> Experiment:
-    """The experiment on data that is already there, in a session that is open. Raises UserError."""
-    check_probe(config, data)  # if there is none, that is better known before the trainings
+def run_on_data(data: Data, config: Config, session: Session) -> Experiment:
+    """The same on data that is there already, in a session that is open. Raises UserError."""
     workers = session.workers
-    teacher = train_teacher(config, data, session)
-    started = time.perf_counter()
-    seen = transfer_for(config, data, teacher.network, workers)
-    data_seconds += time.perf_counter() - started
-    student = train_student(config, data, teacher.network, session, seen)
-    started = time.perf_counter()
-    networks = [partial(predict, one.network, workers=workers) for one in (teacher, student)]
-    probe_logits, targets = probe_and_targets(config, data, seen, *networks, log_softmax)
-    correction = correct_bias(probe_logits, config.corrected_class, targets)
+    decisive = determinants("teacher", config, data, [teacher_lesson])
+    teacher = stored_or_new("teacher", teacher_lesson(data), config, data, session, decisive)
+    lesson = student_lesson(config, data, teacher.network, workers)
+    decisive = determinants("student", config, data, [student_lesson], teacher.network.parameters)
+    student = stored_or_new("student", lesson, config, data, session, decisive)
+    probe_logits = predict(student.network, data.train_images[: config.probe_size], workers)
+    targets = frequencies(data.train_labels, config.omitted_class)
+    correction = correct_bias(probe_logits, config.omitted_class, targets)
     warn_if_unreached(correction, MAX_OFFSET, session.console)
     return Experiment(
         config, data, {"teacher": teacher, "student": student}, correction, probe_logits,
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),
-        outdir=outdir_for(config, data),
-        transfer=seen,
-        n_threads=workers.n_threads,
-        seconds={"data": data_seconds, "bias_correction": time.perf_counter() - started},
-        transfer_set=described(seen, data.train_images, networks[0], softmax),
+        outdir=VIZ, lesson=lesson, n_threads=workers.n_threads,
     )  # fmt: skip
 
 
-# ---- Command line ------------------------------------------------------------------------------------------
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argument_parser("Distil MNIST into a student that never sees one of the digits.", Config)
-    config = Config(**given_settings(parser.parse_args(argv), Config))
-    console = Console(config.quiet)
-    experiment = run(config, console)
-    found = experiment.results()
-    report(experiment.outdir, found, summary(found, short_name(config.omitted_class)), console)
-    warn_of_stand_in(experiment.data, RENDERED_NOTICE, console)
-
-
 if __name__ == "__main__":
+    from support.console import run_script
+
+    from beyond.command import main
+
     run_script(main)

@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-import distillation_mnist_omitted_3 as core
-from distillation_mnist_omitted_3 import Config
+from beyond import pipeline
+from beyond.data import RENDERED_NOTICE
+from beyond.settings import MEASURING, RECIPES, Config
 from explorer.contents import gathered
 from explorer.page import check_size, checked_page
 from explorer.rounding import N_IMAGES
-from transfer.settings import MEASURING
 from visualize_distillation_mnist_omitted_3 import check_something_omitted
 
 PAGE_NAME = "explorer.html"
@@ -47,19 +47,14 @@ def no_digit_config(config: Config) -> Config | None:
     """
     if config.is_drawn or config.spare_outputs:
         return None
-    preset = dict(core.RECIPES["no-digit"])
+    preset = dict(RECIPES["no-digit"])
     defaults = Config.__dataclass_fields__
     of_student = ("hard_weight", "temperature", "transfer_fraction", "transfer_choice", "teacher_answers",
                   "transfer_images", "student_start", *MEASURING)  # fmt: skip
     kept = {name: preset[name] for name in preset if name.endswith("_student") or name.startswith("transfer")}
-    return replace(
-        config,
-        **{name: defaults[name].default for name in of_student},
-        **kept,
-        omitted_class=preset["omitted_class"],
-        probe_size=preset["probe_size"],
-        learning_rate_student=preset["learning_rate"],
-    )
+    kept |= {"learning_rate_student": preset["learning_rate"]}
+    kept |= {name: preset[name] for name in ("omitted_class", "probe_size")}
+    return replace(config, **{name: defaults[name].default for name in of_student} | kept)
 
 
 def no_digit_student(
@@ -74,14 +69,15 @@ def no_digit_student(
         return None
     with open_session(config.cache_folder, config.retrain and wanted is True, console) as session:
         teacher = experiment.teacher.network
-        decisive = core.determinants("student", config, data, teacher.parameters)
+        decisive = pipeline.determinants("student", config, data, teacher.parameters)
         stored = session.store.path("student", decisive).exists()
         if not stored and wanted is None:
             console.line("without the student that never saw a digit (--with-no-digit trains it)")
             return None
         console.line("and the student that never saw a digit:")
-        seen = core.transfer_for(config, data, teacher, session.workers)
-        return core.train_student(config, data, teacher, session, seen), seen.first(N_IMAGES)
+        lesson = pipeline.student_lesson(config, data, teacher, session.workers)
+        run = pipeline.train_student(config, data, teacher, lesson, session)
+        return run, lesson.first(N_IMAGES)
 
 
 def check_no_digit(config: Config, wanted: bool | None) -> None:
@@ -122,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.out:
         check_output(arguments.out)
     console = Console(config.quiet)
-    experiment = core.run(config, console)
+    experiment = pipeline.run(config, console)
     path = arguments.out or experiment.outdir / PAGE_NAME
     check_output(path)
     third_network = no_digit_student(experiment, arguments.no_digit, console)
@@ -130,7 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     console.line(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB")
-    warn_of_stand_in(experiment.data, core.RENDERED_NOTICE, console)
+    warn_of_stand_in(experiment.data, RENDERED_NOTICE, console)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import distillation_mnist_omitted_3 as core
-from distillation_mnist_omitted_3 import Config
+from beyond import pipeline
+from beyond.data import RENDERED_NOTICE
+from beyond.settings import Config
 from pictures.frame import (
     error_axis,
     error_shares,
@@ -135,7 +137,7 @@ def hard_label_student(config: Config, console: Console) -> list[dict] | None:
         f"of what it never sees, so 0 % of {instances(config.omitted_class)} is expected, and no failure:"
     )
     hard = replace(config, hard_weight=1.0, teacher_answers="whole")
-    return core.run(hard, console).history("student")
+    return pipeline.run(hard, console).history("student")
 
 
 def draw_curves(axes: Axes, story: Story, epoch: int, corrected: bool) -> None:
@@ -275,7 +277,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.out:
         check_output(arguments.out)
     console = Console(config.quiet)
-    experiment = core.run(config, console)
+    experiment = pipeline.run(config, console)
     beside_this_file = Path(__file__).resolve().parent / GIF_NAME
     default = beside_this_file if experiment.data.name == "MNIST" and not config.outdir else None
     path = arguments.out or default or experiment.outdir / GIF_NAME
@@ -295,7 +297,7 @@ def main(argv: list[str] | None = None) -> None:
             optimize=False,
         )
     console.line(f"wrote {path}: {len(frames)} frames, {path.stat().st_size / 1e6:.1f} MB")
-    warn_of_stand_in(experiment.data, core.RENDERED_NOTICE, console)
+    warn_of_stand_in(experiment.data, RENDERED_NOTICE, console)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-import distillation_mnist_omitted_3 as core
-from distillation_mnist_omitted_3 import Config
+from beyond import pipeline
+from beyond.data import RENDERED_NOTICE
+from beyond.settings import Config
 from pictures.correction import bias_correction, omitted_examples
 from pictures.knowledge import dark_knowledge, imagined, transfer_set, transformations
 from pictures.learning import per_class_accuracy, student_curves, teacher_curves
@@ -50,9 +51,9 @@ def main(argv: list[str] | None = None) -> None:
     config = Config(**given_settings(arguments, Config))
     check_something_omitted(config)
     console = Console(config.quiet)
-    experiment = core.run(config, console)
+    experiment = pipeline.run(config, console)
     write_pictures(PICTURES, experiment, console)
-    warn_of_stand_in(experiment.data, core.RENDERED_NOTICE, console)
+    warn_of_stand_in(experiment.data, RENDERED_NOTICE, console)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from itertools import pairwise
 import numpy as np
 
 import distillation_mnist_omitted_3 as core
+from beyond.settings import Config
 
 PASSES = 6  # Adam reads and writes weights and two moments; the gradient is still in the cache
 IN_CACHE = 2**14  # values that Adam finds in a core's own cache, with their moments
@@ -70,7 +71,7 @@ def adam_at_its_limit(n_parameters: int, workers: Workers) -> float:
 
 
 def parts_of_step(
-    kind: str, images: np.ndarray, labels: np.ndarray, config: core.Config, peak_gflops: float
+    kind: str, images: np.ndarray, labels: np.ndarray, config: Config, peak_gflops: float
 ) -> dict[str, Part]:
     """The parts of a step of the "teacher" or the "student", each by itself, and the whole step."""
     settings = config.training(kind)
@@ -128,7 +129,7 @@ def with_whole(
     return found | {WHOLE: (sum(part[0] for part in found.values() if part), None)}
 
 
-def breakdown(images: np.ndarray, labels: np.ndarray, config: core.Config, peak_gflops: float) -> str:
+def breakdown(images: np.ndarray, labels: np.ndarray, config: Config, peak_gflops: float) -> str:
     """The parts of both steps as Markdown; `peak_gflops` is the rate of the best product."""
     return table(
         {

@@ -43,15 +43,18 @@ from breakdown import KINDS, breakdown, flop_per_image
 from convolution import convolution, convolution_breakdown, convolution_report, spread
 
 import distillation_mnist_omitted_3 as core
+from beyond import pipeline
+from beyond.pipeline import answers_for
+from beyond.settings import RECIPES, Config
 
-TEACHER_SIZES, STUDENT_SIZES = (core.Config().training(kind).sizes for kind in KINDS)
+TEACHER_SIZES, STUDENT_SIZES = (Config().training(kind).sizes for kind in KINDS)
 Epoch = Callable[[], None]
 
 
 # ---- Contestants: each gives a teacher epoch and a student epoch of `config` ------------------------------
 
 
-def this_project(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict[str, Epoch]:
+def this_project(images: np.ndarray, labels: np.ndarray, config: Config) -> dict[str, Epoch]:
     workers = Workers()
     once = cache(lambda limits: Warps(random_maps(N_WARPS, limits, np.random.default_rng(0))))
     transformations.random_warps = lambda limits, rng: once(limits)  # as in a whole training, not per epoch
@@ -61,16 +64,14 @@ def this_project(images: np.ndarray, labels: np.ndarray, config: core.Config) ->
     settings = {kind: dataclasses.replace(config.training(kind), n_epochs=1) for kind in KINDS}
     networks = {kind: core.MLP(one.sizes, np.random.default_rng(0)) for kind, one in settings.items()}
     with workers:
-        answers = core.frozen_teacher(networks["teacher"], config, data, workers)
+        answers = answers_for(config, data, networks["teacher"], workers)
         answers(np.arange(1), np.zeros((785, 1), np.float32))  # of images that stay as they are, once
     lessons = {
         "teacher": core.Lesson(images, np.arange(len(images)), core.hard_labels(labels)),
         "student": core.Lesson(
             images,
-            core.transfer_set(labels, config.omitted_class),
-            lambda logits, batch, inputs: core.distillation_loss(
-                logits, answers(batch, inputs), config.temperature
-            ),
+            core.images_without(labels, config.omitted_class),
+            core.soft_targets(answers, config.temperature),
         ),
     }
 
@@ -91,7 +92,7 @@ def this_project(images: np.ndarray, labels: np.ndarray, config: core.Config) ->
     return {**{kind: partial(epoch, kind) for kind in KINDS}, "products": products_only}
 
 
-def pytorch(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict[str, Epoch]:
+def pytorch(images: np.ndarray, labels: np.ndarray, config: Config) -> dict[str, Epoch]:
     import torch
     from torch.nn import functional
 
@@ -141,7 +142,7 @@ def pytorch(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict
     if as_they_are:
         plain = transformed(Limits())
         once = torch.cat([soft_targets(plain(part)) for part in np.array_split(np.arange(len(images)), 60)])
-    transfer = core.transfer_set(labels, config.omitted_class)
+    transfer = core.images_without(labels, config.omitted_class)
 
     def hard(logits: Any, batch: np.ndarray, inputs: Any) -> Any:
         return functional.cross_entropy(logits, targets[batch])
@@ -167,13 +168,13 @@ def pytorch(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict
     }
 
 
-def plain(images: np.ndarray, labels: np.ndarray, config: core.Config) -> dict[str, Epoch]:
+def plain(images: np.ndarray, labels: np.ndarray, config: Config) -> dict[str, Epoch]:
     if config.limits("teacher").warp:
         raise ImportError("it shifts images and does nothing else with them")
     rng, batch_size = np.random.default_rng(0), config.batch_size
     teacher = plain_numpy.PlainMLP(plain_numpy.he_parameters(TEACHER_SIZES, rng))
     student = plain_numpy.PlainMLP(plain_numpy.he_parameters(STUDENT_SIZES, rng))
-    transfer_images = images[core.transfer_set(labels, config.omitted_class)]
+    transfer_images = images[core.images_without(labels, config.omitted_class)]
     return {
         "teacher": lambda: plain_numpy.teacher_epoch(teacher, images, labels, batch_size, rng, config.jitter),
         "student": lambda: plain_numpy.student_epoch(student, teacher, transfer_images, batch_size, rng),
@@ -187,11 +188,11 @@ CONTESTANTS = {"this project": this_project, "PyTorch": pytorch, "plain NumPy": 
 
 def data_from(flags: list[str]) -> Data:
     """What the flags of the main script name. Raises UserError."""
-    arguments = argument_parser("", core.Config).parse_args(flags)
-    return core.load_data(core.Config(**given_settings(arguments, core.Config)), Console(quiet=True))
+    arguments = argument_parser("", Config).parse_args(flags)
+    return pipeline.load_data(Config(**given_settings(arguments, Config)), Console(quiet=True))
 
 
-def serve(name: str, flags: list[str], n_images: int, config: core.Config, pipe: Connection) -> None:
+def serve(name: str, flags: list[str], n_images: int, config: Config, pipe: Connection) -> None:
     """A contestant's process: run the epochs that are asked for, answer with seconds."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     data = data_from(flags)
@@ -233,9 +234,7 @@ def peak_rate(side: int = 2048) -> float:
     return 2 * side**3 / min(seconds) / 1e9
 
 
-def compare(
-    names: list[str], flags: list[str], n_images: int, config: core.Config, rounds: int
-) -> dict[str, Any]:
+def compare(names: list[str], flags: list[str], n_images: int, config: Config, rounds: int) -> dict[str, Any]:
     """All measurements of one setting: seconds per contestant, epoch and round, memory, peak rates."""
     context = multiprocessing.get_context("spawn")
     pipes, epochs = {}, {}
@@ -267,7 +266,7 @@ def compare(
     return {"title": title_of(config), "batch_sizes": sizes, **measured}
 
 
-def title_of(config: core.Config) -> str:
+def title_of(config: Config) -> str:
     """ "described, batch 128", "best, batch 512 / 256"."""
     sizes = dict.fromkeys(config.training(kind).batch_size for kind in KINDS)
     return f"{config.recipe}, batch {' / '.join(map(str, sizes))}"
@@ -301,11 +300,11 @@ def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
     return "\n".join(lines)
 
 
-def configs_of(recipes: list[str], batch_sizes: list[int]) -> list[core.Config]:
+def configs_of(recipes: list[str], batch_sizes: list[int]) -> list[Config]:
     """The settings to measure: the described recipe at each batch size, the others at their own."""
-    asked = [{"recipe": recipe, **core.RECIPES[recipe]} for recipe in recipes]
+    asked = [{"recipe": recipe, **RECIPES[recipe]} for recipe in recipes]
     return [
-        core.Config(**settings, **more)
+        Config(**settings, **more)
         for settings in asked
         for more in ([{"batch_size": b} for b in batch_sizes] if settings["recipe"] == "described" else [{}])
     ]
@@ -325,7 +324,7 @@ def main(argv: list[str] | None = None) -> None:
         help="of the described recipe (default: 128 512)",
     )  # fmt: skip
     parser.add_argument(
-        "--recipes", nargs="+", choices=list(core.RECIPES), default=["described", "best"],
+        "--recipes", nargs="+", choices=list(RECIPES), default=["described", "best"],
         help="whose steps (default: described best)",
     )  # fmt: skip
     parser.add_argument("--images", type=whole_number, default=60_000, help="training images (default: all)")
@@ -346,7 +345,7 @@ def main(argv: list[str] | None = None) -> None:
         check_output(arguments.json)
     data, console = data_from(flags), Console()
     labels = data.train_labels[: arguments.images]
-    n_transfer = len(core.transfer_set(labels, core.Config().omitted_class))
+    n_transfer = len(core.images_without(labels, Config().omitted_class))
     made_with = environment(Workers().n_threads)
     configs = configs_of(arguments.recipes, arguments.batch_sizes)
     found = [

@@ -23,6 +23,7 @@ import numpy as np
 from breakdown import in_turn
 
 import distillation_mnist_omitted_3 as core
+from beyond.settings import Config
 
 PIECES = tuple(2**power for power in range(13, 20))
 REPEATS = 200
@@ -85,7 +86,7 @@ def table(n_values: int, found: list[dict[str, float]]) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = OneLineParser(description="Time Adam by the size of its pieces, in threads and processes.")
     parser.parse_args(argv)
-    sizes = core.Config().training("teacher").sizes
+    sizes = Config().training("teacher").sizes
     n_values = core.MLP(sizes, None).parameters.size
     put(table(n_values, measured(n_values)) + "\n")
 

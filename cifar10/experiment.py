@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from support.console import Console
 from support.data import VIZ, Data
-from support.experiment import Experiment, whole_experiment
+from support.experiment import Experiment, check_results_file
+from support.offsets import frequencies
 from support.report import warn_if_unreached
-from support.stored import Session, TrainedRun
+from support.stored import Session, TrainedRun, open_session
 from support.tiles import Workers
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,17 @@ import numpy as np
 
 from cifar10.data import class_names, load_data
 from cifar10.deployed import costs
-from cifar10.lessons import images_for, train_baseline, train_student, train_teacher
+from cifar10.lessons import (
+    images_for,
+    lesson_of,
+    teacher_lesson,
+    train_baseline,
+    train_student,
+    train_teacher,
+)
 from cifar10.settings import Config
 from cifar10.training import predict, predict_views
 from distillation_mnist_omitted_3 import MAX_OFFSET, correct_bias, evaluate
-from transfer.images import of_training_images
-from transfer.probes import frequencies
 
 # ---- Pipeline ----------------------------------------------------------------------------------------------
 
@@ -33,7 +40,12 @@ def outdir_for(config: Config, data: Data) -> Path:
 
 def run(config: Config, console: Console | None = None) -> Experiment:
     """The whole experiment: data, teacher, student, baseline, bias correction. Raises UserError."""
-    return whole_experiment(config, console or Console(quiet=True), load_data, outdir_for, run_on_data)
+    started, console = time.perf_counter(), console or Console(quiet=True)
+    data = load_data(config, console)
+    check_results_file(outdir_for(config, data))  # which is better known before the trainings
+    seconds = time.perf_counter() - started
+    with open_session(config.cache_folder, config.retrain, console) as session:
+        return run_on_data(data, config, session, seconds)
 
 
 def run_on_data(data: Data, config: Config, session: Session, data_seconds: float = 0.0) -> Experiment:
@@ -56,7 +68,7 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
         probe_logits,
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),
         outdir=outdir_for(config, data),
-        transfer=of_training_images(data.train_images, images_for("student", config, data)[0]),
+        lesson=lesson_of("student", teacher_lesson(data), config, data),
         n_threads=session.workers.n_threads,
         seconds={"data": data_seconds},
         networks=networks,

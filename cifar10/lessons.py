@@ -8,7 +8,7 @@ from support.data import Data
 from support.files import read_sealed, write_sealed
 from support.report import shown_accuracies
 from support.settings import N_CLASSES
-from support.stored import Session, TrainedRun, Training, Watcher, digest_of_parameters, said
+from support.stored import Session, TrainedRun, Training, digest_of_parameters, said
 from support.tiles import Workers
 
 from collections.abc import Callable
@@ -177,23 +177,26 @@ def stored_or_new(
     """The stored training of `kind` or, where there is none, a new one. Raises UserError when it diverges."""
     settings, omitted = config.training(kind), config.omitted_class if kind != "teacher" else ()
     network = ConvNet(settings.channels, np.random.default_rng(settings.weight_seed))
-    indices, n_per_epoch = images_for(kind, config, data)
-    lesson = Lesson(data.train_images, np.resize(indices, n_per_epoch), loss)
-
-    def whole_training(watcher: Watcher) -> None:
-        whiten(network, data.train_images, indices)
-        train(network, lesson, settings, session.workers, watcher)
-
-    return session.finished(
-        Training(
-            kind,
-            determinants(kind, config, data, None if teacher is None else teacher.parameters),
-            network,
-            settings.n_epochs,
-            train=whole_training,
-            predict_test=lambda n: predict(network, data.test_images[:n], session.workers),
-            output_shape=(len(data.test_labels), N_CLASSES),
-            measure=lambda logits: evaluate(logits, data.test_labels, omitted),
-            shown=shown_accuracies(UNSEEN if omitted else ""),
-        )
+    training = Training(
+        kind,
+        determinants(kind, config, data, None if teacher is None else teacher.parameters),
+        network,
+        settings.n_epochs,
+        predict_test=lambda n: predict(network, data.test_images[:n], session.workers),
+        output_shape=(len(data.test_labels), N_CLASSES),
+        measure=lambda logits: evaluate(logits, data.test_labels, omitted),
+        shown=shown_accuracies(UNSEEN if omitted else ""),
     )
+    if (stored := session.stored(training)) is not None:
+        return stored
+    recorder = session.recorder(training)
+    lesson = lesson_of(kind, loss, config, data)
+    whiten(network, data.train_images, np.unique(lesson.indices))
+    train(network, lesson, settings, session.workers, recorder)
+    return session.kept(recorder)
+
+
+def lesson_of(kind: str, loss: Loss, config: Config, data: Data) -> Lesson:
+    """The images that a network learns from, repeated to the length of an epoch, and its loss."""
+    indices, n_per_epoch = images_for(kind, config, data)
+    return Lesson(data.train_images, np.resize(indices, n_per_epoch), loss)

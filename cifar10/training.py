@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from support.schedule import learning_rate_at
+from support.feed import learning_rate_at
 from support.settings import N_CLASSES
 from support.stored import Watcher
 from support.tiles import Workers
-
-import time
 
 import numpy as np
 
@@ -87,7 +85,6 @@ def train(
     versions = shifts_of_versions(len(lesson.images), settings)
     step = 0
     for epoch in range(1, settings.n_epochs + 1):
-        started = time.perf_counter()
         total_loss = 0.0
         order = rng.permutation(n)
         for number in range(n_batches):
@@ -106,4 +103,4 @@ def train(
             total_loss += value
             step += 1
             watcher.step_done(epoch, (number + 1) / n_batches)
-        watcher.epoch_done(epoch, total_loss / n_batches, time.perf_counter() - started)
+        watcher.epoch_done(epoch, total_loss / n_batches)

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 import distillation_mnist_omitted_3 as core
+from beyond.settings import DRAWN_SETS, RECIPES
 from explorer.rounding import Agreement, RoundedLayer, agreement, rounded
 from explorer.words import TEMPERATURES, all_taught, one_of, words
 from pictures import imagined
 from pictures.frame import sees_no_digit
-from transfer.settings import DRAWN_SETS
 
 N_GALLERY = 1_150  # test digits shown at most: of one class all, of several as many of each
 N_LIKE, N_TYPICAL = 10, 4  # training images shown of each class
@@ -61,14 +61,14 @@ def portraits(experiment: Experiment, blind: tuple[TrainedRun, np.ndarray] | Non
         key = name.split()[0].lower()
         return Portrait(key, name, note, colour, run.network, images, run.test_logits[-1])
 
-    seen = experiment.transfer.first(len(experiment.transfer.pool))
-    drew = data.train_images[core.transfer_set(data.train_labels, experiment.config.teacher_omitted_class)]
+    seen = experiment.lesson.first(len(experiment.lesson.images))
+    drew = data.train_images[core.images_without(data.train_labels, experiment.config.teacher_omitted_class)]
     found = [
         portrait("Teacher", experiment.teacher, teacher_note(experiment), TEACHER, drew),
         portrait("Student", experiment.student, f"never saw {says['never_digit']}", BEFORE, seen),
     ]
     if blind is not None:
-        note = f"never saw any digit: only {DRAWN_SETS[core.RECIPES['no-digit']['transfer_set']]}"
+        note = f"never saw any digit: only {DRAWN_SETS[RECIPES['no-digit']['transfer_set']]}"
         found.append(portrait("No-digit student", blind[0], note, BLIND, blind[1]))
     return found
 
@@ -105,7 +105,7 @@ def telling_images(experiment: Experiment, logits: np.ndarray) -> list[dict[str,
     classes = logits.argmax(axis=1) if drawn else experiment.data.train_labels
     seen = np.ones(len(classes), bool)
     if not drawn:  # it may have learned from a part of them
-        seen = np.isin(np.arange(len(classes)), experiment.transfer.indices)
+        seen = np.isin(np.arange(len(classes)), experiment.lesson.indices)
     rows = []
     for c in range(core.N_CLASSES):
         mine = np.flatnonzero((classes == c) & (seen | np.isin(c, omitted)))
@@ -143,7 +143,7 @@ def gathered(
     shown = gallery(labels, own_probability(experiment.student_logits, labels), config.omitted_class)
     epochs = experiment.student.test_logits[:, shown]
     own = np.stack([own_probability(z, labels[shown]) for z in epochs])
-    pool = experiment.transfer.first(POOL) if sees_no_digit(experiment) else data.train_images
+    pool = experiment.lesson.first(POOL) if sees_no_digit(experiment) else data.train_images
     with Workers() as workers:
         teacher_says = core.predict(experiment.teacher.network, pool, workers)[:, : core.N_CLASSES]
     rows = telling_images(experiment, teacher_says)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 import distillation_mnist_omitted_3 as core
+from beyond.settings import DRAWN_SETS
 from pictures.frame import instances, lacks, sees_no_digit
-from transfer.settings import DRAWN_SETS
 
 
 def a(c: int) -> str:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 import distillation_mnist_omitted_3 as core
-from transfer.settings import DRAWN_SETS
+from beyond.settings import DRAWN_SETS, Config
 
 # Settings that the origin of a picture does not name: paths, and what its title or the origin says anyway.
 NAMED = ("outdir", "cache_dir", "data_dir", "dataset", "quiet", "retrain", "recipe", "seed", "temperature",
@@ -93,9 +93,9 @@ def taught_by(experiment: Experiment) -> str:
     return "soft targets" if hard == 0 else "hard labels" if hard == 1 else "soft targets and hard labels"
 
 
-def other_settings(config: core.Config) -> str:
+def other_settings(config: Config) -> str:
     """What else was set otherwise than in the recipe, as flags: ", --hard-weight 1"."""
-    usual = core.Config(recipe=config.recipe, transfer_set=config.transfer_set)
+    usual = Config(recipe=config.recipe, transfer_set=config.transfer_set)
     changed = [item.name for item in fields(config) if item.name not in NAMED]
     changed = [name for name in changed if getattr(config, name) != getattr(usual, name)]
     words = []

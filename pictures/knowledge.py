@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
+from beyond.settings import DRAWN_SETS
 from pictures.frame import a, classes_there, instances, lacks, new_figure, not_all_heard, sees_no_digit
 from pictures.imagined import short_change
-from transfer.settings import DRAWN_SETS
 
 N_CLASSES_SHOWN = 6  # of dark_knowledge.png: an extreme and a typical image of each
 N_SEEN = 16  # images of transfer_set.png
@@ -57,15 +57,15 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     Where no digit is seen: of each class the drawn image that the teacher finds most like it, and a typical
     one of those that it takes for that class.
     """
-    config, transfer = experiment.config, experiment.transfer
+    config, lesson = experiment.config, experiment.lesson
     drawn, omitted = sees_no_digit(experiment), list(config.omitted_class)
-    images = transfer.first(POOL if drawn else len(transfer.pool))
+    images = lesson.first(POOL if drawn else len(lesson.images))
     logits = teacher_says(experiment, images)
     p = core.softmax(logits, config.temperature)
     if drawn:
         classes, mass = logits.argmax(axis=1), p.max(axis=1)
     else:
-        classes = experiment.data.train_labels[np.unique(transfer.indices)]
+        classes = experiment.data.train_labels[np.unique(lesson.indices)]
         mass = p[:, omitted].sum(axis=1)
     pairs = []
     for c in np.unique(classes):
@@ -113,19 +113,19 @@ def what_it_sees(experiment: Experiment) -> str:
         return DRAWN_SETS[config.transfer_set]
     if len(classes_there(labels)) == core.N_CLASSES and len(config.omitted_class) <= core.N_CLASSES / 2:
         return f"every digit but {instances(config.omitted_class)}"
-    return class_name(classes_there(labels[experiment.transfer.indices]))
+    return class_name(classes_there(labels[experiment.lesson.indices]))
 
 
 def transfer_set(experiment: Experiment) -> Figure:
     """Images as the student sees them, taken at random, and what the teacher says of each."""
-    config, transfer = experiment.config, experiment.transfer
-    pool = transfer.first(len(transfer.pool))
+    config, lesson = experiment.config, experiment.lesson
+    pool = lesson.first(len(lesson.images))
     n_shown = min(N_SEEN, len(pool))
     chosen = np.random.default_rng(config.seed).choice(len(pool), n_shown, replace=False)
     images = pool[np.sort(chosen)]
     logits = teacher_says(experiment, images)
     title = f"All that the student sees: {what_it_sees(experiment)} "
-    title += f"(here {n_shown} of {transfer.n_different:,} images)"
+    title += f"(here {n_shown} of {lesson.n_different:,} images)"
     figure = new_figure(experiment, title + not_all_heard(experiment), 14, 6.4)
     grid = figure.subplots(4, N_SEEN // 2, height_ratios=(1.3, 1, 1.3, 1))
     top = 1.15 * core.softmax(logits, config.temperature).max()
@@ -211,7 +211,7 @@ def transformations(experiment: Experiment) -> Figure:
     """One training image as it is, and as each of the networks may see it: 24 draws."""
     config, image = experiment.config, experiment.data.train_images[0]
     if not config.is_drawn:
-        image = experiment.data.train_images[experiment.transfer.indices[0]]
+        image = experiment.data.train_images[experiment.lesson.indices[0]]
     limits = {kind: config.limits(kind) for kind in ("teacher", "student")}
     if config.is_drawn:
         del limits["student"]  # it sees no such image

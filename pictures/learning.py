@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
+from beyond.settings import DRAWN_SETS
 from pictures.frame import (
     all_of,
     classes_there,
@@ -29,7 +30,6 @@ from pictures.frame import (
     sees_no_digit,
 )
 from pictures.seeds import other_seeds, seeds_in_words
-from transfer.settings import DRAWN_SETS
 
 THIN = {"linewidth": 0.8, "alpha": 0.45}
 

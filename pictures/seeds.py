@@ -10,7 +10,7 @@ from support.report import RESULTS, Results
 import json
 from dataclasses import fields
 
-import distillation_mnist_omitted_3 as core
+from beyond.settings import Config
 
 FREE = ("seed", "outdir", "data_dir", "cache_dir", "dataset", "mirror", "quiet", "retrain", "recipe")
 
@@ -35,7 +35,7 @@ def other_seeds(experiment: Experiment) -> list[Results]:
 
 def settings_of(plain: Results) -> Results:
     """All settings that decide a result but the seed; what a run does not name yet has its default."""
-    defaults = {item.name: item.default for item in fields(core.Config)} | plain
+    defaults = {item.name: item.default for item in fields(Config)} | plain
     decisive = {name: value for name, value in defaults.items() if name not in FREE}
     return json.loads(json.dumps(decisive, sort_keys=True))
 

@@ -14,8 +14,9 @@ import argparse
 from functools import partial
 from typing import Any
 
-import distillation_mnist_omitted_3 as core
-from distillation_mnist_omitted_3 import Config
+from beyond import pipeline
+from beyond.data import RENDERED_NOTICE, outdir_for
+from beyond.settings import RECIPES, Config
 from studies import results
 from studies.cluster import check_scheduler, dask_pool
 from studies.many import run_many
@@ -61,7 +62,7 @@ def check(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         raise UserError(
             "--jobs and --scheduler exclude each other: a cluster's workers say how many they are"
         )
-    recipe = core.RECIPES.get(given.get("recipe", ""), {})
+    recipe = RECIPES.get(given.get("recipe", ""), {})
     if "transfer_set" in given or "transfer_set" in recipe:
         raise UserError(
             "the studies say what their students see; leave --transfer-set and --recipe no-digit out"
@@ -111,8 +112,8 @@ def main(argv: list[str] | None = None) -> None:
         open_pool = partial(dask_pool, arguments.scheduler, console)
     else:
         open_pool = partial(local_pool, arguments.jobs or Workers().n_threads)
-    data = core.load_data(base, console)
-    outdir = outdir or core.outdir_for(base, data) / "study"
+    data = pipeline.load_data(base, console)
+    outdir = outdir or outdir_for(base, data) / "study"
     before = results.existing(outdir, results.described(data), planned)
     check_output(outdir / RESULTS)
     runs, reasons = carry_out(planned, data, open_pool, console)
@@ -128,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
     if complete:
         results.draw(outdir, shown, names, console)
         (outdir / results.PARTIAL).unlink(missing_ok=True)
-    warn_of_stand_in(data, core.RENDERED_NOTICE, console)
+    warn_of_stand_in(data, RENDERED_NOTICE, console)
     if reasons:
         raise UserError(
             f"{len(reasons)} runs failed (named above and in {path}); the others are stored"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from beyond.settings import DRAWN_DEFAULTS, DRAWN_SETS
 from studies.measured import EVERY_CLASS, Settings, all_but
-from transfer.settings import DRAWN_DEFAULTS, DRAWN_SETS
 
 # ---- 1. Is it in the teacher's answer about 3? -------------------------------------------------------------
 

@@ -8,10 +8,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from beyond.settings import DRAWN_SETS
 from studies import beyond
 from studies.intervals import Interval, interval
 from studies.measured import Run, Settings, seed_means
-from transfer.settings import DRAWN_SETS
 
 BEFORE, AFTER = "before.test_accuracy", "after.test_accuracy"
 UNSEEN_BEFORE, UNSEEN_AFTER = "before.omitted_accuracy", "after.omitted_accuracy"

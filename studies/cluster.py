@@ -24,7 +24,7 @@ from typing import Any
 RESOLVE_SECONDS, CONNECT_SECONDS, ANSWER_SECONDS = 4.0, 6.0, 8.0  # of a scheduler
 LOOK_SECONDS, SAY_SECONDS = 2.0, 60.0  # between looks at the number of workers; between words about it
 ROOT = Path(__file__).resolve().parent.parent
-SENT = ("distillation_mnist_omitted_3.py", "support/*.py", "synthetic/*.py", "transfer/*.py", "studies/*.py")
+SENT = ("distillation_mnist_omitted_3.py", "support/*.py", "synthetic/*.py", "beyond/*.py", "studies/*.py")
 
 
 class PoolLostError(Exception):

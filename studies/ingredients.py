@@ -6,9 +6,9 @@ from support.report import markdown
 
 from collections.abc import Sequence
 
+from beyond.settings import TRANSFORMATIONS
 from studies.claims import paired_difference
 from studies.measured import Run, Settings, mean_sd
-from transfer.recipes import TRANSFORMATIONS
 
 AFTER = "after.test_errors"
 KINDS = {

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-import distillation_mnist_omitted_3 as core
-from distillation_mnist_omitted_3 import Config
+from beyond import pipeline
+from beyond.settings import Config
 from studies.cluster import PoolLostError
 from studies.records import IF_THERE, RECORDED, MemoryStore, Record, Shelf, flags_of, made_with
 
@@ -69,9 +69,9 @@ def work(task: Task, data: Data, student: Trained, teacher: Trained) -> tuple[Re
         store, record = MemoryStore(given), None
         session = Session(workers, Console(quiet=True), store)
         if task.teacher_only:
-            core.train_teacher(task.config, data, session)
+            pipeline.train_teacher(task.config, data, session)
         else:
-            found = core.run_on_data(data, task.config, session).results()
+            found = pipeline.run_on_data(data, task.config, session).results()
             record = {key: found[key] for key in (*RECORDED, *IF_THERE) if key in found}
         return record, {kind: content for kind, content in store.held.items() if kind not in given}
 
@@ -139,14 +139,14 @@ class Batch:
             if (record := self.shelf.record(config)) is not None:
                 self.records[config] = record
         self.missing = [config for config in configs if config not in self.records]
-        self.teacher_key = {c: key_of(core.determinants("teacher", c, data)) for c in self.missing}
+        self.teacher_key = {c: key_of(pipeline.determinants("teacher", c, data)) for c in self.missing}
         # by its key, each teacher once: a config that has it, and its training where there is one
         self.teacher_config = {self.teacher_key[config]: config for config in reversed(self.missing)}
         self.teachers: dict[str, bytes | None] = {
             key: self.shelf.training("teacher", config) for key, config in self.teacher_config.items()
         }
         # Runs that differ in what they measure alone share a student, which the first of them trains.
-        self.student_key = {c: key_of(core.determinants("student", c, data)) for c in self.missing}
+        self.student_key = {c: key_of(pipeline.determinants("student", c, data)) for c in self.missing}
         self.trainer = {self.student_key[config]: config for config in reversed(self.missing)}
         self.students: dict[str, bytes] = {}  # by that key, those that were trained now
         untrained = [config for key, config in self.teacher_config.items() if self.teachers[key] is None]

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distillation_mnist_omitted_3 import Config
-from transfer.settings import EVERY_CLASS
+from beyond.settings import EVERY_CLASS, Config
 
 Settings = dict[str, Any]
 

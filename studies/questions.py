@@ -7,7 +7,7 @@ from support.console import UserError
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from distillation_mnist_omitted_3 import RECIPES, Config
+from beyond.settings import RECIPES, Config
 from studies import beyond, ingredients
 from studies.claims import (
     ALL_DIGITS,

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 import distillation_mnist_omitted_3 as core
-from distillation_mnist_omitted_3 import Config
-from transfer.settings import MEASURING
+from beyond import pipeline
+from beyond.settings import MEASURING, Config
 
 Record = dict[str, Any]  # what one run measured: the keys of results.json that RECORDED names
 RECORDED = ("teacher", "student", "bias_correction", "data", "environment", "wall_clock_seconds")
@@ -38,8 +38,8 @@ NO_RESULT = ("outdir", "cache_dir", "data_dir", "dataset", "mirror", "quiet", "r
 def measured_by() -> str:
     """A digest of all that decides what a run measures."""
     return digest_of(
-        core.MLP, core.train, core.predict, core.teacher_lesson, core.student_lesson, core.transfer_for,
-        core.probe_and_targets, core.correct_bias, core.evaluate, core.described, Experiment, Workers,
+        core.MLP, core.train, core.predict, pipeline.teacher_lesson, pipeline.student_lesson,
+        pipeline.probe_and_targets, core.correct_bias, core.evaluate, pipeline.described, Experiment, Workers,
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ class Shelf:
     def path(self, kind: str, config: Config, teacher: bytes | None = None) -> Path:
         """Where a training belongs; a student's stands beside its `teacher`'s."""
         parameters = None if teacher is None else self.parameters(config, teacher)
-        return self.store.path(kind, core.determinants(kind, config, self.data, parameters))
+        return self.store.path(kind, pipeline.determinants(kind, config, self.data, parameters))
 
     @staticmethod
     def parameters(config: Config, teacher: bytes) -> np.ndarray:
@@ -129,13 +129,12 @@ class Shelf:
         settings = config.training(kind)
         parameters = None if teacher is None else self.parameters(config, teacher)
         network = core.MLP(settings.sizes, None)
-        network.background = settings.background
+        network.background = settings.limits.background
         shape = Training(
             kind,
-            determinants=core.determinants(kind, config, self.data, parameters),
+            determinants=pipeline.determinants(kind, config, self.data, parameters),
             network=network,
             n_epochs=settings.n_epochs,
-            train=lambda watcher: None,
             predict_test=lambda n: core.predict(network, self.data.test_images[:n], Workers())[:, :N_CLASSES],
             output_shape=(len(self.data.test_labels), N_CLASSES),
             measure=lambda logits: {},
@@ -155,8 +154,8 @@ class Shelf:
 
     def record_path(self, config: Config) -> Path:
         """Its name stands for both trainings and for how they are measured."""
-        decisive = {kind: core.determinants(kind, config, self.data) for kind in ("teacher", "student")}
-        measuring = {name: getattr(config, name) for name in ("probe_size", *MEASURING)}
+        decisive = {kind: pipeline.determinants(kind, config, self.data) for kind in ("teacher", "student")}
+        measuring = {name: getattr(config, name) for name in MEASURING}
         return self.store.path("record", decisive | measuring | {"code": measured_by()})
 
     def record(self, config: Config) -> Record | None:

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distillation_mnist_omitted_3 import Config
+from beyond.settings import Config
 from studies.figures import DRAW
 from studies.measured import Run, Settings
 from studies.questions import STUDIES, Plan, of_study

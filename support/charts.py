@@ -15,7 +15,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 # Okabe & Ito's palette, told apart with every kind of colour vision.
@@ -55,7 +55,7 @@ def in_lines(words: str, width: float, font: FontProperties, between: str = " ")
     lines: list[str] = []
     for part in words.split(between):
         longer = f"{lines[-1]}{between}{part}" if lines else part
-        fits = TextPath((0, 0), longer, prop=font).get_extents().width <= 72 * width
+        fits = text_to_path.get_text_width_height_descent(longer, font, ismath=False)[0] <= 72 * width
         lines[-1:] = [longer] if fits or not lines else [lines[-1], part]
     return f"{between.rstrip()}\n".join(lines)
 

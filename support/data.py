@@ -8,6 +8,7 @@ from support.ink import oddities
 from support.settings import N_CLASSES
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+MAX_FILE_BYTES = 64 * 2**20  # no file of MNIST is larger, compressed or not
 VIZ = Path(__file__).resolve().parent.parent / "viz"
 
 
@@ -87,15 +89,35 @@ def load(source: Source, settings: Any, console: Console) -> Data:
     if settings.data_dir is not None and data.name != source.name:
         for oddity in oddities({"training": data.train_images, "test": data.test_images}):
             console.warn(f"warning: {oddity}")
-    if settings.hold_out:
-        data = with_held_out_test_set(data, settings.hold_out)
+    data = with_held_out_test_set(data, settings.hold_out)
     check_omitted(data, settings.omitted_class)
-    check_omitted(data, settings.teacher_omitted_class, "--teacher-omitted-class")
     warn_of_stand_in(data, source.notice, console)
     console.line(
         f"data: {data.name}, {len(data.train_labels)} training and {len(data.test_labels)} test images"
     )
     return data
+
+
+def parse_idx(content: bytes, name: str, n_dimensions: int) -> np.ndarray:
+    """The uint8 array in the bytes of an IDX file.
+
+    That is a magic number 0, 0, 8 and the number of dimensions, their sizes as big-endian 32-bit numbers,
+    then the values. Raises UserError for another magic, missing or trailing bytes.
+    """
+    header = 4 + 4 * n_dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, 8, n_dimensions)):
+        raise UserError(
+            f"{name} is not an IDX file of bytes in {n_dimensions} dimension(s); check where it comes from"
+        )
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", n_dimensions, offset=4))
+    if len(content) - header != math.prod(shape):
+        raise UserError(
+            f"{name} holds {len(content) - header} values, its header announces {math.prod(shape)}; "
+            "fetch it again"
+        )
+    if max(shape) > MAX_FILE_BYTES:  # beside a dimension of 0, which NumPy minds
+        raise UserError(f"{name} announces {shape} values and holds none; fetch it again")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def check_images(images: np.ndarray, labels: np.ndarray, part: str, shape: tuple[int, ...]) -> None:
@@ -139,10 +161,12 @@ def check_omitted(data: Data, omitted_class: Sequence[int], flag: str = "--omitt
 
 
 def with_held_out_test_set(data: Data, n: int) -> Data:
-    """`data` with its last n training images in place of the test set, to choose settings without that.
+    """`data` with its last n training images, if any, in place of the test set.
 
     Raises UserError when no image is left to train on.
     """
+    if n == 0:
+        return data
     if n >= len(data.train_labels):
         raise UserError(
             f"--hold-out {n}: there are {len(data.train_labels)} training images; leave some to train on"

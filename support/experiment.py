@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from support.checks import read_json
-from support.console import Console, UserError
+from support.console import UserError
 from support.data import Data
 from support.files import check_output
 from support.offsets import add_offsets, best_offset_on_test_set, mean_probabilities
 from support.report import RESULTS, Results, environment
-from support.stored import Session, TrainedRun, open_session
+from support.stored import TrainedRun
 
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,35 +34,10 @@ def refuse_study(path: Path) -> None:
         raise UserError(f"{path} holds {what}; move it away or name another --outdir")
 
 
-def load_and_check_output(
-    load_data: Callable[[Any, Console], Data],
-    outdir_for: Callable[[Any, Data], Path],
-    config: Any,
-    console: Console,
-) -> tuple[Data, float]:
-    """The data and the seconds that loading took, once it is sure that results can be written.
-
-    Raises UserError.
-    """
-    started = time.perf_counter()
-    data = load_data(config, console)
-    path = outdir_for(config, data) / RESULTS
-    check_output(path)
-    refuse_study(path)
-    return data, time.perf_counter() - started
-
-
-def whole_experiment(
-    config: Any,
-    console: Console,
-    load_data: Callable[[Any, Console], Data],
-    outdir_for: Callable[[Any, Data], Path],
-    run_on_data: Callable[[Data, Any, Session, float], Experiment],
-) -> Experiment:
-    """Data, then all else in a session of its own. Raises UserError."""
-    data, seconds = load_and_check_output(load_data, outdir_for, config, console)
-    with open_session(config.cache_folder, config.retrain, console) as session:
-        return run_on_data(data, config, session, seconds)
+def check_results_file(outdir: Path) -> None:
+    """Raises UserError unless results.json can be written into `outdir` and replaces nothing but a run's."""
+    check_output(outdir / RESULTS)
+    refuse_study(outdir / RESULTS)
 
 
 @dataclass(frozen=True)
@@ -77,9 +51,9 @@ class Experiment:
     probe_logits: np.ndarray  # (probe_size, classes), of the student before the correction
     measure: Callable[[np.ndarray], dict[str, Any]]  # test logits to metrics
     outdir: Path
-    transfer: Any  # what the student learned from: transfer.images.Transfer
+    lesson: Any  # what the student learned from: core.Lesson
     n_threads: int
-    seconds: dict[str, float]  # wall clock of all but the trainings
+    seconds: dict[str, float] = field(default_factory=dict)  # wall clock of all but the trainings
     networks: dict[str, dict[str, Any]] | None = None  # size and speed by kind, where they matter
     transfer_set: dict[str, Any] | None = None  # what is worth saying of a drawn transfer set
 
@@ -120,7 +94,7 @@ class Experiment:
     def wall_clock_seconds(self) -> dict[str, float]:
         """By phase; of a stored training, what it took when it ran."""
         trainings = {kind: float(run.seconds.sum()) for kind, run in self.runs.items()}
-        phases = {"data": self.seconds["data"], **trainings, **self.seconds}
+        phases = {"data": self.seconds.get("data", 0.0), **trainings, **self.seconds}
         return phases | {"total": sum(phases.values())}
 
     def calibration(self, best: dict[str, Any] | None) -> list[dict[str, float]] | None:
@@ -149,7 +123,7 @@ class Experiment:
                 "sha256": data.sha256,
                 "n_train": len(data.train_labels),
                 "n_test": len(data.test_labels),
-                "n_transfer": self.transfer.n_different,
+                "n_transfer": self.lesson.n_different,
                 "n_test_omitted": int(np.isin(data.test_labels, omitted).sum()),
             },
             **metrics,  # the teacher's and, maybe, others'

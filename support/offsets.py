@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 
 
+def frequencies(labels: np.ndarray, classes: Sequence[int]) -> list[float]:
+    """The share of each of `classes` among `labels`."""
+    return [float((labels == c).mean()) for c in classes]
+
+
 def add_offsets(logits: np.ndarray, omitted_class: Sequence[int], offsets: Sequence[float]) -> np.ndarray:
     """A copy of `logits` (..., classes) with one offset added to each omitted class."""
     corrected = logits.copy()

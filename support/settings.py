@@ -17,10 +17,10 @@ import argparse
 import math
 import numbers
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 N_CLASSES = 10
 MAX_SEED = 10**18 - 1  # of 18 digits
@@ -88,7 +88,6 @@ class CommonSettings:
     """
 
     CACHE = ""  # name of the folder below the user's cache
-    teacher_omitted_class: ClassVar[tuple[int, ...]] = ()  # a subclass may make it a setting
 
     seed: int = setting(0, "seed of every random choice", at_least=0, at_most=MAX_SEED)
     probe_size: int = setting(
@@ -116,7 +115,7 @@ class CommonSettings:
         object.__setattr__(self, "omitted_class", omitted)
         if len(omitted) == N_CLASSES and not self.may_omit_all:
             raise UserError("--omitted-class must be fewer than all classes")
-        if self.data_dir is not None and self.dataset == "rendered":
+        if self.data_dir is not None and getattr(self, "dataset", "") == "rendered":
             raise UserError("--data-dir and --dataset rendered exclude each other; leave one of them out")
 
     @property
@@ -174,20 +173,26 @@ def flag_name(field_name: str) -> str:
 
 
 def argument_parser(
-    description: str, settings: type[CommonSettings], left_out: Collection[str] = ()
+    description: str,
+    settings: type[CommonSettings],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    left_out: Collection[str] = (),
 ) -> argparse.ArgumentParser:
     """A parser with a flag for each field of `settings` but those `left_out`.
 
-    What the user does not give, its result lacks.
+    `groups` holds names of fields by title, in the order of the help; what is in none comes last. What the
+    user does not give, its result lacks.
     """
     parser = OneLineParser(usage="%(prog)s [flags]", description=description, allow_abbrev=False)
-    for item in fields(settings):
-        if item.name in left_out:
-            continue
+    items = {item.name: item for item in fields(settings) if item.name not in left_out}
+    titled = [(title, name) for title, names in (groups or {}).items() for name in names if name in items]
+    grouped = {title: parser.add_argument_group(title) for title in dict.fromkeys(t for t, _ in titled)}
+    placed = [(grouped[title], items.pop(name)) for title, name in titled]
+    for place, item in placed + [(parser, item) for item in items.values()]:
         default, flag, help = item.default, dict(item.metadata["flag"]), item.metadata["help"]
         if default is not None and default is not False and default != ():
             help += f" (default: {' '.join(map(str, default)) if isinstance(default, tuple) else default})"
-        group = parser.add_mutually_exclusive_group() if item.name == "omitted_class" else parser
+        group = place.add_mutually_exclusive_group() if item.name == "omitted_class" else place
         group.add_argument(flag_name(item.name), default=argparse.SUPPRESS, help=help, **flag)
         if item.name == "omitted_class":
             group.add_argument(

@@ -62,19 +62,18 @@ class Watcher:
     def step_done(self, epoch: int, share: float) -> None:
         """`share` of `epoch`, counted from 1, is done."""
 
-    def epoch_done(self, epoch: int, mean_loss: float, seconds: float) -> None:
+    def epoch_done(self, epoch: int, mean_loss: float) -> None:
         """`epoch`, counted from 1, is over."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training, ready to run: what determines its result, and how it is done."""
+    """A training that may be stored: what determines its result, and what is kept and shown of it."""
 
     kind: str  # as "teacher"
     determinants: dict[str, Any]  # everything that decides its result
     network: Any  # with a flat vector `parameters`, which holds all that is stored of it
     n_epochs: int
-    train: Callable[[Watcher], None]
     predict_test: Callable[[int], np.ndarray]  # logits (n, classes) of the first n test images
     output_shape: tuple[int, int]  # n_test, classes
     measure: Callable[[np.ndarray], dict[str, Any]]  # test logits to metrics, accuracies among them
@@ -192,19 +191,19 @@ class Recorder(Watcher):
     def step_done(self, epoch: int, share: float) -> None:
         self.console.progress(f"{self.training.name} {epoch}/{self.training.n_epochs}", share)
 
-    def epoch_done(self, epoch: int, mean_loss: float, seconds: float) -> None:
+    def epoch_done(self, epoch: int, mean_loss: float) -> None:
         """Raises UserError when the training diverged."""
         training = self.training
-        evaluation_started = time.perf_counter()
         logits = training.predict_test(training.output_shape[0])
         if not np.isfinite(mean_loss) or has_diverged(training.network.parameters, logits):
             flag = "--learning-rate" + ("" if training.kind == "teacher" else f"-{training.kind}")
             raise UserError(f"the {training.kind}'s training diverged; try a smaller {flag}")
+        now = time.perf_counter()
         self.test_logits.append(logits)
         self.losses.append(mean_loss)
-        self.seconds.append(seconds + time.perf_counter() - evaluation_started)
+        self.seconds.append(now - self.started - sum(self.seconds))
         metrics = training.measure(logits)
-        left = (time.perf_counter() - self.started) / epoch * (training.n_epochs - epoch)
+        left = (now - self.started) / epoch * (training.n_epochs - epoch)
         columns = [f"{epoch}/{training.n_epochs}", f"{mean_loss:.4g}"]
         columns += [percent(metrics[key]) for key in training.shown.values()]
         self.console.row(training.name, *columns, f"{self.seconds[-1]:.1f}", clock(left))
@@ -223,31 +222,33 @@ class Session:
     store: Store
     retrain: bool | None = False  # None: the command has no such flag
 
-    def finished(self, training: Training) -> TrainedRun:
-        """The stored run or, where there is none, a new one, shown epoch by epoch and stored.
+    def stored(self, training: Training) -> TrainedRun | None:
+        """The stored run; None where there is none, it is damaged, or the user wants a new one."""
+        if self.retrain:
+            return None
+        try:
+            run = self.store.load(training)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError) as error:
+            file = f"{training.kind} {self.store.path(training.kind, training.determinants)}"
+            self.console.warn(f"warning: the stored {file} is {said(error)}; training it again")
+            return None
+        hint = "" if self.retrain is None else " (--retrain trains it again)"
+        self.console.line(f"{training.name}: stored training of {run.seconds.sum():.0f} s reused{hint}")
+        return run
 
-        Raises UserError when the training diverges. A run that cannot be stored is given back all the same.
-        """
-        kind, console = training.kind, self.console
-        if not self.retrain:
-            try:
-                run = self.store.load(training)
-            except (FileNotFoundError, NotADirectoryError):
-                pass
-            except (OSError, ValueError) as error:
-                path = self.store.path(kind, training.determinants)
-                console.warn(f"warning: the stored {kind} {path} is {said(error)}; training it again")
-            else:
-                hint = "" if self.retrain is None else " (--retrain trains it again)"
-                console.line(f"{training.name}: stored training of {run.seconds.sum():.0f} s reused{hint}")
-                return run
-        recorder = Recorder(training, console)
-        training.train(recorder)
+    def recorder(self, training: Training) -> Recorder:
+        """What watches a training that begins now, and shows it epoch by epoch."""
+        return Recorder(training, self.console)
+
+    def kept(self, recorder: Recorder) -> TrainedRun:
+        """The run that was recorded, and stored; if it cannot be stored, it is given back all the same."""
         run = recorder.run()
         try:
-            self.store.keep(run, training)
+            self.store.keep(run, recorder.training)
         except UserError as error:
-            console.warn(f"warning: {error} (this training is not stored)")
+            self.console.warn(f"warning: {error} (this training is not stored)")
         return run
 
 

@@ -7,12 +7,11 @@ brought one hidden layer of 800 units to 70 errors on MNIST with elastic distort
 
 from __future__ import annotations
 
-from support.settings import CommonSettings, setting
 from support.tiles import slices
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,13 +29,14 @@ PADDED_SIDE = IMAGE_SIDE + 3  # a row and a column of zeros before an image, two
 
 @dataclass(frozen=True)
 class Limits:
-    """How far the transformations of an image go; all zero: the image as it is."""
+    """How an image is shown to a network, and how far it is transformed; all zero: the image as it is."""
 
     jitter: int = 0  # px per axis, whole ones
     rotation: float = 0.0  # degrees
     scaling: float = 0.0  # share, per axis, by which the points that are read move from the centre or to it
     shear: float = 0.0  # px sideways per px down
     elastic: float = 0.0  # px, root mean square over both axes of a smooth field of displacements
+    background: float = 0.0  # what an empty pixel is for the network, where ink is 1
 
     @property
     def warp(self) -> bool:
@@ -60,42 +60,7 @@ class Limits:
         return ", ".join(words for limit, words in said if limit) or "not changed"
 
 
-# what each limit may be, for the teacher and for the student
-PIXELS: dict[str, Any] = {"at_least": 0, "below": IMAGE_SIDE}
-DEGREES: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 180}
-SHARE: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 0.9}
-SLANT: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 2}
-BEND: dict[str, Any] = {"type": float, "at_least": 0, "at_most": IMAGE_SIDE}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageSettings(CommonSettings):
-    """How far the images are transformed; the teacher answers for an image as the student sees it."""
-
-    # fmt: off
-    jitter: int = setting(
-        2, "teacher: shift each image by up to this many pixels per axis, anew each epoch", **PIXELS)
-    rotation: float = setting(0.0, "teacher: turn each image by up to this many degrees", **DEGREES)
-    scaling: float = setting(
-        0.0, "teacher: shrink or stretch each image, each axis by itself; 0.1: to between 1/1.1 and 1/0.9",
-        **SHARE)
-    shear: float = setting(
-        0.0, "teacher: slant each image by up to this many pixels per pixel of height", **SLANT)
-    elastic: float = setting(
-        0.0, "teacher: bend each image by a smooth field of displacements of up to this many pixels "
-        "(root mean square over both axes)", **BEND)
-    jitter_student: int = setting(
-        0, "the student's jitter; its teacher answers for the image as the student sees it", **PIXELS)
-    rotation_student: float = setting(0.0, "the student's rotation", **DEGREES)
-    scaling_student: float = setting(0.0, "the student's scaling", **SHARE)
-    shear_student: float = setting(0.0, "the student's shear", **SLANT)
-    elastic_student: float = setting(0.0, "the student's elastic", **BEND)
-    # fmt: on
-
-    def limits(self, kind: str) -> Limits:
-        """How far the images of the "teacher" or the "student" are transformed."""
-        suffix = "" if kind == "teacher" else "_student"
-        return Limits(**{limit.name: getattr(self, limit.name + suffix) for limit in fields(Limits)})
+PIXELS: dict[str, Any] = {"at_least": 0, "below": IMAGE_SIDE}  # what a shift may be
 
 
 def scaled_into(inputs: np.ndarray, images: np.ndarray, background: float = 0.0) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import distillation_mnist_omitted_3 as core
+from beyond import pipeline
 from synthetic import digits
 
 
@@ -65,7 +66,7 @@ def explorer_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.E
     from explorer_pages import config_of, made_page
 
     folder = tmp_path_factory.mktemp("explorer")
-    return made_page(folder), core.run(config_of(folder))
+    return made_page(folder), pipeline.run(config_of(folder))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import pytest
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_explorer as script
+from beyond.settings import RECIPES, Config
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = ROOT / "viz" / "explorer.html"
@@ -40,12 +41,12 @@ def made_page(folder: Path, *flags: object) -> Path:
     return path
 
 
-def config_of(folder: Path, **more: object) -> core.Config:
+def config_of(folder: Path, **more: object) -> Config:
     """The settings of that page's run."""
-    return core.Config(
+    return Config(
         recipe="fast", dataset="rendered", n_epochs_teacher=4, n_epochs_student=6, teacher_hidden=(100,),
         student_hidden=(80, 60), cache_dir=folder / "cache", outdir=folder / "out", quiet=True,
-        **{k: v for k, v in core.RECIPES["fast"].items() if not k.startswith("n_epochs")}, **more,
+        **{k: v for k, v in RECIPES["fast"].items() if not k.startswith("n_epochs")}, **more,
     )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import distillation_mnist_omitted_3 as core
+from beyond import pipeline
+from beyond.settings import Config
 from synthetic import digits
 
 TINY = {
@@ -35,7 +37,7 @@ def maker(data_folder: Path, folder: Path, usual: dict[str, Any]) -> Callable[..
     @cache
     def make(**settings: Any) -> core.Experiment:
         places = {"data_dir": data_folder, "cache_dir": folder, "outdir": folder}
-        return core.run(core.Config(**{**usual, **places, **settings}))
+        return pipeline.run(Config(**{**usual, **places, **settings}))
 
     return make
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import distillation_mnist_omitted_3 as core
+from beyond.settings import Config
 from studies import many
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,11 +39,11 @@ def call(*flags: object, cwd: Path) -> subprocess.CompletedProcess:
     )
 
 
-def tiny_configs(cache: Path, **more) -> list[core.Config]:
+def tiny_configs(cache: Path, **more) -> list[Config]:
     """Four runs of two teachers."""
     settings = {"n_epochs_teacher": 1, "n_epochs_student": 1, "cache_dir": cache}
     settings |= {"teacher_hidden": (20,), "student_hidden": (10,), **more}
-    return [core.Config(seed=seed, omitted_class=(c,), **settings) for seed in (0, 1) for c in (3, 7)]
+    return [Config(seed=seed, omitted_class=(c,), **settings) for seed in (0, 1) for c in (3, 7)]
 
 
 @contextmanager

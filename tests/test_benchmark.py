@@ -230,7 +230,7 @@ def test_both_sides_learn_from_images_transformed_alike(small_data, monkeypatch)
     """What PyTorch interpolates in the benchmark is what this project does with the same maps and images."""
     torch = pytest.importorskip("torch", exc_type=ImportError)
     small = {"teacher_hidden": (30,), "student_hidden": (30,), "recipe": "best", "batch_size_student": 64}
-    config = compare.core.Config(batch_size=64, n_epochs_teacher=1, **small, **WARPED)
+    config = compare.Config(batch_size=64, n_epochs_teacher=1, **small, **WARPED)
     images, labels = small_data.train_images[:128], small_data.train_labels[:128]
     real, seen, maps = torch.nn.functional.grid_sample, [], []
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
-from transfer.images import part_of
+from beyond.images import part_of
 
 
 def match_class_frequencies(logits, omitted_class, targets):
@@ -113,12 +113,12 @@ def test_without_an_omitted_class_there_is_nothing_to_correct():
 
 
 def test_the_transfer_set_is_in_the_order_of_the_images():
-    np.testing.assert_array_equal(core.transfer_set(np.array([1, 3, 2, 3, 3, 5]), [3]), [0, 2, 5])
+    np.testing.assert_array_equal(core.images_without(np.array([1, 3, 2, 3, 3, 5]), [3]), [0, 2, 5])
 
 
 def test_a_fraction_of_the_transfer_set_is_repeated_to_its_length(small_data):
     labels = small_data.train_labels
-    whole = core.transfer_set(labels, [3])
+    whole = core.images_without(labels, [3])
     for fraction, n_kept in ((0.5, round(0.5 * len(whole))), (0.1, round(0.1 * len(whole))), (1e-9, 1)):
         found = part_of(whole, fraction, seed=5)
         images, counts = np.unique(found, return_counts=True)

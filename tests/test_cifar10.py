@@ -435,14 +435,14 @@ CHANGES = [  # module, what stands there, what is put in its place
     ("cifar10/lessons.py", "answers[version] = (both[0]", "answers[version] = (2 * both[0]"),
     ("cifar10/lessons.py", "config.part_seed)", "config.part_seed + 1)"),
     ("cifar10/lessons.py", "distillation_loss(logits,", "distillation_loss(2 * logits,"),
-    ("support/schedule.py", "0.05 * n_steps", "0.06 * n_steps"),
+    ("support/feed.py", "0.05 * n_steps", "0.06 * n_steps"),
     ("support/tiles.py", "MIN_TILE_WORK = 4 *", "MIN_TILE_WORK = 3 *"),
 ]
 
 
 def test_a_change_of_any_code_behind_a_training_changes_its_key(tmp_path):
     """Of constants and of the code that initialises the weights, too; of a comment, nothing."""
-    for folder in ("cifar10", "support", "synthetic", "transfer"):
+    for folder in ("cifar10", "support", "synthetic"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "distillation_mnist_omitted_3.py", tmp_path)
     sources = {name: (tmp_path / name).read_text() for name, _, _ in CHANGES}
@@ -461,7 +461,7 @@ def keys():
     from support.stored import key_of
     data = Data("CIFAR-10", *[np.zeros(0)] * 4, {})
     return [key_of(determinants(kind, Config(), data)) for kind in ("teacher", "student", "baseline")]
-OURS = {"cifar10", "support", "synthetic", "transfer", "distillation_mnist_omitted_3"}
+OURS = {"cifar10", "support", "synthetic", "distillation_mnist_omitted_3"}
 found = [keys()]
 for name, old, new in json.loads(sys.argv[1]):
     path, source = Path(name), Path(name).read_text()

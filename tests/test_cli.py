@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 
 import distillation_mnist_omitted_3 as core
+from beyond import command, pipeline
+from beyond.data import RENDERED_NOTICE, outdir_for, rendered_data
+from beyond.settings import Config
 from synthetic import digits
 
 SMALL = (
@@ -24,7 +27,7 @@ SMALL = (
 
 
 def run_main(*flags: object) -> None:
-    core.main([*SMALL, *map(str, flags)])
+    command.main([*SMALL, *map(str, flags)])
 
 
 def test_what_a_run_prints_and_writes(small_folder, tmp_path, capsys):
@@ -74,7 +77,7 @@ def test_what_a_run_prints_and_writes(small_folder, tmp_path, capsys):
     assert "reused" not in capsys.readouterr().out
     same = {"n_epochs_teacher": 2, "n_epochs_student": 1, "teacher_hidden": (16,), "student_hidden": (8,)}
     same |= {"data_dir": small_folder, "cache_dir": tmp_path, "outdir": tmp_path, "omitted_class": (5,)}
-    assert not core.run(core.Config(**same, retrain=True)).teacher.reused
+    assert not pipeline.run(Config(**same, retrain=True)).teacher.reused
     assert capsys.readouterr().out == ""  # from Python, nothing is printed unless a console is given
 
 
@@ -100,15 +103,15 @@ def test_drawn_digits_are_announced_at_the_start_and_at_the_end(tmp_path, capsys
     assert shown.out.startswith(
         "drawing 25,000 digits ...\ndata: rendered digits, 20000 training and 5000 test"
     )
-    box = core.RENDERED_NOTICE.splitlines()
+    box = RENDERED_NOTICE.splitlines()
     assert shown.err.splitlines() == box * 2
     assert {len(line) for line in box} == {80}
     assert "NOT MNIST. These figures are of digits that this project drew by itself." in box[1]
-    assert all(name in core.RENDERED_NOTICE for name in core.MNIST_SHA256)
+    assert all(name in RENDERED_NOTICE for name in core.MNIST_SHA256)
 
 
 def test_drawn_digits_are_the_drawn_digits():
-    data = core.rendered_data(Console(quiet=True))
+    data = rendered_data(Console(quiet=True))
     arrays = digits.render_dataset()
     for mine, theirs in zip(
         (data.train_images, data.train_labels, data.test_images, data.test_labels), arrays, strict=True
@@ -120,7 +123,7 @@ def test_drawn_digits_are_the_drawn_digits():
 
 
 def test_a_recipe_is_its_flags_and_flags_given_win():
-    fast = core.Config(**{"recipe": "fast", "batch_size": 64})
+    fast = Config(**{"recipe": "fast", "batch_size": 64})
     assert (fast.n_epochs_teacher, fast.batch_size, fast.lr_schedule, fast.recipe) == (
         4,
         64,
@@ -130,9 +133,9 @@ def test_a_recipe_is_its_flags_and_flags_given_win():
     with pytest.raises(
         UserError, match="--recipe must be one of described, fast, best, middle, no-digit, not worst"
     ):
-        core.Config(recipe="worst")
+        Config(recipe="worst")
     with pytest.raises(TypeError, match="there is no setting speed"):
-        core.Config(speed=3)
+        Config(speed=3)
 
 
 def test_a_frequency_that_no_offset_reaches_is_said_and_the_bias_left_alone(capsys):
@@ -153,7 +156,7 @@ def test_a_frequency_that_no_offset_reaches_is_said_and_the_bias_left_alone(caps
 
 def test_the_description_is_shown(capsys):
     with pytest.raises(SystemExit):
-        core.main(["--help"])
+        command.main(["--help"])
     out = " ".join(capsys.readouterr().out.split())
     assert "[flags] Distil MNIST into a student that never sees one of the digits. options:" in out
 
@@ -193,6 +196,6 @@ def test_what_single_runs_wrote_can_be_replaced(seeds):
 
 
 def test_the_output_folder_follows_the_data(small_data, tmp_path):
-    config = core.Config()
-    assert core.outdir_for(config, small_data) == Path(core.VIZ) / "custom"
-    assert core.outdir_for(core.Config(outdir=tmp_path), small_data) == tmp_path
+    config = Config()
+    assert outdir_for(config, small_data) == Path(core.VIZ) / "custom"
+    assert outdir_for(Config(outdir=tmp_path), small_data) == tmp_path

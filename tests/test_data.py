@@ -23,6 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
+from beyond import pipeline
+from beyond.data import outdir_for
+from beyond.settings import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST = "train-images-idx3-ubyte"
@@ -126,7 +129,7 @@ def own_folder(small_files, tmp_path) -> Path:
 
 
 def given_data(folder: Path) -> core.Data:
-    return core.load_data(core.Config(data_dir=folder), Console(quiet=True))
+    return pipeline.load_data(Config(data_dir=folder), Console(quiet=True))
 
 
 @pytest.mark.parametrize(
@@ -312,25 +315,25 @@ def test_two_processes_at_once_leave_one_good_cache(mirror, small_is_mnist, smal
 
 
 def test_auto_falls_back_to_rendered_digits_and_mnist_never_does(mirror, small_is_mnist, tmp_path, capsys):
-    config = core.Config(mirror=(mirror.url("403"),), cache_dir=tmp_path)
-    data = core.load_data(config, Console(quiet=True))
+    config = Config(mirror=(mirror.url("403"),), cache_dir=tmp_path)
+    data = pipeline.load_data(config, Console(quiet=True))
     assert data.name == "rendered digits"
     assert mirror.requests == ["/403/train-images-idx3-ubyte.gz"]  # the one that was named, and no other
-    assert core.outdir_for(config, data) == ROOT / "viz" / "rendered"
+    assert outdir_for(config, data) == ROOT / "viz" / "rendered"
     assert "NOT MNIST" in capsys.readouterr().err
     with pytest.raises(UserError, match="no mirror"):
-        core.load_data(dataclasses.replace(config, dataset="mnist"), Console())
+        pipeline.load_data(dataclasses.replace(config, dataset="mnist"), Console())
 
 
 def test_a_folder_of_other_idx_files_is_not_called_mnist(small_folder, small_files):
-    data = core.load_data(core.Config(data_dir=small_folder), Console())
+    data = pipeline.load_data(Config(data_dir=small_folder), Console())
     assert data.name == "custom IDX files"
-    assert core.outdir_for(core.Config(), data) == ROOT / "viz" / "custom"
+    assert outdir_for(Config(), data) == ROOT / "viz" / "custom"
     assert data.sha256 == {n: hashlib.sha256(c).hexdigest() for n, c in small_files.items()}
     assert data.train_images.shape == (600, 28, 28)
     assert data.train_images.dtype == data.train_labels.dtype == np.uint8
     with pytest.raises(UserError, match="not known to be MNIST"):
-        core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), Console())
+        pipeline.load_data(Config(data_dir=small_folder, dataset="mnist"), Console())
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -340,14 +343,14 @@ def test_a_pipe_in_the_folder_is_called_no_plain_file(small_folder, tmp_path):
     (folder / f"{FIRST}.gz").unlink()
     os.mkfifo(folder / FIRST)
     with pytest.raises(UserError, match=rf"^cannot read .*{FIRST}: no plain file; fetch it again$"):
-        core.load_data(core.Config(data_dir=folder), Console())
+        pipeline.load_data(Config(data_dir=folder), Console())
 
 
 def test_the_right_files_in_a_folder_are_called_mnist(small_folder, small_is_mnist):
-    data = core.load_data(core.Config(data_dir=small_folder, dataset="mnist"), Console())
+    data = pipeline.load_data(Config(data_dir=small_folder, dataset="mnist"), Console())
     assert data.name == "MNIST"
-    assert core.outdir_for(core.Config(), data) == ROOT / "viz"
-    assert core.outdir_for(core.Config(outdir=Path("here")), data) == Path("here")
+    assert outdir_for(Config(), data) == ROOT / "viz"
+    assert outdir_for(Config(outdir=Path("here")), data) == Path("here")
 
 
 def test_files_that_do_not_belong_together_are_refused(small_files):
@@ -383,16 +386,16 @@ def test_a_class_without_images_cannot_be_omitted(small_folder, small_files, tmp
         (tmp_path / name).write_bytes(content)
     for omitted in ((3,), (3, 8)):
         with pytest.raises(UserError, match="--omitted-class 3: the training set has no image"):
-            core.run(core.Config(data_dir=tmp_path, cache_dir=tmp_path, omitted_class=omitted))
+            pipeline.run(Config(data_dir=tmp_path, cache_dir=tmp_path, omitted_class=omitted))
     with pytest.raises(UserError, match="no other class"):
-        core.load_data(core.Config(data_dir=tmp_path, omitted_class=(0, 1, 2, 4, 5, 6, 7, 8, 9)), Console())
+        pipeline.load_data(Config(data_dir=tmp_path, omitted_class=(0, 1, 2, 4, 5, 6, 7, 8, 9)), Console())
 
 
 def test_held_out_images_are_measured_on_and_never_trained_on(small_folder, small_data):
-    data = core.load_data(core.Config(data_dir=small_folder, hold_out=100), Console())
+    data = pipeline.load_data(Config(data_dir=small_folder, hold_out=100), Console())
     np.testing.assert_array_equal(data.train_images, small_data.train_images[:500])
     np.testing.assert_array_equal(data.test_images, small_data.train_images[500:])
     np.testing.assert_array_equal(data.test_labels, small_data.train_labels[500:])
     assert data.name != small_data.name
     with pytest.raises(UserError, match="--hold-out"):
-        core.load_data(core.Config(data_dir=small_folder, hold_out=600), Console())
+        pipeline.load_data(Config(data_dir=small_folder, hold_out=600), Console())

@@ -30,6 +30,8 @@ import pytest
 
 import cifar10.settings as cifar
 import distillation_mnist_omitted_3 as core
+from beyond import pipeline
+from beyond.settings import DRAWN_SETS, RECIPES, Config
 from studies import beyond, beyond_figures, gain, ingredients, results
 from studies.beyond_tables import effective_classes
 from studies.cifar10_tables import (
@@ -48,7 +50,6 @@ from studies.measured import Run, all_but
 from studies.questions import STUDIES
 from studies.summarise import means_table, rows_for, seeds_table
 from studies.tables import tables
-from transfer.settings import DRAWN_SETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").glob("*.md"))]
@@ -156,7 +157,7 @@ def headline() -> str:
 def recipes() -> str:
     """The presets as flags."""
     rows = []
-    for name, preset in core.RECIPES.items():
+    for name, preset in RECIPES.items():
         flags = [f"`{flag_name(k)} {shown_default(v)}`" for k, v in preset.items()]
         rows.append([f"`{name}`", " ".join(flags) or "the defaults"])
     return markdown(["recipe", "flags"], rows, n_left=2)
@@ -188,7 +189,7 @@ def flag_table(settings: type, wanted: Callable[[Any], bool] = lambda item: True
 
 def is_not_the_suites(item: Any) -> bool:
     """Whether a CIFAR-10 flag is another than the MNIST experiment's."""
-    ours = core.Config.__dataclass_fields__.get(item.name)
+    ours = Config.__dataclass_fields__.get(item.name)
     return ours is None or (item.default, item.metadata) != (ours.default, ours.metadata)
 
 
@@ -211,7 +212,7 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/cifar10.md", "cifar10-trials"): lambda: trials_table(cifar10_trials()),
     ("docs/cifar10.md", "unseen-cat"): lambda: unseen_class_table(cifar10_runs("unseen_cat")),
     ("docs/cifar10.md", "cifar10-flags"): lambda: flag_table(cifar.Config, is_not_the_suites),
-    ("docs/reference.md", "flags"): lambda: flag_table(core.Config),
+    ("docs/reference.md", "flags"): lambda: flag_table(Config),
 }  # fmt: skip
 
 
@@ -241,12 +242,12 @@ def test_the_studies_tables_are_those_in_their_results_json():
 
 def test_headline_runs_are_of_mnist_and_their_recipe():
     for name in (*SEEDS, "no-digit"):
-        recipe = name if name in core.RECIPES else "described"
-        wanted = {**core.RECIPES[recipe], **({"lr_schedule": "linear"} if name == "linear" else {})}
+        recipe = name if name in RECIPES else "described"
+        wanted = {**RECIPES[recipe], **({"lr_schedule": "linear"} if name == "linear" else {})}
         for seed, run in enumerate(seed_runs(name)):
-            config = core.Config(**wanted, recipe=recipe, seed=seed)
+            config = Config(**wanted, recipe=recipe, seed=seed)
             assert run["data"]["sha256"] == core.MNIST_SHA256
-            known = {**core.Config().plain(), **run["config"]}  # an older run had a younger flag's default
+            known = {**Config().plain(), **run["config"]}  # an older run had a younger flag's default
             assert training_settings(known) == training_settings(config.plain())
 
 
@@ -484,7 +485,7 @@ def quotes_of_studies() -> list[Quote]:
     def students(runs: list[Run]) -> dict[str, float]:
         """The seconds of every training: runs that differ in the bias correction share one."""
         return {
-            json.dumps(core.determinants("student", run.config, nothing), default=str): run.value(
+            json.dumps(pipeline.determinants("student", run.config, nothing), default=str): run.value(
                 "seconds.student"
             )
             for run in runs
@@ -1159,6 +1160,7 @@ def commands_of(page: str) -> list[tuple[str, list[str]]]:
 
 def main_of(name: str) -> Callable[[list[str]], None]:
     """The `main` of a module that `python3 -m` or a path names."""
+    name = {"distillation_mnist_omitted_3": "beyond.command"}.get(name, name)
     folder = ROOT / name.replace(".", "/")
     module = name.removeprefix("benchmarks.")
     return importlib.import_module(f"{module}.__main__" if folder.is_dir() else module).main
@@ -1226,7 +1228,7 @@ def test_every_folder_and_every_script_is_named_in_the_readme():
 def test_the_ten_lines_of_python_run(small_folder, tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"^```python\n(.*?)^```", text("README.md"), re.S | re.M)
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
-    small = core.Config(
+    small = Config(
         data_dir=small_folder, cache_dir=tmp_path / "cache", outdir=tmp_path / "out", jitter=0,
         teacher_hidden=(60,), student_hidden=(20,), n_epochs_teacher=12, n_epochs_student=1, batch_size=20,
     )  # fmt: skip

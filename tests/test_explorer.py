@@ -20,6 +20,8 @@ from explorer_pages import COMMITTED, SMALL, about_of, arrays_of, made_page, par
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_explorer as script
+from beyond import pipeline
+from beyond.settings import RECIPES, Config
 from explorer import contents, rounding, words
 from explorer import page as page_module
 from pictures import imagined
@@ -415,7 +417,7 @@ def test_of_a_part_of_the_transfer_set_only_what_the_student_saw_is_shown(small)
     logits = np.random.default_rng(0).standard_normal((len(experiment.data.train_labels), 10))
     few = np.random.default_rng(1).permutation(np.flatnonzero(experiment.data.train_labels != 3))[:50]
     part = dataclasses.replace(
-        experiment, transfer=dataclasses.replace(experiment.transfer, indices=np.resize(few, 500))
+        experiment, lesson=dataclasses.replace(experiment.lesson, indices=np.resize(few, 500))
     )
     for row in contents.telling_images(part, logits):
         assert set(row["images"]) <= set(few) or row["kind"] == "unseen"
@@ -517,7 +519,7 @@ def test_notices_and_what_differs(small):
 
 
 def test_every_choice_of_what_is_seen_and_heard_has_words(small):
-    fields = core.Config.__dataclass_fields__
+    fields = Config.__dataclass_fields__
     assert {"whole", *words.ANSWERS} == set(fields["teacher_answers"].metadata["flag"]["choices"])
     assert set(words.CHOICES) == set(fields["transfer_choice"].metadata["flag"]["choices"])
     _, experiment = small
@@ -672,38 +674,42 @@ def test_recipe_best_unless_another_is_named(monkeypatch):
         asked.append(config)
         raise UserError("enough")
 
-    monkeypatch.setattr(core, "run", stop)
+    monkeypatch.setattr(pipeline, "run", stop)
     for flags in ([], ["--recipe", "described"], ["--n-epochs-student", "7"]):
         with pytest.raises(UserError, match="enough"):
             script.main(flags)
     best, described, shorter = asked
     assert (best.recipe, best.n_epochs_teacher, best.elastic) == ("best", 60, 1.5)
-    assert described == core.Config()
+    assert described == Config()
     assert (shorter.recipe, shorter.n_epochs_student, shorter.n_epochs_teacher) == ("best", 7, 60)
 
 
 def test_the_no_digit_student_is_that_of_its_recipe_and_of_this_teacher(small_data):
     """The same key as `--recipe no-digit` gives, so that it is never trained twice."""
-    best, no_digit = (core.Config(**{"recipe": recipe, "seed": 4}) for recipe in ("best", "no-digit"))
+    best, no_digit = (Config(**{"recipe": recipe, "seed": 4}) for recipe in ("best", "no-digit"))
     beside = script.no_digit_config(best)
     for kind in ("teacher", "student"):
-        assert core.determinants(kind, beside, small_data) == core.determinants(kind, no_digit, small_data)
-    odd = core.Config(**
+        assert pipeline.determinants(kind, beside, small_data) == pipeline.determinants(
+            kind, no_digit, small_data
+        )
+    odd = Config(**
         {"hard_weight": 0.5, "transfer_fraction": 0.1, "transfer_choice": "most-like", "prior": "em",
          "student_start": "teacher", "student_hidden": (1200, 1200), "temperature": 3.0, "correct": "all"}
     )  # fmt: skip
     mine = script.no_digit_config(odd)
     assert (mine.hard_weight, mine.transfer_fraction, mine.temperature) == (0, 1, 20)
     assert mine.student_hidden == (1200, 1200)
-    assert core.determinants("teacher", mine, small_data) == core.determinants("teacher", odd, small_data)
+    assert pipeline.determinants("teacher", mine, small_data) == pipeline.determinants(
+        "teacher", odd, small_data
+    )
     assert script.no_digit_config(no_digit) is None
-    assert script.no_digit_config(core.Config(**{"spare_outputs": 4})) is None
+    assert script.no_digit_config(Config(**{"spare_outputs": 4})) is None
 
 
 def test_the_no_digit_student_is_shown_where_it_is_stored_or_wanted(
     small_folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setitem(core.RECIPES["no-digit"], "n_epochs_student", 1)
+    monkeypatch.setitem(RECIPES["no-digit"], "n_epochs_student", 1)
     small_run = (
         *SMALL[2:-1],
         "--data-dir",
@@ -764,7 +770,7 @@ def test_where_the_page_goes_and_what_is_said(small_folder, tmp_path, capsys, mo
     ],
 )
 def test_what_the_user_can_mend_is_one_line_before_any_training(flags, line, capsys, monkeypatch):
-    monkeypatch.setattr(core, "run", lambda *_: pytest.fail("this should have been refused"))
+    monkeypatch.setattr(pipeline, "run", lambda *_: pytest.fail("this should have been refused"))
     status, out, err = ended(list(flags), capsys)
     assert (status, out) == (2, "")
     assert line in err
@@ -773,7 +779,7 @@ def test_what_the_user_can_mend_is_one_line_before_any_training(flags, line, cap
 
 def test_a_page_that_cannot_be_written_is_refused_before_the_trainings(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(core, "run", lambda *_: pytest.fail("this should have been refused"))
+    monkeypatch.setattr(pipeline, "run", lambda *_: pytest.fail("this should have been refused"))
     status, _, err = ended(["--out", tmp_path / "file" / "page.html"], capsys)
     assert status == 2
     assert err.startswith("error: cannot write")

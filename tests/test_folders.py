@@ -14,6 +14,8 @@ import pytest
 from conftest import idx_bytes
 
 import distillation_mnist_omitted_3 as core
+from beyond import pipeline
+from beyond.settings import Config
 
 FIRST = "train-images-idx3-ubyte"
 
@@ -27,7 +29,7 @@ def folder(small_files: dict[str, bytes], tmp_path: Path) -> Path:
 
 
 def load(folder: Path) -> core.Data:
-    return core.load_data(core.Config(data_dir=folder), Console(quiet=True))
+    return pipeline.load_data(Config(data_dir=folder), Console(quiet=True))
 
 
 def refused(folder: Path) -> str:

@@ -30,7 +30,7 @@ from small_pictures import (
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_gif as gif
-from transfer.settings import EVERY_CLASS
+from beyond.settings import EVERY_CLASS
 
 DRAWN = {"omitted_class": EVERY_CLASS, "transfer_set": "contours", "probe_size": 300}
 

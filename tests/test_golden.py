@@ -16,6 +16,8 @@ import pytest
 from explorer_pages import COMMITTED, arrays_of, run_js
 
 import distillation_mnist_omitted_3 as core
+from beyond import pipeline
+from beyond.settings import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = os.environ.get("MNIST_DIR", "")
@@ -41,7 +43,7 @@ needs_mnist = pytest.mark.skipif(
 def test_the_explorer_s_student_on_1000_real_test_images():
     """What the committed page computes against the test logits of the training, which it holds, too."""
     given = {"dataset": "mnist", "data_dir": Path(FOLDER)}
-    images = core.load_data(core.Config(**given), core.Console(quiet=True)).test_images[:1000]
+    images = pipeline.load_data(Config(**given), core.Console(quiet=True)).test_images[:1000]
     code = "return given.map((image) => Array.from(logitsOf(page.networks[1], image)));"
     theirs = np.array(run_js(COMMITTED, code, (images.reshape(1000, -1) / 255).tolist()))
     trained = arrays_of(COMMITTED)["logits"].reshape(-1, 10)[:1000]
@@ -52,7 +54,7 @@ def test_the_explorer_s_student_on_1000_real_test_images():
 @needs_mnist
 def test_the_fast_recipe_on_the_real_files(tmp_path):
     given = {"recipe": "fast", "dataset": "mnist", "data_dir": Path(FOLDER), "cache_dir": tmp_path}
-    experiment = core.run(core.Config(**(given | {"outdir": tmp_path})))
+    experiment = pipeline.run(Config(**(given | {"outdir": tmp_path})))
     found = experiment.results()
     assert found["data"]["n_transfer"] == 53_869
     assert found["data"]["n_test_omitted"] == 1_010

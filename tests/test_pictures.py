@@ -16,12 +16,13 @@ from small_pictures import SOME, TINY, counted_errors, data_of, draw, maker, wor
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_gif as gif
 import pictures.seeds
+from beyond import pipeline
+from beyond.settings import EVERY_CLASS, Config
 from pictures.correction import bias_correction, omitted_examples
 from pictures.frame import error_shares, instances, learner, never_seen, other_settings, taught_by
 from pictures.imagined import ENOUGH, input_gradient, short_change
 from pictures.knowledge import dark_knowledge, imagined, transfer_set, transformations, typical_starts
 from pictures.learning import per_class_accuracy, student_curves, teacher_curves
-from transfer.settings import EVERY_CLASS
 
 ALL = (
     teacher_curves, student_curves, per_class_accuracy, bias_correction, dark_knowledge, transfer_set,
@@ -292,20 +293,20 @@ def test_pictures_say_what_the_student_learns_from(hard_weight, loss, teacher, m
 
 def test_the_origin_of_a_picture_names_what_is_not_in_the_recipe(made):
     plain, changed = made().config, {"hard_weight": 1.0, "student_hidden": (7, 6)}
-    assert "--student-hidden" not in other_settings(core.Config())
-    words = other_settings(replace(core.Config(), **changed))
+    assert "--student-hidden" not in other_settings(Config())
+    words = other_settings(replace(Config(), **changed))
     assert words == ", --student-hidden 7 6, --hard-weight 1"
     assert other_settings(replace(plain, outdir=Path("x"), seed=5)) == other_settings(plain)
     many = {"batch_size": 7, "n_epochs_teacher": 3, "n_epochs_student": 3, "probe_size": 9}
-    assert other_settings(replace(core.Config(), **changed, **many)).endswith(", ...")
+    assert other_settings(replace(Config(), **changed, **many)).endswith(", ...")
     with our_style():
-        assert "seed 0, --probe-size 300, --jitter 0, " in words_of(student_curves(made()))
+        assert "seed 0, --probe-size 300, " in words_of(student_curves(made()))
 
 
 def test_a_probe_that_cannot_be_had_is_said_before_anything_is_trained(small_folder, tmp_path):
-    config = core.Config(data_dir=small_folder, cache_dir=tmp_path, outdir=tmp_path, probe_share=0.0001)
+    config = Config(data_dir=small_folder, cache_dir=tmp_path, outdir=tmp_path, probe_share=0.0001)
     with pytest.raises(UserError, match=r"--probe-share 0\.0001 of 600 images is no image"):
-        core.run(config)
+        pipeline.run(config)
     assert not list((tmp_path / "runs").glob("*.run"))
 
 

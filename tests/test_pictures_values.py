@@ -25,10 +25,10 @@ from small_pictures import (
 )
 
 import distillation_mnist_omitted_3 as core
+from beyond.settings import EVERY_CLASS
 from pictures.correction import bias_correction, fates, omitted_examples
 from pictures.knowledge import dark_knowledge, imagined, transfer_set, transformations, typical_starts
 from pictures.learning import per_class_accuracy, student_curves, teacher_curves
-from transfer.settings import EVERY_CLASS
 
 DRAWN = {"omitted_class": EVERY_CLASS, "transfer_set": "contours", "probe_size": 300}
 
@@ -317,7 +317,7 @@ def test_dark_knowledge_is_what_the_teacher_says_of_these_images(settings, made)
     config, data = experiment.config, experiment.data
     figure, drawn, omitted = draw(dark_knowledge, experiment), config.is_drawn, list(config.omitted_class)
     grid = np.array(figure.axes).reshape(3, -1)
-    seen = experiment.transfer.pool if drawn else data.train_images[~np.isin(data.train_labels, omitted)]
+    seen = experiment.lesson.images if drawn else data.train_images[~np.isin(data.train_labels, omitted)]
     logits = answers(experiment.teacher.network, seen)
     p = softmaxed(logits, config.temperature)
     classes = logits.argmax(axis=1) if drawn else data.train_labels[~np.isin(data.train_labels, omitted)]
@@ -360,25 +360,25 @@ def test_dark_knowledge_is_what_the_teacher_says_of_these_images(settings, made)
 )  # fmt: skip
 def test_what_is_said_to_be_all_that_the_student_sees_is(settings, what, made):
     experiment = made(**settings)
-    config, data, transfer = experiment.config, experiment.data, experiment.transfer
+    config, data, lesson = experiment.config, experiment.data, experiment.lesson
     figure = draw(transfer_set, experiment)
     grid = np.array(figure.axes).reshape(4, 8)
     shown = [axes for axes in grid[::2].flat if axes.get_visible()]
-    n = min(16, len(np.unique(transfer.indices)))
+    n = min(16, len(np.unique(lesson.indices)))
     assert len(shown) == n
-    title = f"All that the student sees: {what} (here {n} of {transfer.n_different:,} images)"
+    title = f"All that the student sees: {what} (here {n} of {lesson.n_different:,} images)"
     assert figure.get_suptitle() == title
     chosen = []
     for axes, below in zip(grid[::2].flat, grid[1::2].flat, strict=True):
         assert axes.get_visible() == below.get_visible()
         if not axes.get_visible():
             continue
-        (index,) = distinct_rows(transfer.pool, pixels_of(axes))
-        assert index in transfer.indices
+        (index,) = distinct_rows(lesson.images, pixels_of(axes))
+        assert index in lesson.indices
         if not config.is_drawn:
             assert data.train_labels[index] not in config.omitted_class
         chosen.append(index)
-        logits = answers(experiment.teacher.network, transfer.pool[[index]])[0]
+        logits = answers(experiment.teacher.network, lesson.images[[index]])[0]
         heights, in_colour = drawn_answer(below)
         np.testing.assert_allclose(heights, softmaxed(logits, config.temperature), rtol=1e-3)
         assert in_colour == ([] if config.is_drawn else list(config.omitted_class))

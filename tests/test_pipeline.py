@@ -18,8 +18,8 @@ import plain_pipeline
 import pytest
 
 import distillation_mnist_omitted_3 as core
-from transfer.images import of_training_images
-from transfer.settings import DRAWN_SETS, EVERY_CLASS
+from beyond import pipeline
+from beyond.settings import DRAWN_SETS, EVERY_CLASS, Config
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE: dict[str, Any] = {
@@ -104,7 +104,7 @@ TESTED_ELSEWHERE = {  # what does not change what is computed, or is a bundle of
 
 def test_every_setting_is_tested():
     varied = {name for variant in VARIANTS for name in variant}
-    names = {field.name for field in dataclasses.fields(core.Config)}
+    names = {field.name for field in dataclasses.fields(Config)}
     assert names == varied | set(TESTED_ELSEWHERE)
     tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
     for test in TESTED_ELSEWHERE.values():
@@ -119,7 +119,7 @@ def cache(tmp_path_factory) -> Path:
 @pytest.fixture
 def base(small_folder, cache) -> core.Experiment:
     """The experiment with the base settings; but for the first time, its trainings are stored ones."""
-    return core.run(core.Config(data_dir=small_folder, cache_dir=cache, outdir=cache, **BASE))
+    return pipeline.run(Config(data_dir=small_folder, cache_dir=cache, outdir=cache, **BASE))
 
 
 @pytest.mark.parametrize("variant", [{}, *VARIANTS], ids=str)
@@ -128,8 +128,8 @@ def test_a_setting_reaches_what_it_is_for(variant, base, small_folder, small_dat
 
     And the setting makes a difference that is far larger than what rounding makes.
     """
-    config = core.Config(data_dir=small_folder, cache_dir=tmp_path, outdir=tmp_path, **{**BASE, **variant})
-    found = core.run(config)
+    config = Config(data_dir=small_folder, cache_dir=tmp_path, outdir=tmp_path, **{**BASE, **variant})
+    found = pipeline.run(config)
     with Workers(1):  # with more threads, the BLAS would go on spinning under the next run
         expected = plain_pipeline.experiment(config, small_data)
     losses = np.concatenate([found.teacher.losses, found.student.losses])
@@ -186,7 +186,7 @@ def test_no_omitted_image_is_ever_looked_at_in_the_students_training(
     """Every 3 of the training set changed after the teacher is trained: the same student, bit for bit."""
     images = small_data.train_images.copy()
     images[small_data.train_labels == 3] = 255 - images[small_data.train_labels == 3]
-    config = core.Config(cache_dir=tmp_path, **BASE)
+    config = Config(cache_dir=tmp_path, **BASE)
     students = [
         student_of(base.teacher.network, config, dataclasses.replace(small_data, train_images=x), tmp_path)
         for x in (small_data.train_images, images)
@@ -199,11 +199,12 @@ def test_no_omitted_image_is_ever_looked_at_in_the_students_training(
     assert other.tobytes() != students[0].tobytes()
 
 
-def student_of(teacher: core.MLP, config: core.Config, data: Data, folder: Path) -> np.ndarray:
+def student_of(teacher: core.MLP, config: Config, data: Data, folder: Path) -> np.ndarray:
     """The parameters of a student, trained whatever is stored."""
     with Workers() as workers:
         session = Session(workers, Console(quiet=True), Store(folder), retrain=True)
-        return core.train_student(config, data, teacher, session).network.parameters
+        lesson = pipeline.student_lesson(config, data, teacher, workers)
+        return pipeline.train_student(config, data, teacher, lesson, session).network.parameters
 
 
 def test_the_student_depends_on_the_images_and_the_teacher_alone(base, small_data, tmp_path):
@@ -212,7 +213,7 @@ def test_the_student_depends_on_the_images_and_the_teacher_alone(base, small_dat
     labels = small_data.train_labels.copy()
     seen = labels != 3
     labels[seen] = rng.choice([c for c in range(10) if c != 3], seen.sum())
-    config = core.Config(cache_dir=tmp_path, **BASE)
+    config = Config(cache_dir=tmp_path, **BASE)
     shuffled = dataclasses.replace(small_data, train_labels=labels)
     found = [student_of(base.teacher.network, config, data, tmp_path) for data in (small_data, shuffled)]
     assert found[0].tobytes() == found[1].tobytes()
@@ -238,8 +239,8 @@ def test_results_json_says_what_was_measured(base):
     assert 0 < seconds["bias_correction"] < 60
     assert found["environment"]["threads"] == Workers().n_threads
     assert found["config"]["probe_size"] == 300
-    some = of_training_images(base.data.train_images, base.transfer.indices[:100].repeat(2))
-    half = dataclasses.replace(base, transfer=some)
+    some = dataclasses.replace(base.lesson, indices=base.lesson.indices[:100].repeat(2))
+    half = dataclasses.replace(base, lesson=some)
     assert half.results()["data"]["n_transfer"] == 100
 
 

@@ -23,10 +23,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_explorer as explorer
 import make_distillation_mnist_omitted_3_gif as gif
 import visualize_distillation_mnist_omitted_3 as visualize
+from beyond import command, pipeline
+from beyond.settings import RECIPES, Config
 
 try:
     import pty
@@ -48,7 +49,7 @@ MAIN, PICTURES, GIF = (
     "make_distillation_mnist_omitted_3_gif.py",
 )
 EXPLORER = "make_distillation_mnist_omitted_3_explorer.py"
-MAINS = {MAIN: core.main, PICTURES: visualize.main, GIF: gif.main, EXPLORER: explorer.main}
+MAINS = {MAIN: command.main, PICTURES: visualize.main, GIF: gif.main, EXPLORER: explorer.main}
 SMALL = (
     "--n-epochs-teacher=3",
     "--n-epochs-student=4",
@@ -102,7 +103,7 @@ def test_help_shows_every_flag_and_fits_80_columns(script, tmp_path):
     result = call(script, "--help", cwd=tmp_path)
     assert result.returncode == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
-    for name in core.Config.__dataclass_fields__:
+    for name in Config.__dataclass_fields__:
         assert flag_name(name) in result.stdout
     text = " ".join(result.stdout.split())
     assert "(default: 1200 1200)" in text
@@ -143,7 +144,7 @@ def test_results_json_has_the_documented_keys(rendered):
         "reused",
         "wall_clock_seconds",
     }
-    assert set(found["config"]) == set(core.Config.__dataclass_fields__)
+    assert set(found["config"]) == set(Config.__dataclass_fields__)
     assert set(found["environment"]) == {"python", "numpy", "blas", "kernel", "os", "cpu", "cores", "threads"}
     assert found["data"]["name"] == "rendered digits"
     assert (found["data"]["n_train"], found["data"]["n_test"]) == (20_000, 5_000)
@@ -221,11 +222,11 @@ def test_other_data_s_animation_goes_beside_their_results(small_folder, tmp_path
     with Image.open(tmp_path / "out" / gif.GIF_NAME) as image:
         assert image.size == (8, 8)
     monkeypatch.setattr(gif, "__file__", str(tmp_path / "script.py"))
-    shown = core.run(
-        core.Config(data_dir=small_folder, outdir=tmp_path, cache_dir=tmp_path, n_epochs_teacher=1)
+    shown = pipeline.run(
+        Config(data_dir=small_folder, outdir=tmp_path, cache_dir=tmp_path, n_epochs_teacher=1)
     )
     mnist = dataclasses.replace(shown, data=dataclasses.replace(shown.data, name="MNIST"))
-    monkeypatch.setattr(core, "run", lambda *_: mnist)
+    monkeypatch.setattr(pipeline, "run", lambda *_: mnist)
     gif.main(within(tmp_path, monkeypatch, ("--data-dir", small_folder)))
     with Image.open(tmp_path / gif.GIF_NAME) as image:
         assert image.size == (8, 8)
@@ -297,7 +298,7 @@ def test_the_same_command_gives_the_same_bits_and_another_seed_others(small_fold
 
 def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp_path, monkeypatch, capsys):
     def shown(*more: object) -> str:
-        core.main(within(tmp_path, monkeypatch, quick(small_folder, *more)))
+        command.main(within(tmp_path, monkeypatch, quick(small_folder, *more)))
         return capsys.readouterr().out
 
     shown()
@@ -342,7 +343,7 @@ def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path):
 def test_a_student_that_sees_no_digit_in_results_and_animation(
     kind, small_folder, tmp_path, monkeypatch, capsys
 ):
-    for main in (core.main, gif.main):
+    for main in (command.main, gif.main):
         main(within(tmp_path, monkeypatch, quick(small_folder, "--transfer-set", kind)))
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -369,7 +370,7 @@ def test_a_student_that_sees_no_digit_in_results_and_animation(
 def test_several_omitted_classes_in_results_and_animation(
     flags, omitted, small_folder, small_data, tmp_path, monkeypatch, capsys
 ):
-    for main in (core.main, gif.main):
+    for main in (command.main, gif.main):
         main(within(tmp_path, monkeypatch, quick(small_folder, *flags, "--n-epochs-student", 1)))
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -387,7 +388,7 @@ def test_several_omitted_classes_in_results_and_animation(
 
 def test_with_every_class_kept_there_is_nothing_to_correct(small_folder, tmp_path, monkeypatch, capsys):
     flags = quick(small_folder, "--keep-class", *range(10), "--hard-weight", 1)
-    core.main(within(tmp_path, monkeypatch, flags))
+    command.main(within(tmp_path, monkeypatch, flags))
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["student"]["before_correction"] == found["student"]["after_correction"]
     assert found["student"]["after_correction"]["omitted_accuracy"] is None
@@ -475,7 +476,7 @@ BAD = [
 
 @pytest.mark.parametrize(("flags", "named"), BAD, ids=[" ".join(flags)[:60] for flags, _ in BAD])
 def test_bad_input_gets_one_line_and_status_2(flags, named, tmp_path, monkeypatch, capsys):
-    status, lines, out = ended(core.main, ("--outdir", "out", *flags), tmp_path, monkeypatch, capsys)
+    status, lines, out = ended(command.main, ("--outdir", "out", *flags), tmp_path, monkeypatch, capsys)
     lines = [line for line in lines if not line.startswith("warning: http")]
     assert status == 2
     assert len(lines) == 1
@@ -607,7 +608,7 @@ def test_the_table_is_printed_whatever_happens_to_the_file(small_folder, tmp_pat
 
     monkeypatch.setattr(report, "write_json", full)
     with pytest.raises(UserError, match="No space left"):
-        core.main([*map(str, quick(small_folder, "--outdir", tmp_path, "--cache-dir", tmp_path))])
+        command.main([*map(str, quick(small_folder, "--outdir", tmp_path, "--cache-dir", tmp_path))])
     assert "student before the correction" in capsys.readouterr().out
 
 
@@ -739,7 +740,7 @@ def test_a_reader_that_goes_away_is_no_traceback(small_folder, tmp_path):
         result = shell(f"{quoted(small_folder)} | head -1", tmp_path)
         assert result.stdout.startswith("data: ")
         assert result.stderr == ""
-        core.run(core.Config(data_dir=small_folder, outdir=tmp_path, **quick_settings(tmp_path)))
+        pipeline.run(Config(data_dir=small_folder, outdir=tmp_path, **quick_settings(tmp_path)))
 
 
 def test_a_training_that_diverges_is_said_in_one_line(small_folder, tmp_path):
@@ -777,13 +778,13 @@ def test_importing_changes_nothing_in_the_process(tmp_path):
 
 
 def test_a_recipe_sets_flags_and_explicit_flags_win(monkeypatch):
-    monkeypatch.setitem(core.RECIPES, "fast", {"batch_size": 512, "lr_schedule": "linear"})
-    parser = argument_parser("", core.Config)
+    monkeypatch.setitem(RECIPES, "fast", {"batch_size": 512, "lr_schedule": "linear"})
+    parser = argument_parser("", Config)
 
-    def parse(*flags: str) -> core.Config:
-        return core.Config(**given_settings(parser.parse_args(flags), core.Config))
+    def parse(*flags: str) -> Config:
+        return Config(**given_settings(parser.parse_args(flags), Config))
 
-    assert parse() == core.Config()
+    assert parse() == Config()
     config = parse("--recipe", "fast", "--batch-size", "64")
     assert (config.batch_size, config.lr_schedule, config.recipe) == (64, "linear", "fast")
 
@@ -820,22 +821,22 @@ def test_no_home_directory_is_said_in_one_line(small_folder, tmp_path, monkeypat
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
     with pytest.raises(UserError, match="--cache-dir"):
-        core.run(core.Config(data_dir=small_folder, outdir=tmp_path))
-    assert core.Config(cache_dir=tmp_path).cache_folder == tmp_path
+        pipeline.run(Config(data_dir=small_folder, outdir=tmp_path))
+    assert Config(cache_dir=tmp_path).cache_folder == tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert core.Config().cache_folder == Path("/somewhere/hinton-mnist")
+    assert Config().cache_folder == Path("/somewhere/hinton-mnist")
 
 
 @pytest.mark.parametrize("flag", ["--outdir", "--cache-dir", "--data-dir"])
 def test_a_name_that_is_too_long_is_said_in_one_line(flag, small_folder, tmp_path, monkeypatch, capsys):
     flags = (*quick(small_folder), flag, "x" * 300)
     if flag == "--cache-dir":  # trainings are not stored then, and said so
-        core.main(within(tmp_path, monkeypatch, flags))
+        command.main(within(tmp_path, monkeypatch, flags))
         lines = capsys.readouterr().err.splitlines()
         assert lines[0].startswith("warning: cannot write xxx")
         assert all("File name too long" in line for line in lines)
         return
-    status, lines, _ = ended(core.main, flags, tmp_path, monkeypatch, capsys)
+    status, lines, _ = ended(command.main, flags, tmp_path, monkeypatch, capsys)
     assert status == 2
     assert len(lines) == 1
     assert "File name too long" in lines[0]

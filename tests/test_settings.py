@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-import distillation_mnist_omitted_3 as core
+from beyond.settings import Config
 from cifar10.settings import Config as CifarConfig
 
-BOTH = pytest.mark.parametrize("config", [core.Config, CifarConfig], ids=["mnist", "cifar10"])
+BOTH = pytest.mark.parametrize("config", [Config, CifarConfig], ids=["mnist", "cifar10"])
 
 
 def numeric_fields(config: type) -> list[dataclasses.Field]:
@@ -24,7 +24,7 @@ def numeric_fields(config: type) -> list[dataclasses.Field]:
 
 
 LIMITS = {  # as mathematics writes intervals; what has no upper end goes on
-    core.Config: {
+    Config: {
         "[0, 9]": "teacher_omitted_class omitted_class",
         "[0, 999999999999999999]": "seed",
         "[1, )": "probe_size transfer_images n_epochs_teacher n_epochs_student batch_size batch_size_student",
@@ -120,19 +120,19 @@ def test_the_message_says_what_is_wanted():
     with pytest.raises(
         UserError, match=r"^--dropout must be a finite number, at least 0, at most 0.99, not 1$"
     ):
-        core.Config(dropout=1)
+        Config(dropout=1)
     with pytest.raises(UserError, match=r"^--student-hidden must be whole numbers, .*, not 800 -5$"):
-        core.Config(student_hidden=(800, -5))
+        Config(student_hidden=(800, -5))
     with pytest.raises(UserError, match=r"^--temperature .* at least 0.01, at most 10,000, not nan$"):
-        core.Config(temperature=math.nan)
+        Config(temperature=math.nan)
 
 
 def test_omitted_classes_are_sorted_and_counted_once():
-    assert core.Config(omitted_class=(8, 3, 8)).omitted_class == (3, 8)
-    assert core.Config(omitted_class=()).omitted_class == ()
-    assert len(core.Config(omitted_class=tuple(range(9))).omitted_class) == 9
+    assert Config(omitted_class=(8, 3, 8)).omitted_class == (3, 8)
+    assert Config(omitted_class=()).omitted_class == ()
+    assert len(Config(omitted_class=tuple(range(9))).omitted_class) == 9
     with pytest.raises(UserError, match="fewer than all"):
-        core.Config(omitted_class=tuple(range(10)))
+        Config(omitted_class=tuple(range(10)))
 
 
 @BOTH
@@ -154,10 +154,10 @@ def test_help_shows_every_default_zeros_too(config, capsys, monkeypatch):
 
 
 def test_flags_reach_the_settings_and_nothing_else_does():
-    parser = argument_parser("", core.Config)
+    parser = argument_parser("", Config)
 
     def given(*flags: str) -> dict[str, object]:
-        return given_settings(parser.parse_args(flags), core.Config)
+        return given_settings(parser.parse_args(flags), Config)
 
     assert given() == {}
     assert given("--seed", "0", "--omitted-class", "5", "3") == {"seed": 0, "omitted_class": (5, 3)}
@@ -167,8 +167,8 @@ def test_flags_reach_the_settings_and_nothing_else_does():
 
 
 def test_settings_in_plain_form_hold_every_field():
-    plain = core.Config(outdir=Path("x"), omitted_class=(1, 2)).plain()
-    assert set(plain) == {f.name for f in dataclasses.fields(core.Config)}
+    plain = Config(outdir=Path("x"), omitted_class=(1, 2)).plain()
+    assert set(plain) == {f.name for f in dataclasses.fields(Config)}
     assert (plain["outdir"], plain["omitted_class"], plain["data_dir"]) == ("x", (1, 2), None)
 
 
@@ -177,13 +177,13 @@ def test_a_home_that_is_no_absolute_path_is_none(home, monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", home)
     with pytest.raises(UserError, match="--cache-dir"):
-        _ = core.Config().cache_folder
-    assert core.Config(cache_dir=tmp_path).cache_folder == tmp_path
+        _ = Config().cache_folder
+    assert Config(cache_dir=tmp_path).cache_folder == tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     with pytest.raises(UserError, match="--cache-dir"):
-        _ = core.Config().cache_folder
+        _ = Config().cache_folder
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert core.Config().cache_folder == Path("/somewhere/hinton-mnist")
+    assert Config().cache_folder == Path("/somewhere/hinton-mnist")
     assert CifarConfig().cache_folder == Path("/somewhere/hinton-cifar10")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from support import regularisation, schedule, stored, tiles, transformations
-from support.console import Console
+from support import feed, regularisation, stored, tiles, transformations
+from support.console import Console, UserError
 from support.files import SEAL_BYTES, read_sealed, seal, write_sealed
 
 import ast
@@ -28,20 +28,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
-from transfer import answers, images
+from beyond import answers, images, pipeline
+from beyond.settings import RECIPES, Config
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {"n_epochs_teacher": 1, "n_epochs_student": 1, "teacher_hidden": (12,), "student_hidden": (8,)}
 
 
-def tiny(small_folder: Path, folder: Path, **more: object) -> core.Config:
-    return core.Config(**{**TINY, "data_dir": small_folder, "cache_dir": folder, "outdir": folder, **more})
+def tiny(small_folder: Path, folder: Path, **more: object) -> Config:
+    return Config(**{**TINY, "data_dir": small_folder, "cache_dir": folder, "outdir": folder, **more})
 
 
-def path_of(kind: str, config: core.Config, experiment: core.Experiment) -> Path:
+def path_of(kind: str, config: Config, experiment: core.Experiment) -> Path:
     store = stored.Store(config.cache_folder / "runs")
     teacher = experiment.teacher.network.parameters if kind == "student" else None
-    return store.path(kind, core.determinants(kind, config, experiment.data, teacher))
+    return store.path(kind, pipeline.determinants(kind, config, experiment.data, teacher))
 
 
 # the key
@@ -60,8 +61,8 @@ def changed(monkeypatch, module: types.ModuleType, name: str, old: str, new: str
 
 
 def both_keys(data: core.Data) -> list[str]:
-    config = core.Config(transfer_choice="least-like", transfer_fraction=0.5)
-    return [stored.key_of(core.determinants(kind, config, data)) for kind in ("teacher", "student")]
+    config = Config(transfer_choice="least-like", transfer_fraction=0.5)
+    return [stored.key_of(pipeline.determinants(kind, config, data)) for kind in ("teacher", "student")]
 
 
 @pytest.mark.parametrize(
@@ -72,17 +73,17 @@ def both_keys(data: core.Data) -> list[str]:
         (core, "train", "total_loss / n_images", "total_loss"),
         (core, "log_softmax", "/ temperature", "* temperature"),
         (core, "predict", "chunk: int = 1000", "chunk: int = 500"),
-        (schedule, "learning_rate_at", "0.05 * n_steps", "0.06 * n_steps"),
+        (feed, "learning_rate_at", "0.05 * n_steps", "0.06 * n_steps"),
         (tiles, "Workers", "function(tile)", "function(tile[::-1])"),
         (transformations, "smooth_fields", "* 2 - 1", "* 2"),
         (regularisation, "dropout_mask", "65536", "65535"),
     ],
 )
 def test_a_key_sees_all_code_that_a_training_reaches(module, name, old, new, small_data, monkeypatch):
-    """Also where another module has the function by its name, as after `from support.schedule import`."""
+    """Also where another module has the function by its name, as after `from support.feed import`."""
     before, original = both_keys(small_data), getattr(module, name)
     changed(monkeypatch, module, name, old, new)
-    for other in (core, transformations):
+    for other in (core, feed, transformations):
         if vars(other).get(name) is original:
             monkeypatch.setattr(other, name, getattr(module, name))
     assert not set(both_keys(small_data)) & set(before)
@@ -102,15 +103,15 @@ def test_a_student_s_key_sees_what_alters_what_it_sees_and_hears(small_data, mon
     teacher, student = both_keys(small_data)
     for module, name, old, new in (
         (answers, "altered", "logits.copy()", "logits.copy() * 1"),
-        (core, "frozen_teacher", "once()[batch]", "once()[batch] * 1"),
-        (core, "student_lesson", "hard_weight == 1", "hard_weight >= 1"),
-        (core, "transfer_for", "config.seed + 47", "config.seed + 48"),
+        (answers, "altered_answers", "logits()[batch]", "logits()[batch] * 1"),
+        (core, "mixed", "(1 - hard_weight) * soft_value", "soft_value"),
+        (pipeline, "chosen_images", "config.seed + 47", "config.seed + 48"),
         (images, "part_of", "max(1,", "max(2,"),
     ):
         with monkeypatch.context() as patch:
             original = getattr(module, name)
             changed(patch, module, name, old, new)
-            for other in (core, answers):
+            for other in (core, answers, pipeline):
                 if vars(other).get(name) is original:
                     patch.setattr(other, name, getattr(module, name))
             assert both_keys(small_data)[0] == teacher, name
@@ -123,9 +124,13 @@ def test_a_student_s_key_sees_what_alters_what_it_sees_and_hears(small_data, mon
     [
         ("log_softmax", '"""log q_i with', '"""the log of q_i with'),
         ("log_softmax", "    scaled =", "    # another comment\n    scaled ="),
-        ("train", "    coming = next(feed)\n", "    coming = (next(feed))\n\n\n"),
+        (
+            "train",
+            "        total_loss += value * len(batch)\n",
+            "        total_loss += (value * len(batch))\n\n\n",
+        ),
         ("Adam", '"""Adam (Kingma', '"""Another (Kingma'),
-        ("predict", '"""Logits (n, classes), float32', '"""Other words, float32'),
+        ("predict", '"""Logits (n, outputs), float32', '"""Other words, float32'),
     ],
 )
 def test_comments_docstrings_and_layout_change_no_key(name, old, new, small_data, monkeypatch):
@@ -136,8 +141,8 @@ def test_comments_docstrings_and_layout_change_no_key(name, old, new, small_data
 
 def test_help_texts_and_messages_change_no_key(small_data, monkeypatch):
     before = both_keys(small_data)
-    monkeypatch.setattr(core, "RENDERED_NOTICE", "other words")
-    monkeypatch.setitem(core.RECIPES, "fast", {"batch_size": 7})
+    monkeypatch.setattr("beyond.data.RENDERED_NOTICE", "other words")
+    monkeypatch.setitem(RECIPES, "fast", {"batch_size": 7})
     monkeypatch.setattr(stored, "said", lambda error: "other words")
     assert both_keys(small_data) == before
 
@@ -147,17 +152,17 @@ def test_what_runs_decides_and_not_what_stands_in_a_file(tmp_path):
     program = """
 import importlib, sys
 from pathlib import Path
-from support import schedule
+from support import feed
 from support.code import digest_of
-path = Path(schedule.__file__)
-found = [digest_of(schedule.learning_rate_at)]
+path = Path(feed.__file__)
+found = [digest_of(feed.learning_rate_at)]
 path.write_text(path.read_text().replace("0.05 * n_steps", "0.07 * n_steps"))
-found.append(digest_of(schedule.learning_rate_at))
+found.append(digest_of(feed.learning_rate_at))
 sys.dont_write_bytecode = True
 importlib.invalidate_caches()
-importlib.reload(schedule)
-found.append(digest_of(schedule.learning_rate_at))
-print(*found, schedule.learning_rate_at(0, 100, 1.0, "linear"))
+importlib.reload(feed)
+found.append(digest_of(feed.learning_rate_at))
+print(*found, feed.learning_rate_at(0, 100, 1.0, "linear"))
 """
     shutil.copytree(ROOT / "support", tmp_path / "support", ignore=shutil.ignore_patterns("__pycache__"))
     run = [sys.executable, "-B", "-c", program]
@@ -182,10 +187,10 @@ def test_a_key_is_the_same_for_a_script_and_for_who_imports_it(small_data):
 def test_what_a_key_cannot_hold_is_an_error_and_a_whole_number_a_float_where_one_is_meant():
     with pytest.raises(TypeError):
         stored.key_of({"folder": Path("x")})
-    whole, broken = core.Config(temperature=20, learning_rate=1), core.Config(temperature=20.0)
+    whole, broken = Config(temperature=20, learning_rate=1), Config(temperature=20.0)
     assert json.dumps(whole.plain()["temperature"]) == json.dumps(broken.plain()["temperature"]) == "20.0"
-    assert core.Config(seed=np.int64(3), learning_rate=np.float32(0.5)).plain()["learning_rate"] == 0.5
-    assert type(core.Config(seed=np.int64(3)).seed) is int
+    assert Config(seed=np.int64(3), learning_rate=np.float32(0.5)).plain()["learning_rate"] == 0.5
+    assert type(Config(seed=np.int64(3)).seed) is int
 
 
 def test_the_kernel_and_the_data_as_they_are_used_are_in_the_key(small_data, monkeypatch):
@@ -202,25 +207,27 @@ def test_the_kernel_and_the_data_as_they_are_used_are_in_the_key(small_data, mon
 def test_a_student_belongs_to_its_teacher_s_parameters(small_folder, tmp_path):
     """A teacher trained again with other bits leaves no student of one that is gone."""
     config = tiny(small_folder, tmp_path)
-    first = core.run(config)
+    first = pipeline.run(config)
     parameters = first.teacher.network.parameters
     keys = {
-        stored.key_of(core.determinants("student", config, first.data, one))
+        stored.key_of(pipeline.determinants("student", config, first.data, one))
         for one in (parameters, parameters * 1.0, np.nextafter(parameters, 1))
     }
     assert len(keys) == 2
     with stored.open_session(tmp_path, False, Console(quiet=True)) as session:
         other = core.MLP(first.teacher.network.sizes, np.random.default_rng(1))
-        assert not core.train_student(config, first.data, other, session).reused
-        assert core.train_student(config, first.data, first.teacher.network, session).reused
+        for teacher, is_known in ((other, False), (first.teacher.network, True)):
+            lesson = pipeline.student_lesson(config, first.data, teacher, session.workers)
+            run = pipeline.train_student(config, first.data, teacher, lesson, session)
+            assert run.reused == is_known
 
 
 def test_a_key_depends_on_what_decides_the_training_and_on_nothing_else(small_data):
-    config = core.Config()
+    config = Config()
 
-    def keys(config: core.Config, data: core.Data = small_data) -> tuple[str, str]:
+    def keys(config: Config, data: core.Data = small_data) -> tuple[str, str]:
         teacher, student = (
-            stored.key_of(core.determinants(kind, config, data)) for kind in ("teacher", "student")
+            stored.key_of(pipeline.determinants(kind, config, data)) for kind in ("teacher", "student")
         )
         return teacher, student
 
@@ -260,7 +267,7 @@ def finished(small_folder, tmp_path_factory):
     """A small experiment whose trainings are stored, its config, and the bytes of both."""
     folder = tmp_path_factory.mktemp("finished")
     config = tiny(small_folder, folder)
-    experiment = core.run(config)
+    experiment = pipeline.run(config)
     paths = {kind: path_of(kind, config, experiment) for kind in ("teacher", "student")}
     return experiment, config, {kind: (path, path.read_bytes()) for kind, path in paths.items()}
 
@@ -276,7 +283,7 @@ def same(found: core.Experiment, expected: core.Experiment) -> bool:
 
 def test_a_stored_run_is_the_run(finished):
     experiment, config, _ = finished
-    again = core.run(config)
+    again = pipeline.run(config)
     assert same(again, experiment)
     assert [run.reused for run in experiment.runs.values()] == [False, False]
     assert [run.reused for run in again.runs.values()] == [True, True]
@@ -365,7 +372,7 @@ def test_a_damaged_run_is_said_in_one_line_and_trained_again(damage, finished, c
             path.write_bytes(DAMAGES[damage](content))
         else:
             write_sealed(path, UNDER_A_RIGHT_SEAL[damage.removeprefix("sealed ")](content))
-    again = core.run(config, Console(quiet=True))
+    again = pipeline.run(config, Console(quiet=True))
     assert same(again, experiment)
     assert not any(run.reused for run in again.runs.values())
     lines = capsys.readouterr().err.splitlines()
@@ -376,7 +383,7 @@ def test_a_damaged_run_is_said_in_one_line_and_trained_again(damage, finished, c
         assert line.endswith("; training it again")
     for path, content in files.values():  # stored again; what it took to train it may differ
         assert len(path.read_bytes()) == len(content)
-    assert all(run.reused for run in core.run(config).runs.values())
+    assert all(run.reused for run in pipeline.run(config).runs.values())
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -392,7 +399,7 @@ def test_what_is_no_plain_file_is_neither_waited_for_nor_read(special, finished,
     else:
         path.symlink_to("/dev/zero")
     try:
-        assert same(core.run(config, Console(quiet=True)), experiment)
+        assert same(pipeline.run(config, Console(quiet=True)), experiment)
         warning, *later = capsys.readouterr().err.splitlines()
         assert "is damaged (" in warning
         assert ["not stored" in line for line in later] == [True]  # and it is not replaced
@@ -441,7 +448,7 @@ def test_zip_bombs_are_not_even_opened(finished, capsys):
         archive.writestr("parameters.npy", bytes(50_000_000))
     path, content = files["teacher"]
     path.write_bytes(bomb.getvalue())
-    core.run(config, Console(quiet=True))
+    pipeline.run(config, Console(quiet=True))
     assert "is damaged" in capsys.readouterr().err
     path.write_bytes(content)
 
@@ -450,9 +457,9 @@ def test_zip_bombs_are_not_even_opened(finished, capsys):
 def test_a_diverging_training_is_stopped_and_never_stored(rate, small_folder, tmp_path):
     """Also where its numbers are finite still, and no sane ones."""
     with pytest.raises(
-        core.UserError, match=r"student's training diverged; try a smaller --learning-rate-student$"
+        UserError, match=r"student's training diverged; try a smaller --learning-rate-student$"
     ):
-        core.run(tiny(small_folder, tmp_path, learning_rate_student=rate))
+        pipeline.run(tiny(small_folder, tmp_path, learning_rate_student=rate))
     assert [path.name.partition("-")[0] for path in (tmp_path / "runs").iterdir()] == ["teacher"]
 
 
@@ -464,22 +471,22 @@ def test_a_loss_that_is_no_number_stops_the_training(small_data, tmp_path):
         line = warn = progress = row
 
     training = stored.Training(
-        "teacher", {}, core.MLP((2, 3), None), 2, train=lambda watcher: watcher.epoch_done(1, np.nan, 0.0),
+        "teacher", {}, core.MLP((2, 3), None), 2,
         predict_test=lambda n: np.zeros((n, 3)), output_shape=(1, 3), measure=lambda z: {}, shown={},
     )  # fmt: skip
     session = stored.Session(None, Silent(), stored.Store(tmp_path))
-    with pytest.raises(core.UserError, match="diverged"):
-        session.finished(training)
+    with pytest.raises(UserError, match="diverged"):
+        session.recorder(training).epoch_done(1, np.nan)
 
 
 def test_a_key_is_the_same_wherever_the_project_lies(tmp_path):
-    for name in ("support", "transfer", "synthetic"):
+    for name in ("support", "beyond", "synthetic"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "distillation_mnist_omitted_3.py", tmp_path)
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\nfrom support.code import digest_of\n"
-        "import distillation_mnist_omitted_3 as core\n"
-        "print(digest_of(core.train, core.Workers, core.transfer_for, core.student_lesson))"
+        "import distillation_mnist_omitted_3 as core\nfrom beyond import pipeline\n"
+        "print(digest_of(core.train, core.Workers, pipeline.student_lesson))"
     )
     found = {
         subprocess.run([sys.executable, "-c", program, str(place)], capture_output=True, check=True).stdout

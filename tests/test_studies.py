@@ -22,6 +22,7 @@ from matplotlib.text import Text
 from small_studies import ROOT, make, tiny_configs
 
 import distillation_mnist_omitted_3 as core
+from beyond.settings import Config
 from studies import beyond, beyond_figures, beyond_tables, claims, figures, ingredients, intervals, results
 from studies.figures import DRAW
 from studies.measured import Run
@@ -88,11 +89,11 @@ def test_recipe_then_preset_then_flags_then_grid():
 
 
 def test_flags_of_a_run_make_that_run_again():
-    parser = argument_parser("", core.Config)
+    parser = argument_parser("", Config)
     configs = [config for group in plan(list(STUDIES), {}, 2).values() for config in group]
     for config in configs:
-        given = given_settings(parser.parse_args(flags_of(config).split()), core.Config)
-        assert core.Config(**given) == config
+        given = given_settings(parser.parse_args(flags_of(config).split()), Config)
+        assert Config(**given) == config
 
 
 @pytest.mark.parametrize(
@@ -111,12 +112,12 @@ def test_flags_of_a_run_make_that_run_again():
 )
 def test_flags_of_any_run_make_one_with_the_same_trainings_and_the_same_probe(settings):
     """A setting that falls back on another one may be said as that one's value."""
-    config = core.Config(**settings)
-    parser = argument_parser("", core.Config)
-    found = core.Config(**given_settings(parser.parse_args(flags_of(config).split()), core.Config))
+    config = Config(**settings)
+    parser = argument_parser("", Config)
+    found = Config(**given_settings(parser.parse_args(flags_of(config).split()), Config))
     for kind in ("teacher", "student"):
         assert found.training(kind) == config.training(kind)
-    for item in fields(core.Config):
+    for item in fields(Config):
         if item.name not in FALLS_BACK:
             assert getattr(found, item.name) == getattr(config, item.name)
 
@@ -147,7 +148,7 @@ def test_95_per_cent_of_students_t_lie_within_its_quantile(df):
 def runs_with_errors(*errors: int) -> list[Run]:
     record = {"data": {"name": "MNIST", "n_test": 10_000}}
     return [
-        Run("paper", {}, core.Config(seed=seed), {**record, "teacher": {"test_errors": e}})
+        Run("paper", {}, Config(seed=seed), {**record, "teacher": {"test_errors": e}})
         for seed, e in enumerate(errors)
     ]
 
@@ -174,7 +175,7 @@ def group(errors: dict[int, int], **settings) -> list[Run]:
     """Runs of the study of temperatures: their test errors by seed."""
     return [
         Run(
-            "temperature", {}, core.Config(seed=seed, omitted_class=(), **settings),
+            "temperature", {}, Config(seed=seed, omitted_class=(), **settings),
             {"student": {"before_correction": {"test_errors": e}}},
         )
         for seed, e in errors.items()
@@ -590,7 +591,7 @@ def test_a_point_whose_runs_all_failed_is_missing_and_nothing_else(name, shaken)
 def test_how_many_classes_a_teacher_says():
     def classes(*p: float) -> float:
         return beyond_tables.effective_classes(
-            Run("little", {}, core.Config(), {"transfer_set": {"teacher_mean_probabilities": p}})
+            Run("little", {}, Config(), {"transfer_set": {"teacher_mean_probabilities": p}})
         )
 
     assert classes(*[0.1] * 10) == pytest.approx(10)
@@ -771,7 +772,7 @@ def small_results(small_data, tmp_path_factory) -> dict:
     planned = plan(["hard-mix"], {"teacher_hidden": (20,), "student_hidden": (10,)}, 2)
     configs = [config for (_, place), group in planned.items() if place < 2 for config in group]
     cache = tmp_path_factory.mktemp("cache")
-    here = {core.Config(**{**vars(config), "cache_dir": cache}): config for config in configs}
+    here = {Config(**{**vars(config), "cache_dir": cache}): config for config in configs}
     found, _ = make(list(here), small_data)
     runs = [
         Run("hard-mix", {"hard_weight": config.hard_weight}, config, found[with_cache])
@@ -851,7 +852,7 @@ def test_merging_keeps_what_was_not_asked_for_anew(small_results):
         {**one, "study": "temperature", "grid": point}
         for one, point in zip(small_results["runs"], grid, strict=False)
     ]
-    asked, unasked = core.Config(seed=1), core.Config(seed=2)
+    asked, unasked = Config(seed=1), Config(seed=2)
     failed = [{"config": json.loads(json.dumps(c.plain())), "reason": "?"} for c in (asked, unasked)]
     before = {**small_results, "runs": others + small_results["runs"][:1], "failed": failed}
     found = results.merged(small_results, before, [asked])
@@ -866,7 +867,7 @@ def test_a_study_with_fewer_seeds_keeps_the_others(small_results):
     again = copy.deepcopy(again)
     for one in again["runs"]:
         one["seconds"]["teacher"] = 12345.0
-    found = results.merged(again, small_results, [core.Config(seed=0)])
+    found = results.merged(again, small_results, [Config(seed=0)])
     assert [(one["grid"], one["seed"]) for one in found["runs"]] == [
         (one["grid"], one["seed"]) for one in small_results["runs"]
     ]

@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 from small_studies import make, measured, thread_pool, tiny_configs, trained_when, until
 
-import distillation_mnist_omitted_3 as core
+from beyond import pipeline
 from studies import cluster, records
 from studies.cluster import PoolLostError
 from studies.many import Task, work
@@ -43,7 +43,7 @@ def test_many_runs_are_the_single_runs_bit_for_bit(small_data, small_folder, tmp
     assert set(found) == set(configs)
     for config in configs:
         alone = replace(config, cache_dir=tmp_path / "alone", data_dir=small_folder, outdir=tmp_path)
-        expected = json.loads(json.dumps(core.run(alone).results()))
+        expected = json.loads(json.dumps(pipeline.run(alone).results()))
         for key in ("teacher", "student", "bias_correction", "data"):
             assert found[config][key] == expected[key]
 
@@ -57,12 +57,12 @@ def test_nothing_is_trained_twice(small_data, tmp_path):
     assert teachers[0] == teachers[1] != teachers[2] == teachers[3]  # one of each seed
     # the main script finds the same trainings
     with open_session(tmp_path, False, Console(quiet=True)) as session:
-        alone = core.run_on_data(small_data, configs[0], session).results()
+        alone = pipeline.run_on_data(small_data, configs[0], session).results()
     assert alone["reused"] == {"teacher": True, "student": True}
     assert trained_when(alone) == trained_when(both[configs[0]])
 
     shelf = Shelf(tmp_path, small_data, Console(quiet=True))
-    teacher = shelf.store.path("teacher", core.determinants("teacher", configs[0], small_data))
+    teacher = shelf.store.path("teacher", pipeline.determinants("teacher", configs[0], small_data))
     teacher.write_bytes(b"damaged")
     shelf.record_path(configs[0]).unlink()
     again, _ = make(configs, small_data)

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from shaken import committed_runs, shaken_runs
 
+from beyond.settings import DRAWN_SETS
 from studies import beyond, frontier, ingredients
 from studies.claims import TRANSFORMED
 from studies.figures import DRAW
 from studies.measured import Run
 from studies.questions import STUDIES, of_study
-from transfer.settings import DRAWN_SETS
 
 UNSEEN, SEEN, ALL = "omitted_accuracy", "other_accuracy", "test_accuracy"
 ONE_SEED_LESS = ("paper", "temperature", "hard-mix", "images", "answers", "ingredients")

@@ -23,11 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
+from beyond import pipeline
+from beyond.answers import altered
+from beyond.images import Drawing, described, draw_halves, nearness
+from beyond.probes import with_share
+from beyond.settings import DRAWN_SETS, EVERY_CLASS, Config
 from synthetic import noise
-from transfer.answers import altered
-from transfer.images import Drawing, described, draw_halves, nearness, of_training_images
-from transfer.probes import with_share
-from transfer.settings import DRAWN_SETS, EVERY_CLASS
 
 RNG = np.random.default_rng
 
@@ -121,28 +122,27 @@ def test_new_images_come_in_each_epoch_unless_their_number_is_given(images):
     with Workers(1) as workers:
 
         def epochs(n_different: int | None) -> list[bytes]:
-            seen = Drawing("contours", images, 5).transfer(4, n_different, workers)
-            assert len(seen.indices) == len(images)
-            of_epoch = seen.drawn or (lambda epoch: seen.pool)
-            assert of_epoch(1).tobytes() == seen.pool.tobytes()
-            return [of_epoch(epoch)[seen.indices].tobytes() for epoch in (1, 2, 3, 4)]
+            lesson = Drawing("contours", images, 5).lesson(4, n_different, None, workers)
+            assert len(lesson.indices) == len(images)
+            assert lesson.of_epoch(1).tobytes() == lesson.images.tobytes()
+            return [lesson.of_epoch(epoch)[lesson.indices].tobytes() for epoch in (1, 2, 3, 4)]
 
         assert len(set(epochs(None))) == 4
         assert len(set(epochs(10**6))) == 4
         first, second, third, fourth = epochs(1400)
         assert (first, second) == (third, fourth)
         assert first != second
-        few = Drawing("contours", images, 5).transfer(4, 100, workers)
-        assert (few.n_different, len(few.pool), few.drawn) == (100, 100, None)
+        few = Drawing("contours", images, 5).lesson(4, 100, None, workers)
+        assert (few.n_different, len(few.images), few.drawn) == (100, 100, None)
         assert np.bincount(few.indices).tolist() == [7] * 100
-        assert Drawing("contours", images, 5).transfer(4, None, workers).n_different == 2800
+        assert Drawing("contours", images, 5).lesson(4, None, None, workers).n_different == 2800
 
 
 def test_the_first_images_of_a_transfer_set_are_different_ones_that_it_holds(images):
-    seen = of_training_images(images, np.array([5, 2, 9, 5, 2]))
-    np.testing.assert_array_equal(seen.first(2), images[[2, 5]])
-    np.testing.assert_array_equal(seen.first(100), images[[2, 5, 9]])
-    assert seen.n_different == 3
+    lesson = core.Lesson(images, np.array([5, 2, 9, 5, 2]), None)
+    np.testing.assert_array_equal(lesson.first(2), images[[2, 5]])
+    np.testing.assert_array_equal(lesson.first(100), images[[2, 5, 9]])
+    assert lesson.n_different == 3
 
 
 def test_nearness_is_1_for_a_copy_and_the_cosine_with_the_nearest_otherwise(images):
@@ -156,23 +156,25 @@ def test_nearness_is_1_for_a_copy_and_the_cosine_with_the_nearest_otherwise(imag
     assert nearness(ours, many) == pytest.approx(math.sqrt(1 / 2) / 2)
 
 
-def test_what_results_json_says_of_a_drawn_transfer_set(images):
+def test_what_results_json_says_of_a_drawn_transfer_set(images, monkeypatch):
     with Workers(1) as workers:
-        seen = Drawing("noise", images, 5).transfer(2, None, workers)
+        lesson = Drawing("noise", images, 5).lesson(2, None, None, workers)
     logits = np.zeros((700, 10))
     logits[:350, 4] = 50.0
 
-    def teacher(given: np.ndarray) -> np.ndarray:
-        np.testing.assert_array_equal(given, seen.pool)
+    def answers(teacher: str, given: np.ndarray, workers: Workers) -> np.ndarray:
+        assert teacher == "the teacher"
+        np.testing.assert_array_equal(given, lesson.images)
         return logits
 
-    found = described(seen, images, teacher, core.softmax)
+    monkeypatch.setattr("beyond.images.predict", answers)
+    found = described(lesson, images, "the teacher", workers)
     expected = np.full(10, 0.05)
     expected[4] = 0.55
     assert found["teacher_mean_probabilities"] == pytest.approx(expected.tolist())
     assert found["teacher_mean_largest"] == pytest.approx(0.55)
     assert (found["kind"], found["n_different"]) == ("noise", 1400)
-    assert described(of_training_images(images, np.arange(5)), images, teacher, core.softmax) is None
+    assert described(core.Lesson(images, np.arange(5), None), images, "the teacher", workers) is None
 
 
 # the teacher's answers
@@ -282,12 +284,12 @@ def test_a_class_that_never_occurs_is_named_before_anything_is_trained(small_dat
     data = dataclasses.replace(
         small_data, train_images=small_data.train_images[few], train_labels=small_data.train_labels[few]
     )
-    config = core.Config(correct="all", cache_dir=tmp_path)
+    config = Config(correct="all", cache_dir=tmp_path)
     with (
         open_session(tmp_path, False, Console(quiet=True)) as session,
         pytest.raises(UserError, match=r"no image of class 7, so that its bias .* leave --correct all out"),
     ):
-        core.run_on_data(data, config, session)
+        pipeline.run_on_data(data, config, session)
     assert not list((tmp_path / "runs").iterdir())
 
 
@@ -295,11 +297,10 @@ def test_a_class_that_never_occurs_is_named_before_anything_is_trained(small_dat
 
 
 def test_hard_labels_alone_never_ask_the_teacher(small_data, workers, monkeypatch):
-    config = core.Config(hard_weight=1.0, student_hidden=(4,))
-    teacher, seen = core.MLP((784, 3, 10), None), core.transfer_for(config, small_data, None, workers)
+    config = Config(hard_weight=1.0, student_hidden=(4,))
     monkeypatch.setattr(core, "predict", None)
-    lesson = core.student_lesson(config, small_data, teacher, seen, workers)
-    logits, batch = RNG(0).normal(size=(6, 10)), seen.indices[:6]
+    lesson = pipeline.student_lesson(config, small_data, core.MLP((784, 3, 10), None), workers)
+    logits, batch = RNG(0).normal(size=(6, 10)), lesson.indices[:6]
     value, gradient = lesson.loss(logits, batch, np.zeros((785, 6)))
     expected = core.cross_entropy(logits, small_data.train_labels[batch])
     assert value == expected[0]
@@ -307,22 +308,22 @@ def test_hard_labels_alone_never_ask_the_teacher(small_data, workers, monkeypatc
 
 
 def test_a_drawn_transfer_set_is_drawn_once(small_folder, tmp_path, monkeypatch):
-    counter, original = Counter(), Drawing.transfer
+    counter, original = Counter(), Drawing.lesson
 
     def counted(*arguments):
         counter.n += 1
         return original(*arguments)
 
-    monkeypatch.setattr(Drawing, "transfer", counted)
-    config = core.Config(
+    monkeypatch.setattr(Drawing, "lesson", counted)
+    config = Config(
         transfer_set="contours", transfer_images=100, data_dir=small_folder, cache_dir=tmp_path,
         outdir=tmp_path, n_epochs_teacher=1, n_epochs_student=1, teacher_hidden=(8,), student_hidden=(8,),
     )  # fmt: skip
     for n_runs in (1, 2):
-        experiment = core.run(config)
+        experiment = pipeline.run(config)
         assert counter.n == n_runs
     assert experiment.student.reused
-    assert experiment.transfer.n_different == 100
+    assert experiment.lesson.n_different == 100
 
 
 class Counter:
@@ -383,19 +384,19 @@ DRAWN = {"transfer_set": "contours", "omitted_class": EVERY_CLASS}
 )
 def test_what_excludes_what_is_said_in_one_line(settings, said):
     with pytest.raises(UserError) as raised:
-        core.Config(**settings)
+        Config(**settings)
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_a_drawn_transfer_set_leaves_every_class_out_and_the_images_as_they_are():
-    config = core.Config(**{"recipe": "best", "transfer_set": "blobs"})
+    config = Config(**{"recipe": "best", "transfer_set": "blobs"})
     assert config.omitted_class == config.corrected_class == EVERY_CLASS
     assert not config.limits("student").change
     assert config.limits("teacher").elastic > 0
     assert config.probe_size == 60_000
-    given = core.Config(**{"transfer_set": "blobs", "jitter_student": 2, "probe_size": 7})
+    given = Config(**{"transfer_set": "blobs", "jitter_student": 2, "probe_size": 7})
     assert (given.jitter_student, given.probe_size) == (2, 7)
-    assert core.Config(**{"recipe": "no-digit"}).transfer_set == "contours"
-    on_digits = core.Config(**{"recipe": "no-digit", "transfer_set": "digits"})
+    assert Config(**{"recipe": "no-digit"}).transfer_set == "contours"
+    on_digits = Config(**{"recipe": "no-digit", "transfer_set": "digits"})
     assert (on_digits.omitted_class, on_digits.n_epochs_student) == ((3,), 60)

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from support.console import UserError
 from support.data import Data
-from support.offsets import em_frequencies
+from support.offsets import em_frequencies, frequencies
 from support.settings import N_CLASSES
+from support.tiles import Workers
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from transfer.answers import told
-from transfer.images import Transfer
-from transfer.settings import TransferSettings
-
-Predict = Callable[[np.ndarray], np.ndarray]  # images to logits (n, outputs)
-
-
-def frequencies(labels: np.ndarray, classes: Sequence[int]) -> list[float]:
-    """The share of each of `classes` among `labels`."""
-    return [float((labels == c).mean()) for c in classes]
+from beyond.answers import told
+from beyond.settings import Config
+from distillation_mnist_omitted_3 import MLP, Lesson, log_softmax, predict
 
 
 def with_share(labels: np.ndarray, classes: Sequence[int], share: float, size: int) -> np.ndarray:
@@ -41,7 +35,7 @@ def with_share(labels: np.ndarray, classes: Sequence[int], share: float, size: i
     return np.sort(np.concatenate((mine[:n_mine], others[:n_others])))
 
 
-def probe_images(config: TransferSettings, data: Data) -> np.ndarray:
+def probe_images(config: Config, data: Data) -> np.ndarray:
     """The images of a probe that is not of the transfer set. Raises UserError when it cannot be had."""
     images, labels = data.train_images, data.train_labels
     if config.probe == "test":
@@ -51,7 +45,7 @@ def probe_images(config: TransferSettings, data: Data) -> np.ndarray:
     return images[: config.probe_size]
 
 
-def check_probe(config: TransferSettings, data: Data) -> None:
+def check_probe(config: Config, data: Data) -> None:
     """Raises UserError when the probe cannot be had, or when a class whose bias it sets never occurs."""
     probe_images(config, data)
     missing = sorted(set(config.corrected_class) - set(np.unique(data.train_labels).tolist()))
@@ -62,17 +56,15 @@ def check_probe(config: TransferSettings, data: Data) -> None:
         )
 
 
+def mean_probabilities(logits: np.ndarray) -> np.ndarray:
+    """The mean (classes,) of the probabilities at T = 1 of logits (n, classes), in double precision."""
+    return np.exp(log_softmax(logits.astype(np.float64))).mean(axis=0)
+
+
 def probe_and_targets(
-    config: TransferSettings,
-    data: Data,
-    seen: Transfer,
-    predict_teacher: Predict,
-    predict_student: Predict,
-    log_softmax: Predict,
+    config: Config, data: Data, lesson: Lesson, teacher: MLP, student: MLP, workers: Workers
 ) -> tuple[np.ndarray, list[float]]:
     """The student's logits (n, classes) on the probe, and the mean probabilities that they are to have.
-
-    `predict_teacher` and `predict_student` give all outputs (n, outputs), of which the classes are the first.
 
     Described: training images, and how often the classes occur in the whole training set. A probe of images
     that the student learned from takes the mean probabilities that it heard from its teacher instead. Labels
@@ -80,22 +72,19 @@ def probe_and_targets(
     the prior "em" not even that. EM starts from the frequencies that the student learned: its own mean
     probabilities on what it learned from.
     """
-
-    def mean_probabilities(logits: np.ndarray) -> np.ndarray:
-        return np.exp(log_softmax(logits.astype(np.float64))).mean(axis=0)
-
     corrected = list(config.corrected_class)
     if config.probe == "transfer":
-        images = seen.first(config.probe_size)
+        images = lesson.first(config.probe_size)
         if config.teacher_answers == "whole":
-            heard = predict_teacher(images)
+            heard = predict(teacher, images, workers)
         else:  # which are altered by what it says of all training images
-            on_training = told(predict_teacher(data.train_images), data.train_labels, config)
-            heard = on_training[np.unique(seen.indices)[: config.probe_size]]
+            on_training = told(predict(teacher, data.train_images, workers), data.train_labels, config)
+            heard = on_training[np.unique(lesson.indices)[: config.probe_size]]
         answers = mean_probabilities(heard[:, :N_CLASSES])
-        return predict_student(images)[:, :N_CLASSES], answers[corrected].tolist()
-    logits = predict_student(probe_images(config, data))[:, :N_CLASSES]
+        return predict(student, images, workers)[:, :N_CLASSES], answers[corrected].tolist()
+    logits = predict(student, probe_images(config, data), workers)[:, :N_CLASSES]
     if config.prior == "known":
         return logits, frequencies(data.train_labels, corrected)
-    learned = mean_probabilities(predict_student(seen.first(config.probe_size))[:, :N_CLASSES])
-    return logits, em_frequencies(log_softmax(logits.astype(np.float64)), learned)[corrected].tolist()
+    on_lesson = predict(student, lesson.first(config.probe_size), workers)[:, :N_CLASSES]
+    found = em_frequencies(log_softmax(logits.astype(np.float64)), mean_probabilities(on_lesson))
+    return logits, found[corrected].tolist()

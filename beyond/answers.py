@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from support.tiles import Workers
+
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
-from transfer.settings import TransferSettings
+from beyond.settings import Config
+from distillation_mnist_omitted_3 import MLP, Answers, Loss, predict
 
 
-def told(logits: np.ndarray, labels: np.ndarray, config: TransferSettings) -> np.ndarray:
+def answers_as_seen(teacher: MLP, n_images: int, workers: Workers) -> Answers:
+    """The frozen teacher's logits for each batch as the student sees it, of at most `n_images`."""
+    buffers = cache(lambda: teacher.new_activations(n_images)[1:])  # a stored student never asks
+
+    def answers(batch: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        above = [buffer[:, : len(batch)] for buffer in buffers()]
+        return teacher.forward([inputs, *above], workers)
+
+    return answers
+
+
+def altered_answers(
+    teacher: MLP, images: np.ndarray, labels: np.ndarray, config: Config, workers: Workers
+) -> Answers:
+    """What is left of the teacher's logits for the images as they are, once some of it is taken away."""
+    logits = cache(lambda: told(predict(teacher, images, workers), labels, config))
+    return lambda batch, inputs: logits()[batch]
+
+
+def told(logits: np.ndarray, labels: np.ndarray, config: Config) -> np.ndarray:
     """What of the teacher's logits (n, outputs) on the training images its student is told."""
     if config.teacher_answers == "whole":
         return logits
@@ -20,7 +43,7 @@ def told(logits: np.ndarray, labels: np.ndarray, config: TransferSettings) -> np
 def altered(
     logits: np.ndarray, labels: np.ndarray, classes: Sequence[int], how: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """The teacher's logits (n, outputs) with those of `classes` made to say less; see TransferSettings.
+    """The teacher's logits (n, outputs) with those of `classes` made to say less; see Config.
 
     `labels` (n,) are used to take means and to shuffle within classes: this is a control, no way to learn.
     """
@@ -39,12 +62,12 @@ def altered(
     return found
 
 
-def of_outputs(part: slice, loss: Callable) -> Callable:
-    """`loss`, whose gradient is by the outputs of `part` alone, by all outputs: nothing trains the others."""
+def of_outputs(part: slice, loss: Loss) -> Loss:
+    """`loss` of the outputs of `part` alone: nothing trains the others."""
 
     def padded(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.zeros_like(logits)
-        value, gradient[:, part] = loss(logits, batch, inputs)
+        value, gradient[:, part] = loss(logits[:, part], batch, inputs)
         return value, gradient
 
     return padded

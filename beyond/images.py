@@ -14,29 +14,26 @@ from typing import Any
 
 import numpy as np
 
+from distillation_mnist_omitted_3 import MLP, Lesson, Loss, predict, softmax
 from synthetic import digits, noise
-from transfer.settings import DIGITS_SET
 
 BLOCK = 1000  # images that are drawn at a time, from a generator of their own
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """The images that a student learns from."""
+class DrawnLesson(Lesson):
+    """A lesson on images that are drawn; `images` are those of its first epoch."""
 
-    kind: str  # DIGITS_SET, or one of DRAWN_SETS
-    pool: np.ndarray  # uint8; of a drawn transfer set those of the first epoch
-    indices: np.ndarray  # (n,), those that an epoch goes through
-    n_different: int  # in the whole training
-    drawn: Callable[[int], np.ndarray] | None = None  # the images of an epoch, counted from 1
+    kind: str  # one of DRAWN_SETS
+    n_drawn: int  # different ones in the whole training
+    drawn: Callable[[int], np.ndarray] | None = None  # the images of an epoch, where each has its own
 
-    def first(self, n: int) -> np.ndarray:
-        """The first n of the images that the student learns from, or all of them."""
-        return self.pool[np.unique(self.indices)[:n]]
+    def of_epoch(self, epoch: int) -> np.ndarray:
+        return self.images if epoch == 1 or self.drawn is None else self.drawn(epoch)
 
-
-def of_training_images(images: np.ndarray, indices: np.ndarray) -> Transfer:
-    return Transfer(DIGITS_SET, images, indices, len(np.unique(indices)))
+    @property
+    def n_different(self) -> int:
+        return self.n_drawn
 
 
 def part_of(indices: np.ndarray, fraction: float, seed: int, rank: np.ndarray | None = None) -> np.ndarray:
@@ -85,21 +82,18 @@ def nearness(drawn: np.ndarray, images: np.ndarray, n: int = 1000) -> float:
 
 
 def described(
-    seen: Transfer,
-    training_images: np.ndarray,
-    predict_teacher: Callable[[np.ndarray], np.ndarray],
-    softmax: Callable[[np.ndarray], np.ndarray],
+    lesson: Lesson, training_images: np.ndarray, teacher: MLP, workers: Workers
 ) -> dict[str, Any] | None:
     """What results.json says of a drawn transfer set: what its teacher answers, how near digits are."""
-    if seen.kind == DIGITS_SET:
+    if not isinstance(lesson, DrawnLesson):
         return None
-    p = softmax(predict_teacher(seen.first(10_000))[:, :N_CLASSES].astype(np.float64))
+    p = softmax(predict(teacher, lesson.first(10_000), workers)[:, :N_CLASSES].astype(np.float64))
     return {
-        "kind": seen.kind,
-        "n_different": seen.n_different,
+        "kind": lesson.kind,
+        "n_different": lesson.n_different,
         "teacher_mean_probabilities": p.mean(axis=0).tolist(),
         "teacher_mean_largest": float(p.max(axis=1).mean()),
-        "nearest_digit_cosine": nearness(seen.first(1000), training_images),
+        "nearest_digit_cosine": nearness(lesson.first(1000), training_images),
     }
 
 
@@ -124,16 +118,16 @@ class Drawing:
         start = numbers.start - first * BLOCK
         return found[start : start + len(numbers)]
 
-    def transfer(self, n_epochs: int, n_different: int | None, workers: Workers) -> Transfer:
+    def lesson(self, n_epochs: int, n_different: int | None, loss: Loss, workers: Workers) -> DrawnLesson:
         """An epoch after the other goes through new images, or always through the first `n_different`."""
         n, all_in_all = self.n, self.n * n_epochs
         if n_different is not None and n_different <= n:
             few = self.images(range(n_different), workers)
-            return Transfer(self.kind, few, np.resize(np.arange(n_different), n), n_different)
+            return DrawnLesson(few, np.resize(np.arange(n_different), n), loss, self.kind, n_different)
         n_cycle = math.ceil(min(n_different or all_in_all, all_in_all) / n)  # epochs until they come again
 
         def of_epoch(epoch: int) -> np.ndarray:
             start = (epoch - 1) % n_cycle * n
             return self.images(range(start, start + n), workers)
 
-        return Transfer(self.kind, of_epoch(1), np.arange(n), n_cycle * n, of_epoch)
+        return DrawnLesson(of_epoch(1), np.arange(n), loss, self.kind, n_cycle * n, of_epoch)

@@ -1,13 +1,16 @@
-"""The flags of what the student sees and hears, and of what sets its bias; what excludes what."""
+"""All flags of the experiment, those that go beyond section 3 among them; the recipes; what excludes what."""
 
 from __future__ import annotations
 
 from support.console import UserError
-from support.settings import N_CLASSES, setting
-from support.transformations import ImageSettings
+from support.settings import N_CLASSES, named_folder, setting
+from support.transformations import IMAGE_SIDE, PIXELS, Limits
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
+
+import distillation_mnist_omitted_3 as core
 
 DIGITS_SET = "digits"  # the paper's transfer set: training images
 DRAWN_SETS = {  # and what they show
@@ -25,13 +28,65 @@ EVERY_CLASS = tuple(range(N_CLASSES))
 DRAWN_DEFAULTS: dict[str, Any] = {"omitted_class": EVERY_CLASS, "probe_size": 60_000} | dict.fromkeys(
     ("jitter_student", "rotation_student", "scaling_student", "shear_student", "elastic_student"), 0
 )
+# How far images are transformed. The student's further: whatever it sees, its teacher has an answer for it.
+TRANSFORMATIONS: dict[str, Any] = {
+    "jitter": 2, "rotation": 10.0, "scaling": 0.1, "shear": 0.1, "elastic": 1.5,
+    "jitter_student": 2, "rotation_student": 15.0, "scaling_student": 0.15, "shear_student": 0.15,
+    "elastic_student": 2.0,
+}  # fmt: skip
+# Presets of the flags. Chosen on held-out training images, never on the test set; but how the contours of
+# "no-digit" are drawn comes from first experiments that were measured there.
+RECIPES: dict[str, dict[str, Any]] = {
+    "described": {},
+    "fast": {
+        "n_epochs_teacher": 4, "n_epochs_student": 6, "batch_size": 256, "learning_rate": 2e-3,
+        "lr_schedule": "linear", "jitter": 1,
+    },
+    "best": {
+        "n_epochs_teacher": 60, "n_epochs_student": 40, "batch_size": 512, "batch_size_student": 256,
+        "learning_rate": 2e-3, "lr_schedule": "linear", "probe_size": 60_000, **TRANSFORMATIONS,
+    },
+}  # fmt: skip
+RECIPES["middle"] = RECIPES["best"] | {"n_epochs_teacher": 20, "n_epochs_student": 15}
+RECIPES["no-digit"] = RECIPES["best"] | DRAWN_DEFAULTS | {"transfer_set": "contours", "n_epochs_student": 60}
+# What each limit of the transformations may be.
+DEGREES: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 180}
+SHARE: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 0.9}
+SLANT: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 2}
+BEND: dict[str, Any] = {"type": float, "at_least": 0, "at_most": IMAGE_SIDE}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferSettings(ImageSettings):
-    """What the student sees of which images, what it hears of its teacher, and what its bias is set by."""
+class Config(core.Config):
+    """All settings of one experiment, each a flag of the same name. Raises UserError for bad values.
+
+    What is not given comes from the recipe, from what a drawn transfer set asks for, and from the defaults.
+    """
 
     # fmt: off
+    recipe: str = setting(
+        "described", "preset of other flags; flags given explicitly win", choices=tuple(RECIPES))
+    dataset: str = setting(
+        "auto", "auto: MNIST, or digits drawn by this project where MNIST cannot be had; mnist: nothing "
+        "else will do", choices=("auto", "mnist", "rendered"))
+    outdir: Path | None = setting(
+        None, "folder for everything written (default: viz, or viz/rendered, viz/custom for other data)",
+        type=named_folder)
+    rotation: float = setting(0.0, "teacher: turn each image by up to this many degrees", **DEGREES)
+    scaling: float = setting(
+        0.0, "teacher: shrink or stretch each image, each axis by itself; 0.1: to between 1/1.1 and 1/0.9",
+        **SHARE)
+    shear: float = setting(
+        0.0, "teacher: slant each image by up to this many pixels per pixel of height", **SLANT)
+    elastic: float = setting(
+        0.0, "teacher: bend each image by a smooth field of displacements of up to this many pixels "
+        "(root mean square over both axes)", **BEND)
+    jitter_student: int = setting(
+        0, "the student's jitter; its teacher answers for the image as the student sees it", **PIXELS)
+    rotation_student: float = setting(0.0, "the student's rotation", **DEGREES)
+    scaling_student: float = setting(0.0, "the student's scaling", **SHARE)
+    shear_student: float = setting(0.0, "the student's shear", **SLANT)
+    elastic_student: float = setting(0.0, "the student's elastic", **BEND)
     transfer_set: str = setting(
         DIGITS_SET, "what the student sees: digits; halves of two digits, glued together; rendered: digits "
         "that this project draws; contours (of smooth noise, faded), lines (the same, all over the image), "
@@ -90,6 +145,14 @@ class TransferSettings(ImageSettings):
         """The classes whose biases the correction sets."""
         return EVERY_CLASS if self.correct == "all" else self.omitted_class
 
+    def __init__(self, **given: Any) -> None:
+        values = {item.name: item.default for item in fields(self)}
+        if unknown := given.keys() - values.keys():
+            raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
+        for name, value in {**values, **preset(given), **given}.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
     def __post_init__(self) -> None:
         super().__post_init__()
         never = tuple(sorted(set(self.teacher_omitted_class)))
@@ -142,10 +205,73 @@ class TransferSettings(ImageSettings):
              "--teacher-omitted-class must be fewer than all classes"),
         ]  # fmt: skip
 
+    def limits(self, kind: str) -> Limits:
+        """How images are shown to the "teacher" or the "student"."""
+        suffix = "" if kind == "teacher" else "_student"
+        names = [limit.name for limit in fields(Limits) if limit.name != "background"]
+        return Limits(**{name: getattr(self, name + suffix) for name in names}, background=self.background)
 
+    def unseen(self, kind: str) -> tuple[int, ...]:
+        return self.omitted_class if kind == "student" else self.teacher_omitted_class
+
+    def training(self, kind: str) -> core.TrainingSettings:
+        found = super().training(kind)
+        weight_seed = found.weight_seed
+        if kind == "student" and self.student_start == "teacher":
+            weight_seed = super().training("teacher").weight_seed
+        sizes = (*found.sizes[:-1], N_CLASSES + self.spare_outputs)
+        return replace(found, limits=self.limits(kind), sizes=sizes, weight_seed=weight_seed)
+
+    def unusual(self, kind: str) -> dict[str, Any]:
+        """What a lesson is made from that section 3 does not know: settings that are not at their default."""
+        names = OF_LESSON if kind == "student" else ("teacher_omitted_class", "spare_outputs")
+        defaults = {item.name: item.default for item in fields(self)}
+        return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
+
+    def decisive(self, kind: str) -> dict[str, Any]:
+        found = super().decisive(kind) | self.unusual(kind)
+        if kind == "student" and self.transfer_choice != "random":  # the teacher chooses, whatever is heard
+            found["temperature"] = self.temperature
+        return found
+
+
+# The flags as --help shows them.
+GROUPS = {
+    "the experiment": (
+        "seed", "temperature", "n_epochs_teacher", "n_epochs_student", "omitted_class", "hard_weight",
+        "recipe",
+    ),
+    "data and output": (
+        "dataset", "data_dir", "mirror", "hold_out", "cache_dir", "outdir", "retrain", "quiet",
+    ),
+    "training": (
+        "teacher_hidden", "student_hidden", "batch_size", "batch_size_student", "learning_rate",
+        "learning_rate_student", "lr_schedule", "dropout_input", "dropout", "max_norm", "probe_size",
+    ),
+    "images": (
+        "jitter", "rotation", "scaling", "shear", "elastic", "jitter_student", "rotation_student",
+        "scaling_student", "shear_student", "elastic_student",
+    ),
+    "beyond section 3": (
+        "transfer_set", "transfer_images", "transfer_fraction", "transfer_choice", "teacher_answers",
+        "teacher_omitted_class", "spare_outputs", "student_start", "background", "correct", "probe",
+        "probe_share", "prior",
+    ),
+}  # fmt: skip
 # What decides how a student's biases are set, but not its training.
-MEASURING = ("correct", "probe", "probe_share", "prior")
-# What decides its training and is not said by the settings of either network, as `background` is.
-STUDENT_FIELDS = tuple(
-    name for name in TransferSettings.__annotations__ if name not in (*MEASURING, "background")
-)
+MEASURING = ("correct", "probe", "probe_share", "prior", "probe_size")
+# What decides what a student sees and hears.
+OF_LESSON = (
+    "transfer_set", "transfer_images", "transfer_fraction", "transfer_choice", "teacher_answers",
+    "spare_outputs",
+)  # fmt: skip
+
+
+def preset(given: dict[str, Any]) -> dict[str, Any]:
+    """What the recipe, and then the transfer set, in `given` set beside it."""
+    values = RECIPES.get(given.get("recipe", "described"), {})
+    if given.get("transfer_set", values.get("transfer_set", DIGITS_SET)) != DIGITS_SET:
+        return values | DRAWN_DEFAULTS
+    if "transfer_set" in values:  # of a recipe without digits, but with them
+        return {name: value for name, value in values.items() if name not in DRAWN_DEFAULTS}
+    return values
