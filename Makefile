@@ -58,9 +58,9 @@ seeds: .venv/run.stamp
 	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/no-digit/$$seed \
 	    --recipe no-digit; \
 	done
-	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/middle viz/seeds/best \
+	$(BIN)/python -m seeds.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/middle viz/seeds/best \
 	  viz/seeds/no-digit
-	$(BIN)/python -m studies.summarise viz/seeds/described viz/seeds/fast viz/seeds/middle viz/seeds/best \
+	$(BIN)/python -m seeds.summarise viz/seeds/described viz/seeds/fast viz/seeds/middle viz/seeds/best \
 	  --picture viz/frontier.png
 
 study: .venv/run.stamp
@@ -81,7 +81,7 @@ cifar10-seeds: .venv/run.stamp
 	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/labelled_tenth/$$seed $(TENTH) --transfer-fraction 0.1 \
 	    $(FLAGS); \
 	done
-	$(BIN)/python -m studies.summarise viz/cifar10/seeds viz/cifar10/fifth viz/cifar10/unseen_cat \
+	$(BIN)/python -m seeds.summarise viz/cifar10/seeds viz/cifar10/fifth viz/cifar10/unseen_cat \
 	  viz/cifar10/unlabelled viz/cifar10/labelled_tenth
 
 cifar10-trials: .venv/run.stamp
@@ -97,10 +97,10 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/teacher-decay-0.0025 --weight-decay 0.0025 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/teacher-jitter-1 --jitter 1 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/constant --lr-schedule constant $(FLAGS)
-	$(BIN)/python -m studies.summarise --trials viz/cifar10/trials
+	$(BIN)/python -m seeds.summarise --trials viz/cifar10/trials
 
 cifar10-gain: .venv/run.stamp
-	$(BIN)/python -m studies.gain --dataset cifar10 --outdir viz/cifar10/gain_official $(FLAGS)
+	$(BIN)/python -m cifar10.gain --dataset cifar10 --outdir viz/cifar10/gain_official $(FLAGS)
 
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)

@@ -12,7 +12,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from support.console import OneLineParser, put, run_script
-from support.processes import local_pool
 from support.report import markdown
 from support.tiles import Workers
 
@@ -24,6 +23,7 @@ from breakdown import in_turn
 
 import distillation_mnist_omitted_3 as core
 from beyond.settings import Config
+from runs.processes import local_pool
 
 PIECES = tuple(2**power for power in range(13, 20))
 REPEATS = 200

@@ -5,7 +5,6 @@ from __future__ import annotations
 from support.console import Console, UserError, run_script
 from support.data import VIZ, Data, check_omitted, warn_of_stand_in
 from support.files import check_output
-from support.processes import local_pool
 from support.report import RESULTS
 from support.settings import argument_parser, given_settings, whole_number
 from support.tiles import Workers
@@ -17,12 +16,12 @@ from typing import Any
 from beyond import pipeline
 from beyond.data import RENDERED_NOTICE, outdir_for
 from beyond.settings import RECIPES, Config
+from runs.cluster import check_scheduler, dask_pool
+from runs.many import run_many
+from runs.processes import local_pool
 from studies import results
-from studies.cluster import check_scheduler, dask_pool
-from studies.many import run_many
-from studies.measured import Run
 from studies.questions import STUDIES, Plan, plan
-from studies.tables import row_name
+from studies.study import Run
 
 MOST = {"seeds": 1000, "jobs": 1000}
 
@@ -82,7 +81,7 @@ def carry_out(
 
     def label(config: Config) -> str:
         name, place = point_of[config]
-        return f"{name}, {row_name(STUDIES[name].grid[place])}, seed {config.seed}"
+        return f"{name}, {list(STUDIES[name].points)[place]}, seed {config.seed}"
 
     configs = list(dict.fromkeys(config for group in planned.values() for config in group))
     for config in configs:

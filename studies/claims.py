@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from support.charts import AFTER, FAINT, INK, light_grid
+from support.intervals import Interval, in_words, interval
+from support.report import markdown
+
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from studies.beyond import NO_3S
-from studies.intervals import Interval, in_words, interval
-from studies.measured import Run, Settings, all_but, choices, mean_sd, seed_means, where
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT
+
+from studies.charts import legend_below, study_figure
+from studies.study import (
+    BEST,
+    ERRORS_AFTER,
+    ERRORS_BEFORE,
+    TEACHER_ERRORS,
+    Run,
+    Runs,
+    Settings,
+    all_but,
+    choices,
+    mean_sd,
+    paired_difference,
+    seed_means,
+    where,
+)
 
 # The points of the grid that the claims are about.
 SOFT_ALL: Settings = {"omitted_class": (), "hard_weight": 0.0, "n_epochs_student": 20}
@@ -19,9 +41,7 @@ WITHOUT_3 = SOFT_ALL | {"omitted_class": (3,)}
 ONLY_7_AND_8 = SOFT_ALL | {"omitted_class": all_but(7, 8), "n_epochs_student": 100}  # about as many steps
 TRANSFORMED = "transformed"  # the study in which the paper's networks learn from transformed images
 ALL_DIGITS: Settings = {"omitted_class": ()}
-
-TEST_ERRORS = "before.test_errors"
-BEST = "bias_correction.best_on_test_set"
+NO_3S: Settings = {"omitted_class": (3,)}
 HEADER = ("claim", "test errors of", "paper", "ours", "difference (95 % interval)", "in words")
 
 
@@ -39,28 +59,28 @@ class Claim:
 
 
 CLAIMS = (
-    Claim("1", "large net, jitter, dropout, max-norm", 67, SOFT_ALL, "teacher.test_errors"),
-    Claim("1", "large net, transformed images", 67, ALL_DIGITS, "teacher.test_errors", study=TRANSFORMED),
-    Claim("2", "small net, hard labels", 146, HARD_ALL, TEST_ERRORS),
-    Claim("3", "small net, soft targets and hard labels", 74, MIXED_ALL, TEST_ERRORS),
-    Claim("3", "the same, soft targets alone", 74, SOFT_ALL, TEST_ERRORS),
-    Claim("3", "soft targets, transformed images", 74, ALL_DIGITS, TEST_ERRORS, study=TRANSFORMED),
-    Claim("6", "transfer set without 3s", 206, WITHOUT_3, TEST_ERRORS),
+    Claim("1", "large net, jitter, dropout, max-norm", 67, SOFT_ALL, TEACHER_ERRORS),
+    Claim("1", "large net, transformed images", 67, ALL_DIGITS, TEACHER_ERRORS, study=TRANSFORMED),
+    Claim("2", "small net, hard labels", 146, HARD_ALL, ERRORS_BEFORE),
+    Claim("3", "small net, soft targets and hard labels", 74, MIXED_ALL, ERRORS_BEFORE),
+    Claim("3", "the same, soft targets alone", 74, SOFT_ALL, ERRORS_BEFORE),
+    Claim("3", "soft targets, transformed images", 74, ALL_DIGITS, ERRORS_BEFORE, study=TRANSFORMED),
+    Claim("6", "transfer set without 3s", 206, WITHOUT_3, ERRORS_BEFORE),
     Claim("6", "of these, on 3s", 133, WITHOUT_3, "before.omitted_errors"),
-    Claim("6", "without 3s, transformed images", 206, NO_3S, TEST_ERRORS, study=TRANSFORMED),
+    Claim("6", "without 3s, transformed images", 206, NO_3S, ERRORS_BEFORE, study=TRANSFORMED),
     Claim("6", "of these, on 3s", 133, NO_3S, "before.omitted_errors", study=TRANSFORMED),
     Claim("7", "bias of 3 chosen on the test set", 109, WITHOUT_3, f"{BEST}.test_errors"),
     Claim("7", "of these, on 3s", 14, WITHOUT_3, f"{BEST}.omitted_errors"),
-    Claim("7", "bias of 3 chosen without test labels", 109, WITHOUT_3, "after.test_errors"),
+    Claim("7", "bias of 3 chosen without test labels", 109, WITHOUT_3, ERRORS_AFTER),
     Claim("7", "of these, on 3s", 14, WITHOUT_3, "after.omitted_errors"),
-    Claim("7", "without test labels, transformed images", 109, NO_3S, "after.test_errors", study=TRANSFORMED),
+    Claim("7", "without test labels, transformed images", 109, NO_3S, ERRORS_AFTER, study=TRANSFORMED),
     Claim("7", "of these, on 3s", 14, NO_3S, "after.omitted_errors", study=TRANSFORMED),
     Claim(
-        "8", "transfer set of 7s and 8s only", 4730, ONLY_7_AND_8, TEST_ERRORS,
+        "8", "transfer set of 7s and 8s only", 4730, ONLY_7_AND_8, ERRORS_BEFORE,
         if_fewer="a discrepancy in our favour, not a reproduction",
     ),
     Claim("9", "one bias for 7 and 8, chosen on the test set", 1320, ONLY_7_AND_8, f"{BEST}.test_errors"),
-    Claim("9", "eight biases, chosen without test labels", 1320, ONLY_7_AND_8, "after.test_errors"),
+    Claim("9", "eight biases, chosen without test labels", 1320, ONLY_7_AND_8, ERRORS_AFTER),
 )  # fmt: skip
 
 
@@ -71,16 +91,16 @@ class Comparison:
     number: str
     text: str
     paper: str
-    first: Sequence[Run]
-    second: Sequence[Run]
+    first: Runs
+    second: Runs
 
 
-def is_the_papers_data(runs: Sequence[Run]) -> bool:
+def is_the_papers_data(runs: Runs) -> bool:
     """Whether errors can be set beside the paper's: the same 10,000 test images."""
     return all(run.value("data.name") == "MNIST" for run in runs)
 
 
-def against_paper(runs: Sequence[Run], claim: Claim) -> Interval:
+def against_paper(runs: Runs, claim: Claim) -> Interval:
     """Our mean errors less the paper's figure, over one run or more."""
     return interval([run.value(claim.path) - claim.paper for run in runs])
 
@@ -90,19 +110,12 @@ def verdict(difference: Interval, if_fewer: str = "") -> str:
     return f"{words}: {if_fewer}" if if_fewer and words == "fewer errors" else words
 
 
-def paired_difference(first: Sequence[Run], second: Sequence[Run], path: str) -> Interval | None:
-    """The errors of `first` less those of `second`, paired by the seeds that both have; None without any."""
-    ours, theirs = seed_means(first, path), seed_means(second, path)
-    shared = [seed for seed in ours if seed in theirs]
-    return interval([ours[seed] - theirs[seed] for seed in shared]) if shared else None
-
-
-def runs_for(claim: Claim, runs: Sequence[Run]) -> list[Run]:
+def runs_for(claim: Claim, runs: Runs) -> list[Run]:
     """Those that a claim is about."""
     return where([run for run in runs if run.study == claim.study], **claim.settings)
 
 
-def claim_rows(runs: Sequence[Run]) -> list[list[str]]:
+def claim_rows(runs: Runs) -> list[list[str]]:
     """A row as HEADER says for every claim of which there are runs, in the order of the paper."""
     rows = []
     for claim in CLAIMS:
@@ -114,10 +127,10 @@ def claim_rows(runs: Sequence[Run]) -> list[list[str]]:
             else:
                 rows.append([*row, "-", "not compared: other test images"])
     for comparison in comparisons(runs):
-        difference = paired_difference(comparison.first, comparison.second, TEST_ERRORS)
+        difference = paired_difference(comparison.first, comparison.second, ERRORS_BEFORE)
         if difference is not None:
             first, second = (
-                f"{statistics.mean(seed_means(side, TEST_ERRORS).values()):.1f}"
+                f"{statistics.mean(seed_means(side, ERRORS_BEFORE).values()):.1f}"
                 for side in (comparison.first, comparison.second)
             )
             row = [comparison.number, comparison.text, comparison.paper, f"{first} against {second}"]
@@ -125,13 +138,13 @@ def claim_rows(runs: Sequence[Run]) -> list[list[str]]:
     return sorted(rows, key=lambda row: row[0])
 
 
-def complete(runs: Sequence[Run]) -> list[Run]:
+def complete(runs: Runs) -> list[Run]:
     """Those of the seeds that have every temperature: the mean of others would be one of other points."""
     n_runs = Counter(run.config.seed for run in runs)
     return [run for run in runs if n_runs[run.config.seed] == len(choices(runs, "temperature"))]
 
 
-def comparisons(runs: Sequence[Run]) -> list[Comparison]:
+def comparisons(runs: Runs) -> list[Comparison]:
     """Claim 3 against 2; claim 4, from T = 8 on all alike; claim 5, T from 2.5 to 4 best for small nets."""
     paper_runs = [run for run in runs if run.study == "paper"]
     soft, mixed, hard = (where(paper_runs, **point) for point in (SOFT_ALL, MIXED_ALL, HARD_ALL))
@@ -147,7 +160,7 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
         text = f"{units} units: {named(first)} against {named(second)}"
         found.append(Comparison(number, text, paper, first, second))
 
-    def named(side: Sequence[Run]) -> str:
+    def named(side: Runs) -> str:
         return "T = " + ", ".join(f"{t:g}" for t in choices(side, "temperature"))
 
     for units in (800, 300):
@@ -155,3 +168,49 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     between("5", 30, "clearly fewer", lambda t: 2.5 <= t <= 4, lambda t: t < 2.5)
     between("5", 30, "clearly fewer", lambda t: 2.5 <= t <= 4, lambda t: t > 4)
     return found
+
+
+def claims_table(runs: Runs) -> str:
+    return markdown(HEADER, claim_rows(runs), n_left=2)
+
+
+def draw_claims(question: str, runs: Runs) -> Figure:
+    """Our errors in per cent of the paper's, with 95 % intervals: a row per claim, its figures beside it."""
+    shown = [(claim, mine) for claim in CLAIMS if (mine := runs_for(claim, runs))]
+    title = f"{question}  Our test errors in per cent of the paper's"
+    every = [run for _, mine in shown for run in mine]
+    figure = study_figure(every, title, (12, 1.6 + 0.37 * len(shown)), "95 % interval")
+    axes = figure.subplots()
+    comparable, marked, longest = is_the_papers_data(runs), {"label": "ours"}, 100.0
+    beyond: dict[str, Any] = {"label": "the interval goes on below 0"}
+    beside = []
+    for row, (claim, mine) in enumerate(shown):
+        difference = against_paper(mine, claim)
+        ours, half = difference.mean + claim.paper, np.nan_to_num(difference.half)
+        percents = [100 * x / claim.paper for x in (ours, min(half, ours), half)]  # no fewer than 0 errors
+        axes.plot([100, percents[0]], [row, row], color=FAINT, linewidth=3, zorder=1)
+        bar = np.array([[percents[1]], [percents[2]]])
+        dot = {"fmt": "o", "color": AFTER, "markersize": 7, "capsize": 4}
+        axes.errorbar(percents[0], row, xerr=bar, **dot, **marked)
+        if half > ours:
+            axes.plot(0, row, marker=CARETLEFT, color=AFTER, markersize=9, linestyle="none", **beyond)
+            beyond = {}
+        words = in_words(difference) if comparable else "other test images"
+        beside.append(f"{claim.paper:,.0f} → {ours:,.0f}  {words}")
+        longest, marked = max(longest, percents[0] + percents[2]), {}
+    axes.axvline(100, color=INK, linewidth=1.5, zorder=1, label="the paper")
+    axes.set_yticks(range(len(shown)), [f"{claim.number}  {claim.text}" for claim, _ in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(range(len(shown)), beside)
+    right.spines.right.set_visible(False)
+    for side in (axes, right):
+        side.tick_params(axis="y", length=0)
+    axes.set_title("right: errors, the paper's → ours", loc="right", fontsize=10)
+    axes.set_xlim(0, 1.05 * longest)
+    n_test = runs[0].value("data.n_test")
+    of = f"of {n_test:,} images" if comparable else f"ours of {n_test:,} images, the paper's of 10,000"
+    axes.set_xlabel(f"test errors {of}, in per cent of the paper's (further left: fewer)")
+    light_grid(axes, "x")
+    legend_below(axes, 3, -0.8 / figure.get_figheight())
+    return figure

@@ -23,17 +23,14 @@ from support.report import RESULTS
 from support.settings import argument_parser, given_settings
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from beyond.settings import Config
-from studies.figures import DRAW
-from studies.measured import Run, Settings
-from studies.questions import STUDIES, Plan, of_study
-from studies.records import IF_THERE, flags_of
-from studies.tables import tables
+from runs.records import IF_THERE, flags_of, measured_settings
+from studies.questions import STUDIES, Plan
+from studies.study import Run, Settings
 
 PARTIAL = "results.partial.json"  # of a study in which runs failed, beside a complete one
 Found = dict[str, Any]  # the content of results.json
@@ -135,11 +132,6 @@ def read(path: Path) -> tuple[Found, list[Run]]:
         ) from error
 
 
-def settings_of(study: str, flags: str) -> tuple[str, str]:
-    """What tells the run of these flags from others, but for its seed."""
-    return study, re.sub(r"--seed \d+", "", flags)
-
-
 def existing(outdir: Path, data: Found, planned: Plan) -> Found | None:
     """The results that are there already, if any.
 
@@ -147,7 +139,7 @@ def existing(outdir: Path, data: Found, planned: Plan) -> Found | None:
     beside which the planned runs could not stand.
     """
     try:
-        found, _ = read(outdir / RESULTS)
+        found, runs = read(outdir / RESULTS)
     except FileNotFoundError:
         return None
     if found["data"] != data:
@@ -158,12 +150,12 @@ def existing(outdir: Path, data: Found, planned: Plan) -> Found | None:
     names = {name for name, _ in planned}
     configs = [(name, config) for (name, _), group in planned.items() for config in group]
     seeds = {config.seed for _, config in configs}
-    asked = {settings_of(name, flags_of(config)) for name, config in configs}
-    for one in found["runs"]:
-        stays = one["study"] in names and one["seed"] not in seeds
-        if stays and settings_of(one["study"], one["flags"]) not in asked:
+    asked = {(name, measured_settings(config)) for name, config in configs}
+    for run in runs:
+        stays = run.study in names and run.config.seed not in seeds
+        if stays and (run.study, measured_settings(run.config)) not in asked:
             raise UserError(
-                f"{outdir / RESULTS} holds {one['study']} with other settings and seed {one['seed']}; "
+                f"{outdir / RESULTS} holds {run.study} with other settings and seed {run.config.seed}; "
                 "move it away or name another --outdir"
             )
     return found
@@ -202,6 +194,12 @@ def lost(before: Found, found: Found) -> bool:
     return bool({point_of(one) for one in before["runs"]} - {point_of(one) for one in found["runs"]})
 
 
+def tables(runs: Sequence[Run]) -> dict[str, str]:
+    """The Markdown table of every study of which there are runs, by its name."""
+    there = {run.study for run in runs}
+    return {name: study.table(study.shown(runs)) for name, study in STUDIES.items() if name in there}
+
+
 def report(found: Found, names: Sequence[str], console: Console) -> list[Run]:
     """Add the tables to `found` and print those of the studies `names`; gives its runs."""
     runs = runs_of(found)
@@ -225,8 +223,8 @@ def draw(outdir: Path, runs: Sequence[Run], names: Sequence[str], console: Conso
         for name in STUDIES:
             shows = {name, *STUDIES[name].beside} & set(names)  # any of these was run now
             if shows and any(run.study == name for run in runs):
-                picture = DRAW[name](STUDIES[name].question, of_study(name, runs))
-                save(picture, outdir / STUDIES[name].picture, console)
+                study = STUDIES[name]
+                save(study.draw(study.question, study.shown(runs)), outdir / study.picture, console)
 
 
 def redraw(outdir: Path, console: Console) -> None:

@@ -1,25 +1,37 @@
-"""The studies' Markdown tables, and what a point of a grid is called."""
+"""What the studies' Markdown tables share: a row per point, cells of means with their spread."""
 
 from __future__ import annotations
 
+from support.intervals import Interval
 from support.report import markdown
-from support.settings import N_CLASSES
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
 
-from studies import beyond_tables, ingredients
-from studies.claims import HEADER, TRANSFORMED, claim_rows
-from studies.measured import Run, Settings, all_but, mean_sd
-from studies.questions import STUDIES, Study, of_study
+from studies.study import (
+    ALL_AFTER,
+    SEEN_AFTER,
+    SEEN_BEFORE,
+    UNSEEN_AFTER,
+    UNSEEN_BEFORE,
+    Run,
+    Runs,
+    Settings,
+    all_but,
+    at,
+    mean_sd,
+    over_seeds,
+    paired_difference,
+)
 
 METRIC_COLUMNS = (
-    ("seen classes, before", "before.other_accuracy"),
-    ("unseen, before", "before.omitted_accuracy"),
-    ("seen classes, after", "after.other_accuracy"),
-    ("unseen, after", "after.omitted_accuracy"),
-    ("all, after", "after.test_accuracy"),
+    ("seen classes, before", SEEN_BEFORE),
+    ("unseen, before", UNSEEN_BEFORE),
+    ("seen classes, after", SEEN_AFTER),
+    ("unseen, after", UNSEEN_AFTER),
+    ("all, after", ALL_AFTER),
 )
+Row = tuple[str, list[Run]]
 
 
 def class_list(classes: Sequence[int]) -> str:
@@ -27,64 +39,39 @@ def class_list(classes: Sequence[int]) -> str:
 
 
 def classes_seen(omitted: Sequence[int]) -> str:
-    """What a student sees that never sees these classes; nothing where it sees no digit at all."""
-    if len(omitted) == N_CLASSES:
-        return ""
+    """What a student sees that never sees these classes."""
     return f"without {class_list(omitted)}" if omitted else "all classes"
 
 
-ROW_NAMES: dict[str, Callable[[Any], str]] = {
-    "temperature": lambda t: f"T = {t:g}",
-    "student_hidden": lambda sizes: f"{sizes[0]} units",
-    "omitted_class": lambda classes: classes_seen(classes),
-    "hard_weight": lambda w: "hard labels" if w == 1 else "soft targets" if w == 0 else f"hard weight {w:g}",
-    "transfer_fraction": lambda f: f"{100 * f:g} % of images",
-    "transfer_choice": lambda choice: choice,
-    "transfer_set": lambda kind: kind,
-    "transfer_images": lambda n: f"{n:,} images",
-    "teacher_answers": lambda how: f"answers: {how}",
-    "teacher_omitted_class": lambda classes: f"teacher without {class_list(classes)}" if classes else "",
-    "spare_outputs": lambda n: f"{n} spare outputs",
-    "student_start": lambda start: f"start: {start}",
-    "n_epochs_teacher": lambda n: f"teacher of {n} epochs",
-    "learning_rate_student": lambda rate: f"student's rate {rate:g}",
-    "dropout": lambda share: f"dropout {share:g}",
-    "max_norm": lambda norm: f"norms up to {norm:g}",
-    "probe": lambda probe: f"probe: {probe}",
-    "probe_size": lambda n: f"probe of {n:,}" if n < 60_000 else "",
-    "probe_share": lambda share: f"{100 * share:g} % unseen in the probe",
-    "prior": lambda prior: f"prior: {prior}",
-}
+def rows_of(runs: Runs, points: Mapping[str, Settings]) -> list[Row]:
+    """Name and runs of every point of which there are runs."""
+    return [(name, mine) for name, point in points.items() if (mine := at(runs, point))]
 
 
-def row_name(settings: Settings) -> str:
-    if settings in ingredients.GRID:
-        return ingredients.name_of(settings)
-    words = [ROW_NAMES[key](value) for key, value in settings.items() if key in ROW_NAMES]
-    return ", ".join(word for word in words if word)
-
-
-def study_table(study: Study, runs: Sequence[Run]) -> str:
+def metric_table(runs: Runs, points: Mapping[str, Settings]) -> str:
     """Accuracies in per cent, mean ± standard deviation over seeds, a row per point of the grid."""
-    rows = []
-    for settings in study.grid:
-        if mine := [run for run in runs if run.settings == settings]:
-            rows.append([row_name(settings), *(mean_sd(mine, path, 100, 2) for _, path in METRIC_COLUMNS)])
+    rows = [
+        [name, *(mean_sd(mine, path, 100, 2) for _, path in METRIC_COLUMNS)]
+        for name, mine in rows_of(runs, points)
+    ]
     return markdown(["%", *(name for name, _ in METRIC_COLUMNS)], rows)
 
 
-def tables(runs: Sequence[Run]) -> dict[str, str]:
-    """The Markdown table of every study of which there are runs, by its name."""
-    found = {}
-    for name, study in STUDIES.items():
-        if any(run.study == name for run in runs):
-            mine = of_study(name, runs)
-            if name in ("paper", TRANSFORMED):
-                found[name] = markdown(HEADER, claim_rows(mine), n_left=2)
-            elif name == "ingredients":
-                found[name] = ingredients.ingredients_table(mine)
-            elif name in beyond_tables.TABLES:
-                found[name] = beyond_tables.TABLES[name](mine)
-            else:
-                found[name] = study_table(study, mine)
-    return found
+def interval_cell(found: Interval, digits: int) -> str:
+    """ "96.24 (95.10 to 97.38)"; "-" where no run of this point succeeded."""
+    if math.isnan(found.mean):
+        return "-"
+    if math.isnan(found.half):
+        return f"{found.mean:.{digits}f}"
+    low, high = found.mean - found.half, found.mean + found.half
+    return f"{found.mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def percent_cell(runs: Runs, path: str) -> str:
+    """The mean of an accuracy with its 95 % interval, in per cent."""
+    return interval_cell(over_seeds(runs, path, 100), 2)
+
+
+def points_cell(first: Runs, second: Runs, path: str) -> str:
+    """The paired difference of an accuracy, in points, with its interval; empty without a common seed."""
+    return str(paired_difference(first, second, path, 100) or "")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from studies import results
-from studies.measured import Run
+from studies.study import Run
 
 RESULTS = Path(__file__).resolve().parent.parent / "viz" / "study" / "results.json"
 

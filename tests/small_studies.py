@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from support.console import Console
-from support.processes import Pool
 
 import os
 import re
@@ -16,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from beyond.settings import Config
-from studies import many
+from runs import many
+from runs.processes import Pool
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ("--n-epochs-teacher", 1, "--n-epochs-student", 1, "--teacher-hidden", 20, "--student-hidden", 10)

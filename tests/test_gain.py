@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from support.console import Console
 from support.data import Data
-from support.processes import Pool
 
 import json
 import re
@@ -17,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifar10 import experiment, network
+from cifar10 import experiment, gain, network
 from cifar10.experiment import run
+from cifar10.gain import Point, main, merged
+from cifar10.gain_tables import draw_gain, gain_tables, percentage
 from cifar10.network import ConvNet
 from cifar10.settings import Config
-from studies import gain
-from studies.gain import Point, main, merged
-from studies.gain_tables import draw_gain, gain_tables, percentage
+from runs.processes import Pool
 from tests.small_cifar10 import batches
 
 FLAGS = [

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import distillation_mnist_omitted_3 as core
+from runs import cluster
+from studies.questions import STUDIES
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = "distillation_mnist_omitted_3"
@@ -27,9 +29,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     GIF: {"support", "beyond", "pictures", CORE, PICTURES},
     "explorer": {"support", "beyond", "pictures", CORE},
     EXPLORER: {"support", "beyond", "explorer", CORE, PICTURES},
-    "cifar10": {"support", "synthetic", CORE},
-    "studies": {"support", "synthetic", "beyond", CORE, "cifar10"},
-    "benchmarks": {"support", "beyond", CORE, "cifar10"},
+    "runs": {"support", "beyond", CORE},
+    "cifar10": {"support", "synthetic", "runs", CORE},
+    "seeds": {"support", "runs", "cifar10"},
+    "studies": {"support", "synthetic", "runs", "beyond", CORE},
+    "benchmarks": {"support", "runs", "beyond", CORE, "cifar10"},
+    "docs": {"support", "runs", "beyond", CORE, "cifar10", "seeds", "studies"},
 }
 FILES = sorted(
     path
@@ -107,6 +112,32 @@ def test_the_core_follows_the_paper():
     ]  # fmt: skip
     assert inspect.getsourcelines(core.log_softmax)[1] <= 60  # equation 1
     assert len(imports_of(ROOT / f"{CORE}.py")) <= 22
+
+
+def test_workers_of_a_cluster_import_no_picture():
+    """What is sent there is the core, what it stands on, and runs/."""
+    sent = [path for pattern in cluster.SENT for path in ROOT.glob(pattern)]
+    ours = {part_of(path) for path in sent}
+    for path in sent:
+        if part_of(path) in ("support", "synthetic"):
+            continue  # where charts are
+        assert "matplotlib" not in imported(path), name_of(path)
+        assert imported(path) & set(MAY_IMPORT) <= ours, name_of(path)
+
+
+def test_a_study_is_one_file_and_a_line():
+    """Each file with a STUDY is in the list, says its question first, and is imported by no other study."""
+    found = {}
+    for path in (ROOT / "studies").glob("*.py"):
+        if re.search(r"^STUDY = ", path.read_text(), re.M):
+            found[path.stem] = path
+    assert {name.replace("-", "_") for name in STUDIES} == set(found)
+    for name, study in STUDIES.items():
+        path = found[name.replace("-", "_")]
+        assert study.question == ast.get_docstring(ast.parse(path.read_text()))
+        assert study.question.endswith("?")
+        modules = {node.module for node in imports_of(path) if isinstance(node, ast.ImportFrom)}
+        assert not modules & {f"studies.{other}" for other in found}, path
 
 
 def test_the_top_level_holds_the_suite_and_nothing_else():

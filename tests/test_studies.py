@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support import intervals
 from support.charts import DPI, our_style
 from support.console import Console, UserError
 from support.settings import argument_parser, given_settings
@@ -23,12 +24,25 @@ from small_studies import ROOT, make, tiny_configs
 
 import distillation_mnist_omitted_3 as core
 from beyond.settings import Config
-from studies import beyond, beyond_figures, beyond_tables, claims, figures, ingredients, intervals, results
-from studies.figures import DRAW
-from studies.measured import Run
-from studies.questions import EPOCHS_BY_UNITS, SEVERAL, STUDIES, TEMPERATURES, WEIGHTS, of_study, plan
-from studies.records import FALLS_BACK, flags_of
-from studies.tables import row_name, tables
+from runs.records import FALLS_BACK, flags_of
+from studies import (
+    claims,
+    contours,
+    images,
+    ingredients,
+    little,
+    prior,
+    results,
+    sevens_and_eights,
+    study,
+    subliminal,
+)
+from studies.hard_mix import WEIGHTS
+from studies.questions import STUDIES, plan
+from studies.results import tables
+from studies.several_omitted import SEVERAL
+from studies.study import Run
+from studies.temperature import EPOCHS_BY_UNITS, TEMPERATURES
 
 FIVE_SEEDS = (  # of the committed runs
     "transformed", "answers", "images", "little", "contours", "subliminal", "sevens-and-eights", "prior",
@@ -184,11 +198,11 @@ def group(errors: dict[int, int], **settings) -> list[Run]:
 
 def test_our_own_settings_are_compared_seed_by_seed():
     first, second = {0: 100, 1: 300, 2: 201, 5: 7}, {0: 110, 1: 311, 2: 210, 4: 0}
-    paired = claims.paired_difference(group(first), group(second), claims.TEST_ERRORS)
+    paired = study.paired_difference(group(first), group(second), study.ERRORS_BEFORE)
     assert paired.mean == pytest.approx(-10)  # of the three seeds that both have
     assert paired.half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
-    assert claims.paired_difference(group({0: 1}), group({1: 1}), claims.TEST_ERRORS) is None
-    assert claims.paired_difference([], [], claims.TEST_ERRORS) is None
+    assert study.paired_difference(group({0: 1}), group({1: 1}), study.ERRORS_BEFORE) is None
+    assert study.paired_difference([], [], study.ERRORS_BEFORE) is None
 
 
 def by_number(runs: list[Run], number: str) -> list[list[str]]:
@@ -288,7 +302,7 @@ def shaken(small_data, tmp_path_factory):
 
 def drawn(name: str, runs: list[Run]):
     with our_style():
-        figure = DRAW[name](STUDIES[name].question, of_study(name, runs))
+        figure = STUDIES[name].draw(STUDIES[name].question, STUDIES[name].shown(runs))
     return figure
 
 
@@ -322,7 +336,8 @@ def mean_of(runs: list[Run], part: str, key: str, **settings) -> float:
 
 UNSEEN, SEEN = "omitted_accuracy", "other_accuracy"
 CLAIMED = ("paper", "transformed")  # studies whose pictures show claims
-OTHERWISE = {*CLAIMED, *beyond_figures.DRAW}  # those whose pictures have no error bars
+BEYOND = list(STUDIES)[list(STUDIES).index("answers") :]  # the paper; their pictures have no error bars
+OTHERWISE = {*CLAIMED, *BEYOND}
 
 
 def expected_points(name: str, runs: list[Run]) -> list[tuple[int, float, float]]:
@@ -383,11 +398,7 @@ def expected_points(name: str, runs: list[Run]) -> list[tuple[int, float, float]
 
 
 @pytest.mark.parametrize(
-    ("name", "n_seeds"),
-    [
-        ("several-omitted", 1),
-        *((name, 3) for name in STUDIES if name not in {*CLAIMED, *beyond_figures.DRAW}),
-    ],
+    ("name", "n_seeds"), [("several-omitted", 1), *((name, 3) for name in STUDIES if name not in OTHERWISE)]
 )
 def test_every_point_of_a_figure_is_the_mean_of_its_runs(name, n_seeds, shaken):
     runs = shaken([name], n_seeds=n_seeds)
@@ -449,9 +460,9 @@ def test_points_of_several_classes_are_named_in_their_order(shaken):
 
 @pytest.mark.parametrize(("errors", "n_arrows"), [((60, 70, 80), 0), ((1, 300, 2), 1)])
 def test_an_interval_that_goes_on_below_0_errors_is_drawn_as_one(errors, n_arrows, monkeypatch):
-    monkeypatch.setattr(figures, "CLAIMS", claims.CLAIMS[:1])
-    monkeypatch.setattr(figures, "runs_for", lambda claim, runs: runs)
-    axes = DRAW["paper"]("?", runs_with_errors(*errors)).axes[0]
+    monkeypatch.setattr(claims, "CLAIMS", claims.CLAIMS[:1])
+    monkeypatch.setattr(claims, "runs_for", lambda claim, runs: runs)
+    axes = claims.draw_claims("?", runs_with_errors(*errors)).axes[0]
     arrows = [line for line in axes.lines if line.get_marker() == CARETLEFT]
     assert [list(line.get_xdata()) for line in arrows] == [[0]] * n_arrows
     words = [text.get_text() for text in axes.get_legend().get_texts()]
@@ -462,8 +473,8 @@ def test_the_lines_of_images_are_means_and_each_stands_where_its_share_is(shaken
     runs = shaken(["images"])
     left, right = drawn("images", runs).axes
     for axes, shares, choice, kept in (
-        (left, beyond.DROPPED, "least-like", lambda share: 1 - share),
-        (right, beyond.KEPT, "most-like", lambda share: share),
+        (left, images.DROPPED, "least-like", lambda share: 1 - share),
+        (right, images.KEPT, "most-like", lambda share: share),
     ):
         lines = {
             line.get_label(): line.get_xydata() for line in axes.lines if "correction" in line.get_label()
@@ -544,19 +555,20 @@ def cells(table: str) -> dict[tuple[str, str, str], str]:
     [
         ("answers", 1, {"omitted_class": (3,), "teacher_answers": "shuffled"},
          {"3s, after": ("after", UNSEEN), "others, after": ("after", SEEN)}),
-        ("images", 4, beyond.part(0.95, "least-like"),
+        ("images", 4, images.part(0.95, "least-like"),
          {"3s, before": ("before", UNSEEN), "3s, after": ("after", UNSEEN)}),
-        ("little", 8, beyond.LITTLE[8],
+        ("little", 8, little.STUDY.grid[8],
          {"test accuracy, before": ("before", "test_accuracy"), "after": ("after", "test_accuracy")}),
-        ("contours", 3, beyond.CONTOUR_POINTS[3],
+        ("contours", 3, contours.STUDY.grid[3],
          {"before": ("before", "test_accuracy"), "after": ("after", "test_accuracy")}),
-        ("subliminal", 1, beyond.spare(3, 256, "teacher"),
+        ("subliminal", 1, subliminal.spare(3, 256, "teacher"),
          {"student from the teacher's start": ("before", "test_accuracy")}),
-        ("subliminal", 1, beyond.spare(3, 256, "own"), {"student from its own": ("before", "test_accuracy")}),
-        ("sevens-and-eights", 3, beyond.DISCREPANCY[3],
+        ("subliminal", 1, subliminal.spare(3, 256, "own"),
+         {"student from its own": ("before", "test_accuracy")}),
+        ("sevens-and-eights", 3, sevens_and_eights.STUDY.grid[3],
          {"before": ("before", "test_accuracy"), "after": ("after", "test_accuracy")}),
-        ("prior", 1, beyond.PRIORS[2], {"errors": ("after", "test_errors")}),
-        ("prior", 1, beyond.PRIORS[3], {"its errors": ("after", "test_errors")}),
+        ("prior", 1, prior.STUDY.grid[2], {"errors": ("after", "test_errors")}),
+        ("prior", 1, prior.STUDY.grid[3], {"its errors": ("after", "test_errors")}),
     ],
 )  # fmt: skip
 def test_each_cell_stands_in_its_row_and_under_its_heading(name, row, point, columns, shaken):
@@ -574,12 +586,12 @@ def test_offsets_stand_beside_their_errors_with_two_decimals(shaken):
     runs = shaken(["prior"])
     table = cells(tables(runs)["prior"])
     key = list(dict.fromkeys((first, second) for first, second, _ in table))[2]
-    for heading, point in (("share known: offset", beyond.PRIORS[4]), ("EM: offset", beyond.PRIORS[5])):
+    for heading, point in (("share known: offset", prior.STUDY.grid[4]), ("EM: offset", prior.STUDY.grid[5])):
         offsets = [r.record["bias_correction"]["offsets"][0] for r in runs if r.settings == point]
         assert table[(*key, heading)].startswith(f"{np.mean(offsets):.2f} (")
 
 
-@pytest.mark.parametrize("name", beyond_figures.DRAW)
+@pytest.mark.parametrize("name", BEYOND)
 def test_a_point_whose_runs_all_failed_is_missing_and_nothing_else(name, shaken):
     runs = shaken([name], n_seeds=2)
     for point in STUDIES[name].grid:
@@ -590,7 +602,7 @@ def test_a_point_whose_runs_all_failed_is_missing_and_nothing_else(name, shaken)
 
 def test_how_many_classes_a_teacher_says():
     def classes(*p: float) -> float:
-        return beyond_tables.effective_classes(
+        return little.effective_classes(
             Run("little", {}, Config(), {"transfer_set": {"teacher_mean_probabilities": p}})
         )
 
@@ -691,12 +703,12 @@ def test_tables_have_means_and_spread_counted_by_hand(shaken):
 
 
 def test_every_point_of_a_study_has_a_name_of_its_own():
-    for study in STUDIES.values():
-        names = [row_name(settings) for settings in study.grid]
-        assert all(names)
-        assert len(set(names)) == len(names), names
-    assert row_name(ingredients.point("elastic", "the student alone")) == "elastic, the student alone"
-    assert row_name(ingredients.point("none", "both")) == "none, both"
+    for one in STUDIES.values():
+        assert all(one.points)
+        assert len({str(settings) for settings in one.grid}) == len(one.points), one.name
+    point = ingredients.point("elastic", "the student alone")
+    assert ingredients.POINTS["elastic, the student alone"] == point
+    assert ingredients.POINTS["none, both"] == ingredients.point("none", "both")
 
 
 def test_a_picture_is_drawn_anew_when_a_study_beside_it_was_run(shaken, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from support.console import UserError
-from support.processes import Pool, local_pool
 
 import json
 import os
@@ -22,9 +21,10 @@ import pytest
 from small_studies import ROOT, TINY, call, command, finished, make, surroundings, thread_pool, until
 from test_studies_runs import Dying
 
+from runs import cluster
+from runs.cluster import PoolLostError
+from runs.processes import Pool, local_pool
 from studies import __main__ as script
-from studies import cluster
-from studies.cluster import PoolLostError
 from studies.questions import STUDIES, plan
 
 COMMITTED = ROOT / "viz" / "study"

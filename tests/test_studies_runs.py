@@ -5,7 +5,6 @@ from __future__ import annotations
 from support import stored
 from support.console import Console, UserError
 from support.files import read_sealed, write_sealed
-from support.processes import Pool, given_here, local_pool
 from support.stored import open_session
 
 import copy
@@ -28,10 +27,11 @@ import pytest
 from small_studies import make, measured, thread_pool, tiny_configs, trained_when, until
 
 from beyond import pipeline
-from studies import cluster, records
-from studies.cluster import PoolLostError
-from studies.many import Task, work
-from studies.records import Shelf
+from runs import cluster, records
+from runs.cluster import PoolLostError
+from runs.many import Task, work
+from runs.processes import Pool, given_here, local_pool
+from runs.records import Shelf
 
 
 def test_many_runs_are_the_single_runs_bit_for_bit(small_data, small_folder, tmp_path):
@@ -276,8 +276,8 @@ def test_a_worker_needs_nothing_but_the_zip(tmp_path):
         assert {info.date_time for info in packed.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     look = """
 import sys
-import studies.many, studies.cluster
-from studies.records import core, measured_by
+import runs.many, runs.cluster
+from runs.records import core, measured_by
 assert sys.argv[1] in core.__file__, "not from the zip"
 assert "matplotlib" not in sys.modules
 print(measured_by())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.console import Console
 
+import dataclasses
 import json
 import math
 import random
@@ -13,11 +14,23 @@ import numpy as np
 import pytest
 from small_studies import ROOT
 
-from studies import beyond, claims, folders, ingredients, results
-from studies.cifar10_tables import cifar10_table, unlabelled_table, unseen_class_table
-from studies.measured import Run
+from cifar10.tables import cifar10_table, unlabelled_table, unseen_class_table
+from runs import folders
+from studies import (
+    answers,
+    claims,
+    contours,
+    images,
+    ingredients,
+    little,
+    prior,
+    results,
+    sevens_and_eights,
+    subliminal,
+)
 from studies.questions import STUDIES, plan
-from studies.tables import tables
+from studies.results import tables
+from studies.study import Run
 
 T = {2: 12.706205, 3: 4.302653, 4: 3.182446}  # Student's t by the number of seeds
 BEFORE, AFTER = "student.before_correction", "student.after_correction"
@@ -105,30 +118,30 @@ class Cells:
         return with_interval([scale * (ours[seed] - theirs[seed]) for seed in shared], 1, "+")
 
 
-def answers(c: Cells) -> list[list[str]]:
-    whole, path = beyond.ANSWERS[0], f"{AFTER}.{UNSEEN}"
+def cells_of_answers(c: Cells) -> list[list[str]]:
+    whole, path = answers.STUDY.grid[0], f"{AFTER}.{UNSEEN}"
     return [
         [c.mean(p, f"{BEFORE}.{UNSEEN}"), c.mean(p, path), c.mean(p, f"{AFTER}.{SEEN}"),
          "" if p is whole else c.less(p, whole, path)]
-        for p in beyond.ANSWERS
+        for p in answers.STUDY.grid
     ]  # fmt: skip
 
 
-def images(c: Cells) -> list[list[str]]:
+def cells_of_images(c: Cells) -> list[list[str]]:
     paths = [f"{part}.{UNSEEN}" for part in (BEFORE, AFTER)]
-    found = [[*(c.mean(beyond.part(1.0, "random"), path) for path in paths), "", ""]]
+    found = [[*(c.mean(images.part(1.0, "random"), path) for path in paths), "", ""]]
     pairs = [(1 - share, "least-like") for share in (0.01, 0.05, 0.1, 0.25, 0.5)]
     for share, choice in (*pairs, *((share, "most-like") for share in (0.01, 0.05, 0.1))):
-        at_random, chosen = beyond.part(share, "random"), beyond.part(share, choice)
+        at_random, chosen = images.part(share, "random"), images.part(share, choice)
         found.append([*(c.mean(at_random, path) for path in paths), "", ""])
         less = [c.less(chosen, at_random, path) for path in paths]
         found.append([*(c.mean(chosen, path) for path in paths), *less])
     return found
 
 
-def little(c: Cells) -> list[list[str]]:
+def cells_of_little(c: Cells) -> list[list[str]]:
     found = []
-    for point in beyond.LITTLE:
+    for point in little.STUDY.grid:
         found.append([c.mean(point, f"{part}.{ALL}") for part in (BEFORE, AFTER)] + [""] * 3)
         if "transfer_set" in point:
             p = by_seed(c.runs, point, "transfer_set.teacher_mean_probabilities").values()
@@ -150,18 +163,18 @@ def three_accuracies(points: list[dict[str, Any]], c: Cells) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def subliminal(c: Cells) -> list[list[str]]:
+def cells_of_subliminal(c: Cells) -> list[list[str]]:
     found, path = [], f"{BEFORE}.{ALL}"
     for n, width in ((2, 256), (3, 256), (10, 256), (30, 256), (0, 256), (3, 64), (3, 1024)):
-        copy, own = (beyond.spare(n, width, start) for start in ("teacher", "own"))
+        copy, own = (subliminal.spare(n, width, start) for start in ("teacher", "own"))
         cells = [c.mean(copy, f"teacher.{ALL}"), c.mean(copy, path), c.mean(own, path)]
         found.append([*cells, c.less(copy, own, path)])
     return found
 
 
-def prior(c: Cells) -> list[list[str]]:
+def cells_of_prior(c: Cells) -> list[list[str]]:
     found = []
-    for known, em in zip(beyond.PRIORS[::2], beyond.PRIORS[1::2], strict=True):
+    for known, em in zip(prior.STUDY.grid[::2], prior.STUDY.grid[1::2], strict=True):
         cells = [c.mean(em, "bias_correction.target_frequencies.0")]
         for point in (known, em):
             cells.append(c.mean(point, "bias_correction.offsets.0", 1))
@@ -170,17 +183,18 @@ def prior(c: Cells) -> list[list[str]]:
     return found
 
 
-def contours(c: Cells) -> list[list[str]]:
-    return three_accuracies(beyond.CONTOUR_POINTS, c)
+def cells_of_contours(c: Cells) -> list[list[str]]:
+    return three_accuracies(contours.STUDY.grid, c)
 
 
 def differences(c: Cells) -> list[list[str]]:
-    return three_accuracies(beyond.DISCREPANCY, c)
+    return three_accuracies(sevens_and_eights.STUDY.grid, c)
 
 
 BEYOND = {
-    "answers": answers, "images": images, "little": little, "contours": contours, "subliminal": subliminal,
-    "sevens-and-eights": differences, "prior": prior,
+    "answers": cells_of_answers, "images": cells_of_images, "little": cells_of_little,
+    "contours": cells_of_contours, "subliminal": cells_of_subliminal,
+    "sevens-and-eights": differences, "prior": cells_of_prior,
 }  # fmt: skip
 
 
@@ -273,7 +287,8 @@ def test_drawing_again_takes_every_run(tmp_path, monkeypatch):
     def watched(question: str, runs: list[Run]) -> None:
         drawn.append({(run.study, run.config.seed) for run in runs})
 
-    monkeypatch.setattr(results, "DRAW", dict.fromkeys(results.DRAW, watched))
+    watching = {name: dataclasses.replace(study, draw=watched) for name, study in STUDIES.items()}
+    monkeypatch.setattr(results, "STUDIES", watching)
     monkeypatch.setattr(results, "save", lambda *_: None)
     results.redraw(tmp_path, Console(quiet=True))
     again = json.loads(path.read_text())

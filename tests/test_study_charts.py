@@ -12,10 +12,10 @@ from small_pictures import draw, pixels_of, words_of
 from small_studies import ROOT
 from test_studies import drawn, shaken  # noqa: F401
 
-from studies.beyond_figures import examples
-from studies.folders import load
-from studies.frontier import draw_frontier
-from studies.gain_tables import draw_gain
+from cifar10.gain_tables import draw_gain
+from runs.folders import load
+from seeds.frontier import draw_frontier
+from studies.little import examples
 from studies.questions import STUDIES
 from synthetic import digits, noise
 

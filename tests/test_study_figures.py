@@ -16,11 +16,11 @@ from matplotlib.text import Text
 from shaken import committed_runs, shaken_runs
 
 from beyond.settings import DRAWN_SETS
-from studies import beyond, frontier, ingredients
+from seeds import frontier
+from studies import ingredients, sevens_and_eights, subliminal
 from studies.claims import TRANSFORMED
-from studies.figures import DRAW
-from studies.measured import Run
-from studies.questions import STUDIES, of_study
+from studies.questions import STUDIES
+from studies.study import Run
 
 UNSEEN, SEEN, ALL = "omitted_accuracy", "other_accuracy", "test_accuracy"
 ONE_SEED_LESS = ("paper", "temperature", "hard-mix", "images", "answers", "ingredients")
@@ -37,7 +37,7 @@ def runs() -> list[Run]:
 
 def drawn(name: str, runs: list[Run]) -> Figure:
     with rc_context(STYLE):
-        return DRAW[name](STUDIES[name].question, of_study(name, runs))
+        return STUDIES[name].draw(STUDIES[name].question, STUDIES[name].shown(runs))
 
 
 def words(figure: Figure) -> str:
@@ -340,7 +340,8 @@ ROWS = {  # what stands beside the rows, in their order; the metric; the series
         ALL, ALL_BEFORE_AFTER, "test accuracy of a student that saw contour lines of noise alone",
     ),
     "sevens-and-eights": (
-        list(beyond.DIFFERENCES), ALL, (("after", "biases corrected, by frequencies alone", AFTER),),
+        list(sevens_and_eights.DIFFERENCES), ALL,
+        (("after", "biases corrected, by frequencies alone", AFTER),),
         "test accuracy on all digits of a student that saw 7s and 8s alone",
     ),
 }  # fmt: skip
@@ -416,7 +417,7 @@ def test_subliminal_learning_stands_above_its_numbers_and_widths(runs):
             marks = [x for x in axes.lines if x.get_marker() == "_" and x.get_color() == colour]
             assert marks[0].get_label() == label
             for place, (n, width) in enumerate(points):
-                own = at_point(runs, "subliminal", beyond.spare(n, width, start), "before", ALL)
+                own = at_point(runs, "subliminal", subliminal.spare(n, width, start), "before", ALL)
                 np.testing.assert_allclose(dots[place].get_xydata(), np.c_[np.full(len(own), place), own])
                 np.testing.assert_allclose(marks[place].get_xydata(), [[place, own.mean()]])
         assert [list(x.get_ydata()) for x in axes.lines if x.get_label() == "guessing"] == [[10, 10]]

@@ -11,10 +11,21 @@ import numpy as np
 import pytest
 from shaken import RESULTS, committed_runs, shaken_runs
 
-from studies import beyond, claims, ingredients, results
-from studies.measured import Run
+from studies import (
+    answers,
+    claims,
+    contours,
+    images,
+    ingredients,
+    little,
+    prior,
+    results,
+    sevens_and_eights,
+    subliminal,
+)
 from studies.questions import STUDIES
-from studies.tables import tables
+from studies.results import tables
+from studies.study import Run
 
 T = {2: 12.706205, 3: 4.302653, 4: 3.182446, 5: 2.776445}  # 95 % of Student's t, by the number of values
 NO_3S = {"omitted_class": (3,)}
@@ -92,7 +103,7 @@ class Of:
 
 def test_answers_less_everything_are_paired_by_seed(whole):
     """The base has lost its first seed, another row its third, so that no place means the same seed."""
-    grid = beyond.ANSWERS
+    grid = answers.STUDY.grid
     of = Of(without(whole, "answers", (grid[0], 0), (grid[1], 2)), "answers")
     found = rows(tables(of.runs)["answers"])
     for row, point in zip(found, grid, strict=True):
@@ -103,17 +114,17 @@ def test_answers_less_everything_are_paired_by_seed(whole):
 
 
 def test_images_less_random_are_paired_by_seed(whole):
-    chosen, random = beyond.part(0.95, "least-like"), beyond.part(0.95, "random")
-    kept, kept_random = beyond.part(0.01, "most-like"), beyond.part(0.01, "random")
+    chosen, random = images.part(0.95, "least-like"), images.part(0.95, "random")
+    kept, kept_random = images.part(0.01, "most-like"), images.part(0.01, "random")
     gone = ((chosen, 0), (random, 4), (kept, 1), (kept, 2), (kept_random, 0))
     of = Of(without(whole, "images", *gone), "images")
     found = rows(tables(of.runs)["images"])
     assert (
         found[0][2:]
-        == [of.percent(beyond.IMAGES[0], part, UNSEEN) for part in ("before", "after")] + [""] * 2
+        == [of.percent(images.STUDY.grid[0], part, UNSEEN) for part in ("before", "after")] + [""] * 2
     )
-    pairs = [(beyond.part(1 - s, "random"), beyond.part(1 - s, "least-like")) for s in beyond.DROPPED]
-    pairs += [(beyond.part(s, "random"), beyond.part(s, "most-like")) for s in beyond.KEPT]
+    pairs = [(images.part(1 - s, "random"), images.part(1 - s, "least-like")) for s in images.DROPPED]
+    pairs += [(images.part(s, "random"), images.part(s, "most-like")) for s in images.KEPT]
     for place, (at_random, by_choice) in enumerate(pairs):
         for row, point in zip(found[1 + 2 * place : 3 + 2 * place], (at_random, by_choice), strict=True):
             assert row[2:4] == [of.percent(point, part, UNSEEN) for part in ("before", "after")]
@@ -122,7 +133,7 @@ def test_images_less_random_are_paired_by_seed(whole):
 
 
 def test_contours_less_the_usual_ones_are_paired_by_seed(whole):
-    grid = beyond.CONTOUR_POINTS
+    grid = contours.STUDY.grid
     of = Of(without(whole, "contours", (grid[0], 1), (grid[2], 0), (grid[5], 4)), "contours")
     for row, point in zip(rows(tables(of.runs)["contours"]), grid, strict=True):
         less = "" if point == grid[0] else of.less(point, grid[0], "after", ALL)
@@ -131,10 +142,10 @@ def test_contours_less_the_usual_ones_are_paired_by_seed(whole):
 
 
 def test_starts_are_compared_by_seed(whole):
-    copy, own = (beyond.spare(3, 256, start) for start in ("teacher", "own"))
+    copy, own = (subliminal.spare(3, 256, start) for start in ("teacher", "own"))
     of = Of(without(whole, "subliminal", (copy, 0), (own, 3)), "subliminal")
     found = rows(tables(of.runs)["subliminal"])
-    points = [point for point in beyond.SUBLIMINAL if point["student_start"] == "teacher"]
+    points = [point for point in subliminal.STUDY.grid if point["student_start"] == "teacher"]
     for row, point in zip(found, points, strict=True):
         other = point | {"student_start": "own"}
         assert row[2:5] == [of.teacher(point), *(of.percent(p, "before", ALL) for p in (point, other))]
@@ -142,7 +153,7 @@ def test_starts_are_compared_by_seed(whole):
 
 
 def test_sevens_and_eights_less_fast_are_paired_by_seed(whole):
-    grid = beyond.DISCREPANCY
+    grid = sevens_and_eights.STUDY.grid
     of = Of(without(whole, "sevens-and-eights", (grid[0], 2), (grid[3], 0)), "sevens-and-eights")
     for row, point in zip(rows(tables(of.runs)["sevens-and-eights"]), grid, strict=True):
         less = "" if point == grid[0] else of.less(point, grid[0], "after", ALL)
@@ -151,8 +162,8 @@ def test_sevens_and_eights_less_fast_are_paired_by_seed(whole):
 
 
 def test_little_has_a_row_of_means_for_each_point(whole):
-    of = Of(without(whole, "little", (beyond.LITTLE[0], 0), (beyond.LITTLE[-1], 4)), "little")
-    for row, point in zip(rows(tables(of.runs)["little"]), beyond.LITTLE, strict=True):
+    of = Of(without(whole, "little", (little.STUDY.grid[0], 0), (little.STUDY.grid[-1], 4)), "little")
+    for row, point in zip(rows(tables(of.runs)["little"]), little.STUDY.grid, strict=True):
         assert row[1:3] == [of.percent(point, part, ALL) for part in ("before", "after")]
         drawn = [r.record["transfer_set"] for r in of.runs
                  if (r.study, r.settings) == ("little", point) and "transfer_set" in r.record]  # fmt: skip
@@ -170,7 +181,7 @@ def test_little_has_a_row_of_means_for_each_point(whole):
 def test_prior_has_both_sides_of_each_probe(whole):
     known, em = (NO_3S | {"probe_size": 5000, "prior": prior} for prior in ("known", "em"))
     of = Of(without(whole, "prior", (known, 0), (em, 4)), "prior")
-    for row, probe in zip(rows(tables(of.runs)["prior"]), beyond.PROBES, strict=True):
+    for row, probe in zip(rows(tables(of.runs)["prior"]), list(prior.PROBES.values()), strict=True):
         points = [NO_3S | probe | {"prior": prior} for prior in ("known", "em")]
         said = by_seed(of.runs, "prior", points[1], "bias_correction", "target_frequencies", 0)
         cells = [mean_95([100 * v for v in said.values()], 2)]
@@ -203,7 +214,7 @@ def test_without_a_seed_in_common_there_is_no_difference(whole):
     (row,) = (row for row in rows(tables(kept)["ingredients"]) if row[0] == "elastic")
     assert row[-1] == ""
     assert len(row[3].split()) == 3
-    copy, own = (beyond.spare(3, 256, start) for start in ("teacher", "own"))
+    copy, own = (subliminal.spare(3, 256, start) for start in ("teacher", "own"))
     kept = without(whole, "subliminal", *((copy, s) for s in (0, 1)), *((own, s) for s in (2, 3, 4)))
     assert rows(tables(kept)["subliminal"])[1][-1] == ""
 
@@ -268,7 +279,7 @@ def test_a_seed_without_one_of_the_temperatures_is_not_compared(whole):
 def test_redrawn_without_the_last_seed_of_a_point_all_else_stays(tmp_path, monkeypatch, capsys):
     """Tables are made from the runs that are there, whatever results.json said before."""
     found = json.loads(RESULTS.read_text())
-    grid = beyond.ANSWERS
+    grid = answers.STUDY.grid
     gone = [one for one in found["runs"] if one["study"] == "answers" and one["seed"] == 4
             and results.tuples(one["grid"]) == grid[1]]  # fmt: skip
     assert len(gone) == 1

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from small_studies import ROOT
 
-from studies import summarise
-from studies.cifar10_tables import gains, in_points, trials_table, unlabelled_table
-from studies.folders import MEASURES, load, load_trials, mean_sd, value
-from studies.frontier import CURVES, draw_frontier
-from studies.summarise import main, means_table, seeds_table
+from cifar10.tables import gains, in_points, trials_table, unlabelled_table
+from runs.folders import MEASURES, load, load_trials, mean_sd, value
+from seeds import summarise
+from seeds.frontier import CURVES, draw_frontier
+from seeds.summarise import main, means_table, seeds_table
 
 SEEDS = ROOT / "viz" / "seeds"
 CIFAR10 = ROOT / "viz" / "cifar10"

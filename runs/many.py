@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from support.console import Console, UserError, clock
 from support.data import Data
-from support.processes import Pool, given_here
 from support.stored import Session, key_of
 from support.tiles import Workers
 
@@ -27,8 +26,9 @@ import numpy as np
 
 from beyond import pipeline
 from beyond.settings import Config
-from studies.cluster import PoolLostError
-from studies.records import IF_THERE, RECORDED, MemoryStore, Record, Shelf, flags_of, made_with
+from runs.cluster import PoolLostError
+from runs.processes import Pool, given_here
+from runs.records import IF_THERE, RECORDED, MemoryStore, Record, Shelf, flags_of, made_with
 
 Trained = dict[str, bytes]  # trainings by kind, "teacher" and "student"
 one_run_per_process = threading.Lock()  # a run sets its process's BLAS threads

@@ -1,7 +1,7 @@
 """Where distillation pays on CIFAR-10: sizes of student, shares of the images, lengths of training.
 
-    python3 -m studies.gain                    # results.json and gain.png into viz/cifar10/gain
-    python3 -m studies.gain --parts shares --seeds 1
+    python3 -m cifar10.gain                    # results.json and gain.png into viz/cifar10/gain
+    python3 -m cifar10.gain --parts shares --seeds 1
 
 Takes the flags of `python3 -m cifar10`, but for those that it sets itself. Each run is a student on soft
 targets and the same student on hard labels, both from trainings that the other scripts find again.
@@ -14,7 +14,6 @@ from support.checks import hold, is_object, list_of, number, read_json, text, wh
 from support.console import Console, UserError, put, run_script
 from support.data import Data, warn_of_stand_in
 from support.files import check_folder, check_output
-from support.processes import Shared, given_here, local_pool
 from support.report import RESULTS, Results, environment, write_json
 from support.settings import argument_parser, given_settings, named_folder, whole_number
 from support.stored import Session, Store, key_of, open_session
@@ -29,6 +28,7 @@ from typing import Any
 
 from cifar10.data import RENDERED_NOTICE, load_data
 from cifar10.experiment import outdir_for
+from cifar10.gain_tables import draw_gain, gain_tables, share_name
 from cifar10.lessons import (
     images_for,
     teacher_answers,
@@ -39,9 +39,9 @@ from cifar10.lessons import (
 )
 from cifar10.network import ConvNet
 from cifar10.settings import Config
-from studies.folders import FREE
-from studies.gain_tables import draw_gain, gain_tables, share_name
-from studies.many import Progress
+from runs.folders import FREE
+from runs.many import Progress
+from runs.processes import Shared, given_here, local_pool
 
 STUDENTS = {  # by what they are called, from a half of the default teacher's parameters to a fiftieth
     "half": "32 M 32 100 M 100 100 M 100",
@@ -235,7 +235,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict[str, Any]]:
         Config,
         left_out=(*NOT_HERE, "outdir"),
     )
-    parser.prog = "python3 -m studies.gain"
+    parser.prog = "python3 -m cifar10.gain"
     parser.add_argument(
         "--outdir", type=named_folder, default=argparse.SUPPRESS, metavar="FOLDER",
         help="folder for results.json and gain.png (default: gain, in that of the experiment)",

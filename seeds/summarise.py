@@ -1,8 +1,8 @@
 """Means and spread over seeds of finished runs, as Markdown, from their results.json files.
 
-    python3 -m studies.summarise viz/seeds/described viz/seeds/linear
-    python3 -m studies.summarise viz/seeds/fast viz/seeds/best --picture viz/frontier.png
-    python3 -m studies.summarise --trials viz/cifar10/trials
+    python3 -m seeds.summarise viz/seeds/described viz/seeds/linear
+    python3 -m seeds.summarise viz/seeds/fast viz/seeds/best --picture viz/frontier.png
+    python3 -m seeds.summarise --trials viz/cifar10/trials
 
 Each folder holds one sub-folder per seed. For every class left out there are two tables: mean ± standard
 deviation (n - 1) per folder, beside the paper's and the published figures where these left out the same
@@ -22,7 +22,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from studies.cifar10_tables import (
+from cifar10.tables import (
     Groups,
     cifar10_table,
     trials_table,
@@ -30,8 +30,8 @@ from studies.cifar10_tables import (
     unlabelled_table,
     unseen_class_table,
 )
-from studies.folders import load, load_trials, mean_sd, named, omitted_by, value
-from studies.frontier import draw_frontier
+from runs.folders import load, load_trials, mean_sd, named, omitted_by, value
+from seeds.frontier import draw_frontier
 
 BEFORE, AFTER, BEST = (
     "student.before_correction.",
@@ -170,7 +170,7 @@ def check_frontier(groups: Groups) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     parser = OneLineParser(
-        prog="python3 -m studies.summarise",
+        prog="python3 -m seeds.summarise",
         description="Means and spread over seeds of finished runs, as Markdown.",
     )
     parser.add_argument("folders", nargs="*", type=named_folder, help="folders with one sub-folder per seed")

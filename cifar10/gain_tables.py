@@ -1,8 +1,9 @@
-"""What soft targets gain over hard labels, as tables and as a map: from the results.json of studies.gain."""
+"""What soft targets gain over hard labels, as tables and as a map: from the results.json of cifar10.gain."""
 
 from __future__ import annotations
 
 from support.charts import INK, titled_figure
+from support.intervals import interval
 from support.report import Results, markdown
 
 import statistics
@@ -14,8 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-
-from studies.intervals import interval
 
 COLOURS = "cividis"  # whose order every kind of colour vision sees
 

@@ -69,6 +69,12 @@ def flags_of(config: Config) -> str:
     return " ".join(words)
 
 
+def measured_settings(config: Config) -> tuple[Any, ...]:
+    """All settings that decide what a run measures, but for its seed."""
+    names = [item.name for item in fields(Config) if item.name not in (*NO_RESULT, "seed", "recipe")]
+    return tuple(getattr(config, name) for name in names)
+
+
 def check_record(record: Any, config: Config, data: Data) -> None:
     """Raises ValueError when `record` is nothing that a run of `config` on `data` can have measured."""
     hold(record, {"data": is_object, "environment": is_object, "wall_clock_seconds": dict_of(number(0))})

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from studies.folders import value
+from runs.folders import value
 
 PAPER = (
     (206, "206  the paper's student without 3s"),

@@ -1,9 +1,8 @@
-"""A Dask cluster's workers, behind the same interface as processes of this machine (`support.processes`)."""
+"""A Dask cluster's workers, behind the same interface as processes of this machine (`runs.processes`)."""
 
 from __future__ import annotations
 
 from support.console import Console, UserError, printable
-from support.processes import Pool, identity
 
 import asyncio
 import hashlib
@@ -21,10 +20,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from runs.processes import Pool, identity
+
 RESOLVE_SECONDS, CONNECT_SECONDS, ANSWER_SECONDS = 4.0, 6.0, 8.0  # of a scheduler
 LOOK_SECONDS, SAY_SECONDS = 2.0, 60.0  # between looks at the number of workers; between words about it
 ROOT = Path(__file__).resolve().parent.parent
-SENT = ("distillation_mnist_omitted_3.py", "support/*.py", "synthetic/*.py", "beyond/*.py", "studies/*.py")
+SENT = ("distillation_mnist_omitted_3.py", "support/*.py", "synthetic/*.py", "beyond/*.py", "runs/*.py")
 
 
 class PoolLostError(Exception):

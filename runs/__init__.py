@@ -1,0 +1,1 @@
+"""Many runs of an experiment: on this machine or on a Dask cluster, recorded, found again, read back."""

@@ -1,0 +1,92 @@
+"""Do the paper's claims hold?"""
+
+from __future__ import annotations
+
+from studies.claims import (
+    HARD_ALL,
+    MIXED_ALL,
+    ONLY_7_AND_8,
+    SOFT_ALL,
+    TRANSFORMED,
+    WITHOUT_3,
+    claims_table,
+    draw_claims,
+)
+from studies.study import (
+    ERRORS_AFTER,
+    ERRORS_BEFORE,
+    TEACHER_ERRORS,
+    Runs,
+    Settings,
+    Study,
+    at,
+    count,
+    holds,
+    mean,
+)
+
+# The paper's large net, regularised; the small one, as long as it pays. Chosen on held-out training images.
+PRESET: Settings = {
+    "n_epochs_teacher": 60, "batch_size": 512, "learning_rate": 2e-3, "lr_schedule": "linear",
+    "dropout_input": 0.05, "dropout": 0.2, "max_norm": 3.0, "jitter": 2, "n_epochs_student": 20,
+    "batch_size_student": 128, "learning_rate_student": 1e-3, "probe_size": 60_000,
+}  # fmt: skip
+POINTS: dict[str, Settings] = {
+    "all classes, soft targets": SOFT_ALL,
+    "all classes, hard labels": HARD_ALL,
+    "all classes, hard weight 0.1": MIXED_ALL,
+    "without 3": WITHOUT_3,
+    "without all but 7 8": ONLY_7_AND_8,
+}
+
+
+def words(runs: Runs) -> str:
+    mine = [run for run in runs if run.study == "paper"]
+    soft, hard, mixed, without_3, only_7_8 = (at(mine, POINTS[name]) for name in POINTS)
+    less = [1 - mean(group, ERRORS_BEFORE) / mean(hard, ERRORS_BEFORE) for group in (soft, mixed)]
+    a_third = holds("a third less than with hard labels alone", all(0.3 < share < 0.37 for share in less))
+    left = 100 * mean(only_7_8, ERRORS_AFTER) / only_7_8[0].value("data.n_test")
+    return f"""
+{{table}}
+
+"difference" is our errors less the paper's, or, where two settings are named, those of the first less those
+of the second, paired by seed. Its 95 % interval is that of Student's t over three seeds, which is wide.
+"Fewer errors" and "more errors" mean that the interval excludes 0, "as many within the interval" that it
+does not. The paper's figure is one run, whose own spread is not known and is not in these intervals.
+
+On what this experiment is about, what the student never saw, our means lie below the paper's figures or
+their intervals hold them. Claim 6: {count(without_3, ERRORS_BEFORE)} instead of 206, and
+{count(without_3, "before.omitted_errors")} instead of 133 on the 1,010 unseen 3s. Claim 7, with the bias
+corrected: as many within the interval. Claim 9: a student that saw nothing but 7s and 8s makes {left:.1f} %
+errors after its eight other biases were corrected without test labels, where the paper has 13.2 % with a
+bias chosen on the test set. The paper mixes hard labels into its student's loss, with a weight that it does
+not give; claims 6 to 9 are of students that hear none.
+
+We do not reach claims 1 and 3. The regularised large net makes {count(soft, TEACHER_ERRORS)} errors, not
+67. The small net distilled from it makes {count(soft, ERRORS_BEFORE)} to {count(mixed, ERRORS_BEFORE)}, not
+74, whether or not hard labels (weight 0.1) are mixed in (for soft targets alone the interval holds 74, as
+it is wide). Still, that is {a_third}.
+
+Claim 5 holds on one side: with 30 units per layer and all classes, temperatures above 4 are clearly worse
+than 2.5 to 4, but 1 and 2 are not.
+
+Claim 8 is a discrepancy in our favour, not a reproduction: {count(only_7_8, ERRORS_BEFORE)} errors where
+the paper has 4,730. Which difference between the two experiments makes it, we do not know.
+
+```
+python3 -m studies --study paper temperature
+```
+
+(Claims 4 and 5 come from the second.) The settings, in the code as `PRESET` of `studies/paper.py`: 60
+teacher epochs at batch 512 and a rate of 2e-3, dropout of 0.05 of the pixels and 0.2 of the hidden units,
+`--max-norm 3`, shifts of 2 pixels; 20 student epochs (100 for 7s and 8s alone, which is about as many
+steps) at batch 128 and 1e-3, and, as in the paper, no jitter in the transfer set; linear schedules. They
+were chosen on the last 10,000 training images held out, where norm limits of 1.5, 2 and 3 gave teachers
+with 122, 121 and 118 errors after 12 epochs (seed 0): it matters little.
+"""
+
+
+STUDY = Study(
+    "paper", __doc__, POINTS, claims_table, draw_claims, words, preset=PRESET,
+    beside=("temperature", TRANSFORMED), caption="The paper's claims and ours",
+)  # fmt: skip
