@@ -36,7 +36,7 @@ test: .venv/dev.stamp
 
 golden: $(if $(MNIST_DIR),.venv/dev.stamp)
 	@test -n "$(MNIST_DIR)" || { echo "make golden: name the folder of the files: MNIST_DIR=FOLDER"; exit 2; }
-	$(BIN)/python -m pytest tests/test_golden.py
+	$(BIN)/python -m pytest tests/core/test_golden.py
 
 mutants: .venv/dev.stamp
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m mutmut run

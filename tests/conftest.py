@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import http.server
 import os
-import struct
 import threading
 import time
 from pathlib import Path
@@ -14,18 +13,12 @@ from pathlib import Path
 # Before NumPy is imported: threads for which OpenBLAS has no work sleep at once, and slow no other test.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
-import numpy as np
 import pytest
+from idx_files import idx_bytes
 
 import distillation_mnist_omitted_3 as core
 from beyond import pipeline
 from synthetic import digits
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    """IDX written by hand: 0, 0, type 8, number of dimensions, big-endian sizes, values."""
-    header = bytes((0, 0, 8, array.ndim)) + b"".join(struct.pack(">I", n) for n in array.shape)
-    return header + array.tobytes()
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,7 @@ def run_js(page: Path, code: str, given: Any = None) -> Any:
     if node := shutil.which("node"):
         asked = json.dumps({"code": code, "given": given})
         done = subprocess.run(
-            [node, ROOT / "tests" / "in_node.js", page],
+            [node, ROOT / "tests" / "explorer" / "in_node.js", page],
             input=asked, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

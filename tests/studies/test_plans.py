@@ -1,0 +1,190 @@
+"""What the studies run, and what their intervals say of the claims."""
+
+from __future__ import annotations
+
+from support import intervals
+from support.console import UserError
+from support.settings import argument_parser, given_settings
+
+import math
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from made_studies import group, runs_with_errors
+
+from beyond.settings import Config
+from runs.records import FALLS_BACK, flags_of
+from studies import claims, study
+from studies.hard_mix import WEIGHTS
+from studies.questions import STUDIES, plan
+from studies.study import Run
+
+# what is run
+
+
+def test_the_grids_are_the_asked_ones():
+    grids = {name: s.grid for name, s in STUDIES.items()}
+    assert len(grids) == 16
+    temperature = {(p["temperature"], p["student_hidden"], p["omitted_class"]) for p in grids["temperature"]}
+    asked = [1, 2, 2.5, 3, 4, 6, 8, 12, 20, 50]
+    assert temperature == {(t, (n, n), o) for t in asked for n in (800, 300, 30) for o in ((), (3,))}
+    assert [p["omitted_class"] for p in grids["omitted-class"]] == [(c,) for c in range(10)]
+    assert {len(p["omitted_class"]) for p in grids["several-omitted"]} >= {2, 3, 5, 8}
+    sizes = [p["student_hidden"][0] for p in grids["student-size"]]
+    assert (min(sizes), max(sizes)) == (5, 1200)
+    assert {0.0, 1.0} <= {p["hard_weight"] for p in grids["hard-mix"]}
+    assert {0.5, 0.2, 0.1, 0.05, 0.01} <= {p["transfer_fraction"] for p in grids["transfer-size"]}
+    kinds = {"none": (), "shifts": ("jitter",), "affine": ("rotation", "scaling", "shear")}
+    kinds |= {"elastic": ("elastic",), "all": ("jitter", "rotation", "scaling", "shear", "elastic")}
+    asked = {((), ())}
+    for names in kinds.values():
+        asked |= {(names, ()), ((), names), (names, names)}
+    on = [[name for name, limit in p.items() if limit] for p in grids["ingredients"]]
+    found = [
+        (
+            tuple(name for name in names if not name.endswith("_student")),
+            tuple(name.removesuffix("_student") for name in names if name.endswith("_student")),
+        )
+        for names in on
+    ]
+    assert set(found) == asked
+    assert all(len(p) == 10 for p in grids["ingredients"])  # what is off is said to be off
+    for grid in grids.values():
+        assert all(grid.count(point) == 1 for point in grid)
+
+
+def test_recipe_then_preset_then_flags_then_grid():
+    planned = plan(["hard-mix", "paper"], {"temperature": 5.0, "hard_weight": 0.7, "seed": 4}, 2)
+    configs = planned["hard-mix", 1]
+    assert [config.seed for config in configs] == [4, 5]
+    assert {config.hard_weight for config in configs} == {WEIGHTS[1]}  # the grid wins
+    assert {config.temperature for config in configs} == {5.0}  # a flag
+    assert {config.probe_size for config in configs} == {60_000}  # the preset
+    assert {config.n_epochs_teacher for config in configs} == {4}  # the recipe, "fast"
+    assert planned["paper", 0][0].n_epochs_teacher == 60
+    assert plan(["hard-mix"], {"n_epochs_teacher": 2}, 1)["hard-mix", 0][0].n_epochs_teacher == 2
+    assert plan(["hard-mix"], {"recipe": "best"}, 1)["hard-mix", 0][0].n_epochs_teacher == 60
+
+
+def test_flags_of_a_run_make_that_run_again():
+    parser = argument_parser("", Config)
+    configs = [config for group in plan(list(STUDIES), {}, 2).values() for config in group]
+    for config in configs:
+        given = given_settings(parser.parse_args(flags_of(config).split()), Config)
+        assert Config(**given) == config
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"recipe": "best", "batch_size_student": None},
+        {"recipe": "best", "learning_rate_student": None, "learning_rate": 0.01},
+        {"recipe": "no-digit", "transfer_set": "digits", "probe_size": 60_000},
+        {"recipe": "no-digit", "transfer_set": "digits"},
+        {"recipe": "fast", "transfer_set": "blobs", "probe_size": 5000},
+        {"recipe": "no-digit", "transfer_set": "noise"},
+        {"recipe": "best", "omitted_class": (), "elastic": 0.0},
+        {"recipe": "best", "omitted_class": (0, 1, 2, 4, 5, 6), "max_norm": 2.0, "temperature": 3},
+    ],
+    ids=str,
+)
+def test_flags_of_any_run_make_one_with_the_same_trainings_and_the_same_probe(settings):
+    """A setting that falls back on another one may be said as that one's value."""
+    config = Config(**settings)
+    parser = argument_parser("", Config)
+    found = Config(**given_settings(parser.parse_args(flags_of(config).split()), Config))
+    for kind in ("teacher", "student"):
+        assert found.training(kind) == config.training(kind)
+    for item in fields(Config):
+        if item.name not in FALLS_BACK:
+            assert getattr(found, item.name) == getattr(config, item.name)
+
+
+@pytest.mark.parametrize("name", ["student-size", "hard-mix", "transfer-size"])
+def test_a_question_about_a_class_left_out_needs_one(name):
+    with pytest.raises(UserError, match=f"--study {name}.*leave out at least one"):
+        plan([name], {"omitted_class": ()}, 1)
+
+
+# intervals, and what they say of the claims
+
+
+def density(t: np.ndarray, df: int) -> np.ndarray:
+    """Of Student's T."""
+    scale = math.exp(math.lgamma((df + 1) / 2) - math.lgamma(df / 2)) / math.sqrt(df * math.pi)
+    return scale * (1 + t**2 / df) ** (-(df + 1) / 2)
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 9, 10, 30, 101])
+def test_95_per_cent_of_students_t_lie_within_its_quantile(df):
+    ts, step = np.linspace(0, intervals.t_quantile(df), 200_001, retstep=True)
+    ys = density(ts, df)
+    within = 2 * step * (ys.sum() - (ys[0] + ys[-1]) / 2)
+    assert within == pytest.approx(0.95, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("errors", "shown", "words"),
+    [
+        ((60, 110, 110), "+26.3 (-45.4 to +98.0)", "as many within the interval"),
+        ((72, 73, 74), "+6.0 (+3.5 to +8.5)", "more errors"),
+        ((60, 61, 62), "-6.0 (-8.5 to -3.5)", "fewer errors"),
+        ((70, 70, 70), "+3.0 (+3.0 to +3.0)", "more errors"),
+        ((67, 67), "+0.0 (+0.0 to +0.0)", "as many within the interval"),
+        ((60,), "-7.0", "one seed, no interval"),
+    ],
+)
+def test_a_claim_is_judged_by_the_interval_of_the_difference(errors, shown, words):
+    claim = claims.CLAIMS[0]
+    assert claim.paper == 67
+    difference = claims.against_paper(runs_with_errors(*errors), claim)
+    assert (str(difference), claims.verdict(difference)) == (shown, words)
+
+
+def test_our_own_settings_are_compared_seed_by_seed():
+    first, second = {0: 100, 1: 300, 2: 201, 5: 7}, {0: 110, 1: 311, 2: 210, 4: 0}
+    paired = study.paired_difference(group(first), group(second), study.ERRORS_BEFORE)
+    assert paired.mean == pytest.approx(-10)  # of the three seeds that both have
+    assert paired.half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert study.paired_difference(group({0: 1}), group({1: 1}), study.ERRORS_BEFORE) is None
+    assert study.paired_difference([], [], study.ERRORS_BEFORE) is None
+
+
+def by_number(runs: list[Run], number: str) -> list[list[str]]:
+    return [row for row in claims.claim_rows(runs) if row[0] == number]
+
+
+@pytest.mark.parametrize(
+    ("lower", "higher", "words"),
+    [
+        (300, 300, ["fewer errors", "fewer errors"]),
+        (251, 300, ["as many within the interval", "fewer errors"]),
+        (200, 251, ["more errors", "as many within the interval"]),
+    ],
+)
+def test_claim_5_says_how_the_middle_differs_from_each_side(lower, higher, words):
+    seeds = {0: 0, 1: 40, 2: -40}  # what seeds share does not count
+    shake = {0: 2, 1: -1, 2: 0}
+
+    def at(temperature: float, mean: int, own: dict[int, int]) -> list[Run]:
+        errors = {seed: mean + e + own[seed] for seed, e in seeds.items()}
+        return group(errors, student_hidden=(30, 30), temperature=temperature)
+
+    still = dict.fromkeys(seeds, 0)
+    runs = [*at(1, lower, shake), *at(2.5, 250, still), *at(4, 250, still), *at(20, higher, shake)]
+    rows = by_number(runs, "5")
+    assert [row[-1] for row in rows] == words
+    assert "T = 2.5, 4 against T = 1" in rows[0][1]
+    assert "T = 2.5, 4 against T = 20" in rows[1][1]
+
+
+@pytest.mark.parametrize(("higher", "words"), [(82, "as many within the interval"), (100, "more errors")])
+def test_claim_4_compares_what_lies_above_8_with_8(higher, words):
+    def at(temperature: float, *errors: int) -> list[Run]:
+        return group(dict(enumerate(errors)), student_hidden=(800, 800), temperature=temperature)
+
+    runs = [*at(8, 76, 80, 84), *at(12, higher, higher, higher), *at(50, higher, higher - 4, higher)]
+    (row,) = by_number(runs, "4")
+    assert row[-1] == words
+    assert "T = 12, 50 against T = 8" in row[1]

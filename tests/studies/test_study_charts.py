@@ -1,0 +1,107 @@
+"""Error bars and examples in the pictures of studies, the map of gains, and names with a dollar in them."""
+
+from __future__ import annotations
+
+from support.report import RESULTS
+
+import json
+
+import numpy as np
+import pytest
+from made_studies import drawn
+from small_pictures import draw, pixels_of, words_of
+from small_studies import ROOT
+
+from cifar10.gain_tables import draw_gain
+from runs.folders import load
+from seeds.frontier import draw_frontier
+from studies.little import examples
+from studies.questions import STUDIES
+from synthetic import digits, noise
+
+UNSEEN = "omitted_accuracy"
+
+
+def title_of(axes) -> str:
+    return axes.get_title(loc="left")
+
+
+def test_error_bars_are_standard_deviations(shaken):
+    runs = shaken(["hard-mix"])
+    (bars,) = [c for c in drawn("hard-mix", runs).axes[0].containers if c.get_label() == "after it"]
+    for weight, segment in zip(
+        (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0), bars.lines[2][0].get_segments(), strict=True
+    ):
+        values = [r.value(f"after.{UNSEEN}") for r in runs if r.config.hard_weight == weight]
+        mean, sd = np.mean(values), np.std(values, ddof=1)
+        assert segment[:, 1] == pytest.approx([mean - sd, mean + sd])
+
+
+def test_examples_of_drawn_images_stand_beside_their_row(shaken):
+    runs = shaken(["little"], n_seeds=1)
+    pictures, axes = drawn("little", runs).axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    figure, insets = axes.figure, {}
+    for inset in pictures.child_axes:
+        box = inset.get_axes_locator()(inset, None)
+        middle = figure.transFigure.transform((box.p0 + box.p1) / 2)
+        y = pictures.transData.inverted().transform(middle)[1]
+        insets.setdefault(rows[round(y)], []).append(pixels_of(inset))
+    kinds = {"uniform noise": "noise", "contour lines of noise": "contours",
+             "digits that a program drew": "rendered"}  # fmt: skip
+    assert sum(map(len, insets.values())) == 2 * sum(len(examples(run)) > 0 for run in runs)
+    for name, kind in kinds.items():
+        rng = np.random.default_rng(5)
+        own = digits.render_digits(2, rng)[0] if kind == "rendered" else noise.DRAW[kind](8, rng)[[4, 7]]
+        np.testing.assert_array_equal(insets[name], own)
+
+
+def test_the_map_of_gains_stands_under_its_titles():
+    found = json.loads((ROOT / "viz" / "cifar10" / "gain" / RESULTS).read_text())
+    *panels, scale = draw(draw_gain, found).axes
+    short = min(run["n_epochs"] for run in found["runs"])
+    assert title_of(panels[0]) == f"Parameters of the student (% of the teacher's), {short} epochs"
+    for axes in panels[1:]:
+        assert title_of(axes).startswith("Length of training, student of ")
+    for axes in panels:
+        shown, texts = axes.images[0].get_array(), {t.get_position(): t.get_text() for t in axes.texts}
+        shares = [label.get_text().split(" %")[0] for label in axes.get_xticklabels()]
+        for y, row in enumerate(label.get_text() for label in axes.get_yticklabels()):
+            for x, share in enumerate(shares):
+                if axes is panels[0]:
+                    (student,) = [
+                        k for k, s in found["students"].items() if row.startswith(f"{s['parameters']:,} ")
+                    ]
+                    n_epochs = short
+                else:
+                    size = title_of(axes).split(" of ")[-1].removesuffix(" parameters")
+                    (student,) = [k for k, s in found["students"].items() if f"{s['parameters']:,}" == size]
+                    n_epochs = int(row.removesuffix(" epochs"))
+                mine = [r for r in found["runs"] if (r["student"], r["n_epochs"]) == (student, n_epochs)
+                        and f"{100 * r['share']:g}" == share]  # fmt: skip
+                if not mine:
+                    assert texts[x, y] == "not run"
+                    continue
+                soft, hard = (100 * np.mean([r[key] for r in mine]) for key in ("soft", "hard"))
+                assert shown[y, x] == pytest.approx(soft - hard)
+                assert texts[x, y + 0.2] == f"{hard:.1f} → {soft:.1f}"
+                assert texts[x, y - 0.13].startswith(f"{soft - hard:+.1f}")
+    assert scale.get_ylabel() == "percentage points"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_dollar_in_the_datas_name_is_one(name, shaken, monkeypatch):
+    runs = shaken([name], n_seeds=1)
+    for run in runs:
+        monkeypatch.setitem(run.record["data"], "name", r"$\frac$")
+    figure = drawn(name, runs)
+    assert r"$\frac$" in words_of(figure)
+    figure.draw_without_rendering()
+
+
+def test_a_dollar_in_the_name_of_a_folder_or_of_a_student_is_one():
+    fast = load(ROOT / "viz" / "seeds" / "fast")
+    draw(draw_frontier, {r"$\frac$": fast}).draw_without_rendering()
+    found = json.loads((ROOT / "viz" / "cifar10" / "gain" / RESULTS).read_text())
+    found["data"]["name"] = r"$\frac$"
+    draw(draw_gain, found).draw_without_rendering()

@@ -1,0 +1,282 @@
+"""The four scripts as a user runs them: small runs, what they write, what they reuse, what they refuse."""
+
+from __future__ import annotations
+
+from support.settings import flag_name
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from scripts_run import EXPLORER, GIF, MAIN, MAINS, PICTURES, SMALL, call, ended, quick, stable, within
+
+import make_distillation_mnist_omitted_3_gif as gif
+from beyond import command, pipeline
+from beyond.settings import Config
+
+PNGS = (
+    "teacher_curves",
+    "student_curves",
+    "per_class_accuracy",
+    "bias_correction",
+    "dark_knowledge",
+    "transfer_set",
+    "omitted_examples",
+    "imagined",
+    "transformations",
+)
+
+
+@pytest.mark.parametrize("script", list(MAINS))
+def test_help_shows_every_flag_and_fits_80_columns(script, tmp_path):
+    result = call(script, "--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    for name in Config.__dataclass_fields__:
+        assert flag_name(name) in result.stdout
+    text = " ".join(result.stdout.split())
+    assert "(default: 1200 1200)" in text
+    assert "(default: 20.0)" in text
+    assert ("--snapshot-every" in text) == (script == GIF)
+    assert ("(default: best)" in text) == ("--with-no-digit" in text) == (script == EXPLORER)
+
+
+def test_a_rendered_run_tells_its_story(rendered):
+    folder, result = rendered
+    assert result.returncode == 0, result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert max(map(len, result.stderr.splitlines())) <= 80
+    assert "\r" not in result.stdout  # no progress line in a pipe
+    assert len(re.findall(r"^teacher +\d+/3 ", result.stdout, re.M)) == 3
+    assert len(re.findall(r"^student +\d+/4 ", result.stdout, re.M)) == 4
+    assert result.stderr.count("NOT MNIST") == 2  # at the start and at the end
+    found = json.loads((folder / "out" / "results.json").read_text())
+    assert found["teacher"]["test_accuracy"] > 0.9
+    before, after = (found["student"][k] for k in ("before_correction", "after_correction"))
+    assert before["omitted_accuracy"] < before["other_accuracy"] - 0.03
+    assert after["omitted_accuracy"] > before["omitted_accuracy"]
+
+
+def test_results_json_has_the_documented_keys(rendered):
+    folder, _ = rendered
+    text = (folder / "out" / "results.json").read_text()
+    found = json.loads(text)
+    assert text == json.dumps(found, indent=2, sort_keys=True) + "\n"
+    assert set(found) == {
+        "config",
+        "environment",
+        "data",
+        "teacher",
+        "student",
+        "bias_correction",
+        "history",
+        "reused",
+        "wall_clock_seconds",
+    }
+    assert set(found["config"]) == set(Config.__dataclass_fields__)
+    assert set(found["environment"]) == {"python", "numpy", "blas", "kernel", "os", "cpu", "cores", "threads"}
+    assert found["data"]["name"] == "rendered digits"
+    assert (found["data"]["n_train"], found["data"]["n_test"]) == (20_000, 5_000)
+    metrics = {
+        "test_accuracy",
+        "test_errors",
+        "per_class_accuracy",
+        "omitted_accuracy",
+        "omitted_errors",
+        "other_accuracy",
+        "confusion_matrix",
+    }
+    assert set(found["student"]) == {"before_correction", "after_correction"}
+    for part in (found["teacher"], *found["student"].values()):
+        assert set(part) == metrics
+        assert np.sum(part["confusion_matrix"]) == 5_000
+        assert part["test_errors"] == 5_000 - np.trace(part["confusion_matrix"])
+        assert part["test_accuracy"] == pytest.approx(1 - part["test_errors"] / 5_000)
+    correction = found["bias_correction"]
+    assert set(correction) == {
+        "calibration",
+        "classes",
+        "offsets",
+        "reached",
+        "target_frequencies",
+        "mean_probabilities_before",
+        "mean_probabilities_after",
+        "probe_size",
+        "best_on_test_set",
+    }
+    assert correction["mean_probabilities_after"] == pytest.approx(correction["target_frequencies"], abs=1e-4)
+    assert (
+        correction["best_on_test_set"]["test_errors"] <= found["student"]["after_correction"]["test_errors"]
+    )
+    assert [entry["epoch"] for entry in found["history"]["student"]] == [1, 2, 3, 4]
+    assert len(found["history"]["teacher"]) == 3
+    last = found["history"]["student"][-1]
+    assert last["test_accuracy"] == found["student"]["before_correction"]["test_accuracy"]
+    assert set(found["wall_clock_seconds"]) == {"data", "teacher", "student", "bias_correction", "total"}
+
+
+def test_pictures_and_animation_reuse_the_stored_run(rendered):
+    folder, _ = rendered
+    flags = (*SMALL, "--dataset", "rendered", "--outdir", "out", "--learning-rate", "0.003")
+    pictures = call(PICTURES, *flags, cwd=folder)
+    assert pictures.returncode == 0, pictures.stderr
+    assert pictures.stdout.count("reused") == 2
+    for name in PNGS:
+        with Image.open(folder / "out" / f"{name}.png") as image:
+            assert image.width >= 1000
+            assert 400 <= image.height <= 900
+            assert len(image.convert("RGB").getcolors(2**20)) > 50  # something is drawn
+    gif = call(GIF, *flags, "--snapshot-every", 2, "--fps", 4, "--out", "anim/x.gif", cwd=folder)
+    assert gif.returncode == 0, gif.stderr
+    assert gif.stdout.count("reused") == 3  # of the comparison on hard labels the teacher
+    path = folder / "anim" / "x.gif"
+    assert path.stat().st_size < 3e6
+    with Image.open(path) as image:
+        assert image.n_frames == 4  # epochs 1, 2, 4 and the corrected student
+        durations = []
+        for frame in range(4):
+            image.seek(frame)
+            durations.append(image.info["duration"])
+        assert durations == [250, 250, 2500, 5000]
+        assert image.info["loop"] == 0
+        assert image.width >= 800
+    assert not list(folder.rglob(".*tmp*"))
+
+
+def test_other_data_s_animation_goes_beside_their_results(small_folder, tmp_path, monkeypatch):
+    """And MNIST's beside the scripts, where the README shows it, unless a folder is named."""
+    frame = Image.new("P", (8, 8))
+    monkeypatch.setattr(gif, "animation", lambda *_: ([frame, frame], [20, 20]))
+    gif.main(within(tmp_path, monkeypatch, quick(small_folder)))
+    with Image.open(tmp_path / "out" / gif.GIF_NAME) as image:
+        assert image.size == (8, 8)
+    monkeypatch.setattr(gif, "__file__", str(tmp_path / "script.py"))
+    shown = pipeline.run(
+        Config(data_dir=small_folder, outdir=tmp_path, cache_dir=tmp_path, n_epochs_teacher=1)
+    )
+    mnist = dataclasses.replace(shown, data=dataclasses.replace(shown.data, name="MNIST"))
+    monkeypatch.setattr(pipeline, "run", lambda *_: mnist)
+    gif.main(within(tmp_path, monkeypatch, ("--data-dir", small_folder)))
+    with Image.open(tmp_path / gif.GIF_NAME) as image:
+        assert image.size == (8, 8)
+
+
+def test_the_same_command_gives_the_same_bits_and_another_seed_others(small_folder, tmp_path):
+    for outdir, more in (("a", ()), ("b", ("--retrain",)), ("c", ()), ("d", ("--seed", 1))):
+        result = call(MAIN, *quick(small_folder), "--outdir", outdir, *more, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert ("reused" in result.stdout) == (outdir == "c")
+    a, b, c, d = (stable(tmp_path / name / "results.json") for name in "abcd")
+    assert a == b == c
+    assert a != d
+    runs = sorted((tmp_path / "cache" / "hinton-mnist" / "runs").iterdir())
+    assert len(runs) == 4  # two seeds, teacher and student each
+
+
+def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp_path, monkeypatch, capsys):
+    def shown(*more: object) -> str:
+        command.main(within(tmp_path, monkeypatch, quick(small_folder, *more)))
+        return capsys.readouterr().out
+
+    shown()
+    for more in (
+        ("--temperature", 5),
+        ("--omitted-class", 8),
+        ("--omitted-class", 3, 8),
+        ("--n-epochs-student", 1),
+        ("--hard-weight", 0.5),
+        ("--transfer-fraction", 0.5),
+    ):
+        out = shown(*more)
+        assert re.search("^teacher: stored", out, re.M)
+        assert not re.search("^student: stored", out, re.M)
+    for more in (
+        ("--jitter", 1),
+        ("--batch-size", 64),
+        ("--dropout", 0.1),
+        ("--lr-schedule", "linear"),
+        ("--hold-out", 50),
+        ("--max-norm", 1.5),
+    ):
+        assert "reused" not in shown(*more), more
+    assert shown("--probe-size", 100).count("reused") == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", None])
+def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path):
+    call(MAIN, *quick(small_folder), cwd=tmp_path)
+    before = stable(tmp_path / "out" / "results.json")
+    for path in (tmp_path / "cache" / "hinton-mnist" / "runs").iterdir():
+        path.write_bytes(path.read_bytes()[:-2000] if damage is None else damage)
+    result = call(MAIN, *quick(small_folder), cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stderr.count("training it again") == 2
+    assert "Traceback" not in result.stderr
+    assert stable(tmp_path / "out" / "results.json") == before
+    assert call(MAIN, *quick(small_folder), cwd=tmp_path).stdout.count("reused") == 2
+
+
+@pytest.mark.parametrize("kind", ["contours", "halves"])
+def test_a_student_that_sees_no_digit_in_results_and_animation(
+    kind, small_folder, tmp_path, monkeypatch, capsys
+):
+    for main in (command.main, gif.main):
+        main(within(tmp_path, monkeypatch, quick(small_folder, "--transfer-set", kind)))
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert f"drawn images: {kind}" in shown.out
+    assert "hard labels" not in shown.out  # there are none to compare with
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["config"]["omitted_class"] == found["bias_correction"]["classes"] == list(range(10))
+    assert found["bias_correction"]["best_on_test_set"] is None
+    assert found["transfer_set"]["kind"] == kind
+    n_epochs = found["config"]["n_epochs_student"]
+    assert found["data"]["n_transfer"] == found["transfer_set"]["n_different"] == 600 * n_epochs
+    after = found["student"]["after_correction"]
+    assert (after["other_accuracy"], after["omitted_accuracy"]) == (None, after["test_accuracy"])
+    with Image.open(tmp_path / "out" / "distillation_mnist_omitted_3.gif") as image:
+        assert image.n_frames == n_epochs + 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "omitted"),
+    [(("--omitted-class", 5, 3), [3, 5]), (("--keep-class", 7, 8), [0, 1, 2, 3, 4, 5, 6, 9])],
+    ids=["two", "eight"],
+)
+def test_several_omitted_classes_in_results_and_animation(
+    flags, omitted, small_folder, small_data, tmp_path, monkeypatch, capsys
+):
+    for main in (command.main, gif.main):
+        main(within(tmp_path, monkeypatch, quick(small_folder, *flags, "--n-epochs-student", 1)))
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert max(map(len, shown.out.splitlines())) <= 80
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["config"]["omitted_class"] == omitted
+    correction = found["bias_correction"]
+    assert len(correction["offsets"]) == len(omitted)
+    assert correction["mean_probabilities_after"] == pytest.approx(correction["target_frequencies"], abs=1e-6)
+    labels = small_data.train_labels
+    assert found["data"]["n_transfer"] == (~np.isin(labels, omitted)).sum()
+    with Image.open(tmp_path / "out" / "distillation_mnist_omitted_3.gif") as image:
+        assert image.n_frames == 2
+
+
+def test_with_every_class_kept_there_is_nothing_to_correct(small_folder, tmp_path, monkeypatch, capsys):
+    flags = quick(small_folder, "--keep-class", *range(10), "--hard-weight", 1)
+    command.main(within(tmp_path, monkeypatch, flags))
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["student"]["before_correction"] == found["student"]["after_correction"]
+    assert found["student"]["after_correction"]["omitted_accuracy"] is None
+    assert found["bias_correction"]["best_on_test_set"] is None
+    for name in (PICTURES, GIF, EXPLORER):
+        capsys.readouterr()
+        status, lines, out = ended(MAINS[name], flags, tmp_path, monkeypatch, capsys)
+        assert (status, out) == (2, "")
+        assert lines == [
+            "error: these pictures show what the student never saw; leave at least one class out"
+        ]
