@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -60,6 +61,15 @@ def explorer_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.E
 
     folder = tmp_path_factory.mktemp("explorer")
     return made_page(folder), pipeline.run(config_of(folder))
+
+
+@pytest.fixture(autouse=True)
+def signals_stay_as_they_are():
+    """Whatever a script that ended in this process did to them: children would inherit it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from support import transformations
 from support.console import UserError
-from support.tiles import Workers, slices
 
 import json
 import multiprocessing
@@ -17,14 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import distillation_mnist_omitted_3 as core
 from cifar10.network import ConvNet
 
 compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
 convolution = pytest.importorskip("convolution")
 breakdown = pytest.importorskip("breakdown")
-growth = pytest.importorskip("growth")
-pieces = pytest.importorskip("pieces")
 
 WARPED = {
     name + suffix: limit
@@ -119,67 +115,6 @@ def test_bad_flags_are_refused_in_one_line(flags, said):
         compare.main([*flags])
 
 
-def test_the_picture_of_growth_shows_what_was_measured(tmp_path, monkeypatch):
-    """Per image on the left, per step on the right, a curve for each number of threads."""
-    monkeypatch.setattr(growth, "step_milliseconds", lambda width, n, threads: width * n / threads / 1000)
-    drawn = []
-    monkeypatch.setattr(growth, "save", lambda figure, path, console: drawn.append((figure, path)))
-    monkeypatch.setattr(growth.Workers, "__init__", lambda self: setattr(self, "n_threads", 4))
-    growth.main(["--out", str(tmp_path / "g.png")])
-    ((figure, path),) = drawn
-    left, right = figure.axes
-    assert path == tmp_path / "g.png"
-    assert [line.get_label() for line in left.lines] == ["1 thread", "2 threads", "4 threads"]
-    for line, n_threads in zip(left.lines, (1, 2, 4), strict=True):
-        assert line.get_ydata() == pytest.approx([1200 / n_threads] * len(growth.BATCH_SIZES))
-    for line, n_threads in zip(right.lines, (1, 2, 4), strict=True):
-        assert line.get_ydata() == pytest.approx([128 * w / n_threads / 1000 for w in growth.WIDTHS])
-
-
-def test_a_step_takes_time_and_a_longer_one_longer():
-    assert 0 < growth.step_milliseconds(20, 8, 1) < growth.step_milliseconds(1000, 64, 1)
-
-
-def test_adam_is_timed_in_the_pieces_that_the_table_names():
-    """Every way updates all parameters once a step, in pieces of that size, and small ones take longer."""
-    sizes = []
-
-    class Watched(core.Adam):
-        def update(self, part, gradient):
-            sizes.append((len(gradient), len(slices(len(gradient), self.PIECE))))
-            super().update(part, gradient)
-
-    with pytest.MonkeyPatch.context() as patch, Workers(2) as workers:
-        patch.setattr(core, "Adam", Watched)
-        patch.setattr(pieces, "REPEATS", 1)
-        pieces.alone(1001, 100)
-        assert sizes == [(1001, 11)] * 2  # the first warms up
-        sizes.clear()
-        pieces.in_threads(1001, 100, workers)
-        assert sorted(sizes) == [(500, 5)] * 2 + [(501, 6)] * 2
-    assert 0 < pieces.alone(20_000, 20_000) < pieces.alone(20_000, 20)
-
-
-def test_adam_in_processes(monkeypatch, capsys):
-    monkeypatch.setattr(pieces, "PIECES", (50, 4000))
-    monkeypatch.setattr(pieces, "REPEATS", 5)
-    found = pieces.measured(4000)
-    assert [set(one) for one in found] == [{pieces.ONE, pieces.THREADS, pieces.PROCESSES}] * 2
-    assert all(ms > 0 for one in found for ms in one.values())
-    assert found[0][pieces.PROCESSES] > found[1][pieces.PROCESSES]
-    for name in ("alone", "in_threads", "in_processes"):
-        monkeypatch.setattr(pieces, name, lambda n_values, piece, *more: (n_values, piece))
-    share = 4000 // Workers().n_threads
-    assert pieces.measured(4000) == [
-        {pieces.ONE: (share, piece), pieces.THREADS: (4000, piece), pieces.PROCESSES: (4000, piece)}
-        for piece in (50, 4000)
-    ]
-    monkeypatch.setattr(pieces, "measured", lambda n: [dict.fromkeys(found[0], n / 1e6)] * 2)
-    pieces.main([])
-    n_values = 785 * 1200 + 1201 * 1200 + 1201 * 10  # of the described teacher
-    assert capsys.readouterr().out.startswith(f"| Adam, {n_values:,} parameters, ms; values at a time | one")
-
-
 def test_parts_stand_beside_their_limits():
     """Milliseconds, those at the limit and their share; what nobody has is left out."""
     steps = {
@@ -265,9 +200,8 @@ def test_both_sides_learn_from_images_transformed_alike(small_data, monkeypatch)
 
 def test_an_output_that_cannot_be_written_is_said_before_anything_is_timed(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    for run, flag in ((compare.main, "--json"), (growth.main, "--out")):
-        with pytest.raises(UserError, match="cannot write"):
-            run([flag, str(tmp_path / "file" / "out")])
+    with pytest.raises(UserError, match="cannot write"):
+        compare.main(["--json", str(tmp_path / "file" / "out")])
     assert capsys.readouterr().out == ""
 
 

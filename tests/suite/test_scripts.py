@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from support.settings import flag_name
 
+import ctypes
 import dataclasses
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
-from scripts_run import EXPLORER, GIF, MAIN, MAINS, PICTURES, SMALL, call, ended, quick, stable, within
+from scripts_run import EXPLORER, GIF, MAIN, MAINS, PICTURES, ROOT, SMALL, call, ended, quick, stable, within
 
 import make_distillation_mnist_omitted_3_gif as gif
 from beyond import command, pipeline
@@ -280,3 +284,25 @@ def test_with_every_class_kept_there_is_nothing_to_correct(small_folder, tmp_pat
         assert lines == [
             "error: these pictures show what the student never saw; leave at least one class out"
         ]
+
+
+needs_openblas = pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(np._core._multiarray_umath.__file__), "scipy_openblas_get_num_threads64_"),
+    reason="needs NumPy with OpenBLAS, whose threads can be asked for",
+)
+
+
+@needs_openblas
+def test_importing_changes_nothing_in_the_process(tmp_path):
+    program = (
+        "import os, threading, numpy as np\n"
+        "random = np.random.get_state\n"
+        "state = lambda: (dict(os.environ), threading.active_count(), str(random()), np.geterr())\n"
+        "before = state()\n"
+        "import distillation_mnist_omitted_3 as core\n"
+        "assert core.Workers().n_threads == int(os.environ['OPENBLAS_NUM_THREADS'])\n"
+        "assert state() == before\n"
+    )
+    for n_threads in ("1", "2"):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": n_threads, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=environment)

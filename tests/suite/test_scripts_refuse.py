@@ -7,7 +7,6 @@ from support.console import UserError
 from support.settings import argument_parser, given_settings, written_file
 
 import argparse
-import ctypes
 import json
 import os
 import re
@@ -18,7 +17,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from scripts_run import GIF, MAIN, MAINS, ROOT, call, ended, quick, stable, surroundings, within
 
@@ -33,10 +31,6 @@ except ImportError:  # Windows
     pty = resource = None
 needs_posix = pytest.mark.skipif(
     resource is None, reason="needs POSIX: signals, pseudo-terminals, limits on file sizes"
-)
-needs_openblas = pytest.mark.skipif(
-    not hasattr(ctypes.CDLL(np._core._multiarray_umath.__file__), "scipy_openblas_get_num_threads64_"),
-    reason="needs NumPy with OpenBLAS, whose threads can be asked for",
 )
 
 
@@ -414,22 +408,6 @@ def test_quiet_prints_the_table_only(small_folder, tmp_path):
     assert result.stderr == ""
     assert len(result.stdout.splitlines()) <= 7
     assert "student before" in result.stdout
-
-
-@needs_openblas
-def test_importing_changes_nothing_in_the_process(tmp_path):
-    program = (
-        "import os, threading, numpy as np\n"
-        "random = np.random.get_state\n"
-        "state = lambda: (dict(os.environ), threading.active_count(), str(random()), np.geterr())\n"
-        "before = state()\n"
-        "import distillation_mnist_omitted_3 as core\n"
-        "assert core.Workers().n_threads == int(os.environ['OPENBLAS_NUM_THREADS'])\n"
-        "assert state() == before\n"
-    )
-    for n_threads in ("1", "2"):
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": n_threads, "PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=environment)
 
 
 def test_a_recipe_sets_flags_and_explicit_flags_win(monkeypatch):
