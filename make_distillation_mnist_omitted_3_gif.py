@@ -243,7 +243,7 @@ def frame_image(figure: Figure) -> Image.Image:
 def animation(story: Story, snapshot_every: int, fps: float) -> tuple[list[Image.Image], list[int]]:
     """Frames and their durations in milliseconds; the last two are held."""
     n_epochs = len(story.entries)
-    epochs = sorted({1, *range(snapshot_every, n_epochs + 1, snapshot_every), n_epochs})
+    epochs = sorted({1, *range(snapshot_every, n_epochs, snapshot_every), n_epochs})
     steps = [(epoch, False) for epoch in epochs] + [(n_epochs, True)]
     frames = [frame_image(draw_frame(story, *step)) for step in steps]
     durations = [round(1000 / fps)] * len(frames)

@@ -118,7 +118,7 @@ def unlabelled_pairs(groups: Groups) -> list[tuple[list[Results], list[Results]]
         (of_all, of_part)
         for of_all in partly
         for of_part in partly
-        if settings(of_all)["transfer_fraction"] == 1
+        if settings(of_all).get("transfer_fraction", 1) == 1
         and settings(of_all) | {"transfer_fraction": settings(of_all)["label_fraction"]} == settings(of_part)
     ]
 

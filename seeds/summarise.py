@@ -162,6 +162,8 @@ def check_frontier(groups: Groups) -> None:
             raise UserError(f"--picture: {name} is not of MNIST without its 3s; leave that folder out")
         if len({threads_of(run) for run in runs}) != 1 or threads_of(runs[0]) is None:
             raise UserError(f"--picture: {name} does not say on how many threads it ran; run it again")
+        if any(run["wall_clock_seconds"]["total"] <= 0 for run in runs):
+            raise UserError(f"--picture: {name} does not say how long it took; run it again")
     by_threads = {threads_of(runs[0]): name for name, runs in groups.items()}
     if len(by_threads) > 1:
         said = " and ".join(f"{name} of {n}" for n, name in by_threads.items())
@@ -196,4 +198,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, trains=False)

@@ -17,7 +17,8 @@ def _runs_a_script_of_ours() -> bool:
     root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     if sys.argv[0] == "-m":  # as long as the module is looked for
         words = sys.orig_argv
-        name = words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+        place = next((i for i, word in enumerate(words) if i and word.startswith("-m")), len(words) - 1)
+        name = words[place][2:] or "".join(words[place + 1 : place + 2])  # -mNAME or -m NAME
         path = os.path.join(root, *name.split("."))
         return bool(name) and (os.path.isdir(path) or os.path.isfile(f"{path}.py"))
     file = getattr(sys.modules["__main__"], "__file__", None)

@@ -187,6 +187,8 @@ def check_results(run: Any) -> None:
         hold(run["environment"], {"threads": whole(1, 10_000)}, "environment")
     if "networks" in run:
         hold(run, {"networks": dict_of(is_object), "baseline": is_object})
+        fractions = {name for name in ("label_fraction", "transfer_fraction") if name in run["config"]}
+        hold(run["config"], dict.fromkeys(fractions, share), "config")  # older runs do not have them
         check_metrics(run["baseline"], n_test, omitted, "baseline")
         hold(run["networks"], dict.fromkeys(("teacher", "student", "baseline"), is_object), "networks")
         sizes = dict.fromkeys(("parameters", "multiply_adds", "bytes", "bytes_8_bits"), whole(1))

@@ -122,12 +122,13 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, one_line(f"{self.prog}: error: {message} (--help lists the flags)") + "\n")
 
 
-def run_script(main: Callable[[list[str] | None], None]) -> None:
+def run_script(main: Callable[[list[str] | None], None], trains: bool = True) -> None:
     """Call a script's `main`; turn what can go wrong into one line and a status.
 
     0: done; 1: the reader of the output has gone; 2: something that the user can mend; 130 and 143: Ctrl-C
     and SIGTERM, after which finished trainings are stored and no file is half-written.
     """
+    kept = "; finished trainings are stored" if trains else ""
     _prepare_streams()
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -138,13 +139,13 @@ def run_script(main: Callable[[list[str] | None], None]) -> None:
     except UserError as error:
         _end(f"error: {error}", 2)
     except OutputLostError as error:
-        _end(f"error: cannot write to standard output: {error}; finished trainings are stored", 2)
+        _end(f"error: cannot write to standard output: {error}{kept}", 2)
     except MemoryError:
         _end("error: not enough memory; choose smaller layers or batches", 2)
     except KeyboardInterrupt:
-        _end("interrupted; finished trainings are stored, no file is half-written", 130)
+        _end(f"interrupted{kept}, no file is half-written", 130)
     except Terminated:
-        _end("terminated; finished trainings are stored, no file is half-written", 143)
+        _end(f"terminated{kept}, no file is half-written", 143)
     except BrokenPipeError:
         _end("", 1)
     except SystemExit:  # of argparse, after --help or a wrong flag

@@ -303,6 +303,16 @@ def test_folders_that_differ_in_the_images_seen_are_compared(
     assert len(text.split("\n\n")) == 6 + is_there  # a table and a gain for each folder
 
 
+def test_an_odd_share_of_the_images_is_refused_and_a_missing_one_is_all(tmp_path, capsys):
+    one = json.loads((CIFAR10 / "labelled_tenth" / "0" / "results.json").read_text())
+    del one["config"]["transfer_fraction"]
+    assert "test accuracy" in printed(capsys, write(tmp_path / "older", one))
+    for odd in ("a tenth", [0.1], None, 7):
+        path = write(tmp_path / f"odd {odd}", changed(one, "config.label_fraction", odd))
+        with pytest.raises(UserError, match="is not the result of a run: config"):
+            printed(capsys, path)
+
+
 def nested(run: dict) -> str:
     return "[" * 100_000 + "]" * 100_000
 
@@ -399,6 +409,10 @@ def test_a_picture_beside_the_papers_lines_is_of_mnist_without_3s(run, tmp_path,
     no_threads = write(tmp_path / "older", silent)
     with pytest.raises(UserError, match="older does not say on how many threads"):
         summarise.main([str(no_threads), "--picture", str(tmp_path / "frontier.png")])
+    assert capsys.readouterr().out == ""
+    timeless = write(tmp_path / "timeless", changed(run, "wall_clock_seconds.total", 0))
+    with pytest.raises(UserError, match="timeless does not say how long it took"):
+        summarise.main([str(timeless), "--picture", str(tmp_path / "frontier.png")])
     assert capsys.readouterr().out == ""
     one_thread = write(tmp_path / "slow", changed(run, "environment.threads", 1))
     with pytest.raises(UserError, match="seconds of different numbers of threads, fast of 2 and slow of 1"):

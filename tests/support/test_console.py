@@ -101,12 +101,22 @@ def test_ctrl_c_of_a_foreign_program_stays_its_own(name, tmp_path):
     assert set(result.stdout.split()) == {"True"}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_who_trains_nothing_does_not_speak_of_trainings(tmp_path):
+    run = [sys.executable, "-m", "seeds.summarise", "viz/seeds/fast"]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(run, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: cannot write to standard output: No space left")
+    assert "trainings" not in result.stderr
+
+
 def test_ctrl_c_while_ours_is_imported_is_met(tmp_path):
     (tmp_path / "numpy.py").write_text(
         "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    for words in (["-m", "studies"], ["-m", "cifar10.pictures"], ["distillation_mnist_omitted_3.py"]):
+    for words in (["-m", "studies"], ["-mcifar10.pictures"], ["distillation_mnist_omitted_3.py"]):
         result = subprocess.run(
             [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
         )
