@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from support.intervals import interval
+from support.intervals import interval, mean_sd
 from support.report import Results, markdown
 from support.settings import flag_name
 
 from collections.abc import Sequence
 
-from runs.folders import MEASURES, SIZES, fixed, mean_sd, omitted_by, seeds, value
+from runs.folders import MEASURES, SIZES, fixed, omitted_by, seeds, value
 
 TEACHER = "teacher.test_accuracy"
 SOFT, HARD = "student.before_correction.test_accuracy", "baseline.test_accuracy"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from support.console import OneLineParser, run_script
 from support.data import Data
 from support.files import atomic_output
+from support.intervals import mean_sd
 from support.report import markdown, summary
 from support.settings import BOUNDS, flag_name
 
@@ -40,7 +41,7 @@ from docs.committed import (
     study_runs,
 )
 from docs.prose import with_figures
-from runs.folders import mean_sd, value
+from runs.folders import value
 from seeds.summarise import means_table, rows_for, seeds_table
 from studies.questions import STUDIES
 from studies.study import Study

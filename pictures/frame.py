@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.charts import FAINT, OMITTED, titled_figure
 from support.experiment import Experiment
 from support.report import class_name
-from support.settings import flag_name
+from support.settings import DECIDE_NOTHING, flag_name
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -19,8 +19,7 @@ import distillation_mnist_omitted_3 as core
 from beyond.settings import DRAWN_SETS, Config
 
 # Settings that the origin of a picture does not name: paths, and what its title or the origin says anyway.
-NAMED = ("outdir", "cache_dir", "data_dir", "dataset", "quiet", "retrain", "recipe", "seed", "temperature",
-         "lr_schedule", "omitted_class", "transfer_set")  # fmt: skip
+NAMED = (*DECIDE_NOTHING, "recipe", "seed", "temperature", "lr_schedule", "omitted_class", "transfer_set")
 MOST_FLAGS = 4
 LACKS = {"halves": "no whole digit", "rendered": "no training image"}  # all others: no digit
 

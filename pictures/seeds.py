@@ -6,13 +6,14 @@ from support.checks import check_history, check_results, read_json
 from support.data import VIZ
 from support.experiment import Experiment
 from support.report import RESULTS, Results
+from support.settings import DECIDE_NOTHING
 
 import json
 from dataclasses import fields
 
 from beyond.settings import Config
 
-FREE = ("seed", "outdir", "data_dir", "cache_dir", "dataset", "mirror", "quiet", "retrain", "recipe")
+FREE = ("seed", "recipe", *DECIDE_NOTHING)
 
 
 def other_seeds(experiment: Experiment) -> list[Results]:

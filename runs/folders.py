@@ -5,9 +5,9 @@ from __future__ import annotations
 from support.checks import check_results, read_json
 from support.console import UserError
 from support.report import RESULTS, Results
+from support.settings import DECIDE_NOTHING
 
 import os
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 SIZES = ("parameters", "multiply_adds", "bytes", "bytes_8_bits")  # of a network of CIFAR-10
 MEASURES = ("test_accuracy_8_bits", "milliseconds_alone", "milliseconds_per_image")
 START = "start"  # the trial that the others are compared with
-FREE = {"seed", "dataset", "data_dir", "cache_dir", "outdir", "mirror", "quiet", "retrain"}
+FREE = ("seed", *DECIDE_NOTHING)  # what runs of one folder may differ in
 
 
 # ---- Reading -----------------------------------------------------------------------------------------------
@@ -116,11 +116,6 @@ def value(run: Results, path: str) -> Any:
     for key in path.split("."):
         found = found[int(key)] if isinstance(found, list) else found[key]
     return found
-
-
-def mean_sd(values: Sequence[float], digits: int, sign: bool = False) -> str:
-    mean = f"{statistics.mean(values):{'+' if sign else ''}.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def omitted_by(runs: list[Results]) -> tuple[int, ...]:

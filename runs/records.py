@@ -9,7 +9,7 @@ from support.console import Console, UserError
 from support.data import Data
 from support.experiment import Experiment
 from support.files import check_folder, read_sealed, write_sealed
-from support.settings import N_CLASSES, flag_name
+from support.settings import DECIDE_NOTHING, N_CLASSES, flag_name
 from support.stored import Store, TrainedRun, Training, arithmetic, said, to_bytes
 from support.tiles import Workers
 
@@ -32,7 +32,6 @@ IF_THERE = ("transfer_set",)  # of a drawn one
 MAX_RECORD_BYTES = 2**20  # one has some ten thousand
 # Settings of which None stands for another one's value.
 FALLS_BACK = {"batch_size_student": "batch_size", "learning_rate_student": "learning_rate"}
-NO_RESULT = ("outdir", "cache_dir", "data_dir", "dataset", "mirror", "quiet", "retrain")  # they decide none
 
 
 def measured_by() -> str:
@@ -55,7 +54,7 @@ def flags_of(config: Config) -> str:
     usual_set = Config(recipe=config.recipe).transfer_set
     for item in fields(Config):
         value, known = getattr(config, item.name), getattr(usual, item.name)
-        if item.name in NO_RESULT:
+        if item.name in DECIDE_NOTHING:
             continue
         if item.name == "transfer_set":
             known = usual_set
@@ -71,7 +70,7 @@ def flags_of(config: Config) -> str:
 
 def measured_settings(config: Config) -> tuple[Any, ...]:
     """All settings that decide what a run measures, but for its seed."""
-    names = [item.name for item in fields(Config) if item.name not in (*NO_RESULT, "seed", "recipe")]
+    names = [item.name for item in fields(Config) if item.name not in (*DECIDE_NOTHING, "seed", "recipe")]
     return tuple(getattr(config, name) for name in names)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from support.charts import our_style, save
 from support.console import Console, OneLineParser, UserError, put, run_script
 from support.files import check_output
+from support.intervals import mean_sd
 from support.report import Results, class_name, markdown, short_name
 from support.settings import N_CLASSES, named_folder, written_file
 
@@ -30,7 +31,7 @@ from cifar10.tables import (
     unlabelled_table,
     unseen_class_table,
 )
-from runs.folders import load, load_trials, mean_sd, named, omitted_by, value
+from runs.folders import load, load_trials, named, omitted_by, value
 from seeds.frontier import draw_frontier
 
 BEFORE, AFTER, BEST = (

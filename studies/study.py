@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support import intervals
 from support.intervals import Interval, interval
 
 import math
@@ -162,10 +163,8 @@ def count(runs: Runs, path: str, digits: int = 0) -> str:
 
 def mean_sd(runs: Runs, path: str, scale: float = 1.0, digits: int = 1) -> str:
     """ "164.3 ± 4.7", "164.3" of one run, "-" where nothing was measured."""
-    mean, sd = (scale * x for x in spread(runs, path))
-    if math.isnan(mean):
-        return "-"
-    return f"{mean:.{digits}f}" if math.isnan(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+    values = [scale * value for run in runs if (value := run.value(path)) is not None]
+    return intervals.mean_sd(values, digits)
 
 
 def between(runs_of_each: Iterable[Runs], path: str, digits: int = 0) -> str:

@@ -65,6 +65,14 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, t_quantile(n - 1) * statistics.stdev(values) / math.sqrt(n))
 
 
+def mean_sd(values: Sequence[float], digits: int, sign: bool = False) -> str:
+    """Mean and standard deviation (n - 1): "1.20 ± 0.30", "1.20" of one value, "-" of none."""
+    if not values:
+        return "-"
+    mean = f"{statistics.mean(values):{'+' if sign else ''}.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
 def in_words(difference: Interval) -> str:
     """What an interval for a difference of errors says: whether it excludes 0, and on which side."""
     if math.isnan(difference.half):

@@ -31,6 +31,8 @@ BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "below": (operator.lt, "below {}"),
 }
 KINDS = {int: "whole number", float: "finite number"}
+# Settings that decide no result: where things lie, and what is printed.
+DECIDE_NOTHING = ("dataset", "data_dir", "mirror", "cache_dir", "outdir", "retrain", "quiet")
 
 
 def named_folder(text: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.console import UserError
+from support.intervals import mean_sd
 
 import copy
 import json
@@ -15,7 +16,7 @@ import pytest
 from small_studies import ROOT
 
 from cifar10.tables import gains, in_points, trials_table, unlabelled_table
-from runs.folders import MEASURES, load, load_trials, mean_sd, value
+from runs.folders import MEASURES, load, load_trials, value
 from seeds import summarise
 from seeds.frontier import CURVES, draw_frontier
 from seeds.summarise import main, means_table, seeds_table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.settings import argument_parser, given_settings
+from support.settings import DECIDE_NOTHING, argument_parser, given_settings
 
 import contextlib
 import copy
@@ -138,8 +138,7 @@ def test_the_map_of_gains_is_that_of_its_command():
 
 def training_settings(config: dict[str, Any]) -> dict[str, Any]:
     """All but the seed's number and where things lie."""
-    free = {"dataset", "data_dir", "cache_dir", "outdir", "quiet", "retrain", "mirror"}
-    free |= {"seed"} if "optimiser" in config else set()
+    free = {*DECIDE_NOTHING, *(["seed"] if "optimiser" in config else [])}
     return {k: v for k, v in json.loads(json.dumps(config)).items() if k not in free}
 
 
