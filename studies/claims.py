@@ -1,9 +1,9 @@
-"""The paper's claims: its figures, ours, and the difference with a 95 % interval over seeds."""
+"""The paper's claims: its figures, ours, and the difference with the interval for one further run of ours."""
 
 from __future__ import annotations
 
 from support.charts import AFTER, FAINT, INK, light_grid
-from support.intervals import Interval, in_words, interval
+from support.intervals import Interval, in_words, prediction
 from support.report import markdown
 
 import statistics
@@ -101,8 +101,11 @@ def is_the_papers_data(runs: Runs) -> bool:
 
 
 def against_paper(runs: Runs, claim: Claim) -> Interval:
-    """Our mean errors less the paper's figure, over one run or more."""
-    return interval([run.value(claim.path) - claim.paper for run in runs])
+    """Our mean errors less the paper's figure, with the interval for one further run of ours.
+
+    The paper's figure is one run, too: it can be told from ours if it lies where one of ours would not.
+    """
+    return prediction([run.value(claim.path) - claim.paper for run in runs])
 
 
 def verdict(difference: Interval, if_fewer: str = "") -> str:
@@ -175,11 +178,11 @@ def claims_table(runs: Runs) -> str:
 
 
 def draw_claims(question: str, runs: Runs) -> Figure:
-    """Our errors in per cent of the paper's, with 95 % intervals: a row per claim, its figures beside it."""
+    """Our errors in per cent of the paper's, with those intervals: a row per claim, its figures beside it."""
     shown = [(claim, mine) for claim in CLAIMS if (mine := runs_for(claim, runs))]
     title = f"{question}  Our test errors in per cent of the paper's"
     every = [run for _, mine in shown for run in mine]
-    figure = study_figure(every, title, (12, 1.6 + 0.37 * len(shown)), "95 % interval")
+    figure = study_figure(every, title, (12, 1.6 + 0.37 * len(shown)), "95 % interval for one more run")
     axes = figure.subplots()
     comparable, marked, longest = is_the_papers_data(runs), {"label": "ours"}, 100.0
     beyond: dict[str, Any] = {"label": "the interval goes on below 0"}

@@ -65,6 +65,14 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, t_quantile(n - 1) * statistics.stdev(values) / math.sqrt(n))
 
 
+def prediction(values: Sequence[float]) -> Interval:
+    """Mean, and the 95 % interval for one further value, by Student's t; NaN where a single one is there."""
+    mean, n = statistics.mean(values), len(values)
+    if n == 1:
+        return Interval(mean, math.nan)
+    return Interval(mean, t_quantile(n - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / n))
+
+
 def mean_sd(values: Sequence[float], digits: int, sign: bool = False) -> str:
     """Mean and standard deviation (n - 1): "1.20 ± 0.30", "1.20" of one value, "-" of none."""
     if not values:
@@ -79,4 +87,4 @@ def in_words(difference: Interval) -> str:
         return "one seed, no interval"
     if difference.mean + difference.half < 0:
         return "fewer errors"
-    return "more errors" if difference.mean - difference.half > 0 else "as many within the interval"
+    return "more errors" if difference.mean - difference.half > 0 else "not told apart"

@@ -143,14 +143,14 @@ def test_claims_stand_in_their_rows_beside_the_papers_figures(name, runs):
         _, paper, study, part, key, settings = row
         ours = values(runs, study, part, key, **settings)
         (dot_x,), (dot_y,) = container.lines[0].get_data()
-        half = T_HALF[len(ours)] * ours.std(ddof=1) / math.sqrt(len(ours))
+        half = T_HALF[len(ours)] * ours.std(ddof=1) * math.sqrt(1 + 1 / len(ours))
         ((low, _), (high, _)) = container.lines[2][0].get_segments()[0]
         assert dot_y == y
         assert dot_x == pytest.approx(100 * ours.mean() / paper)
         assert high - dot_x == pytest.approx(100 * half / paper, rel=1e-5)
         assert dot_x - low == pytest.approx(100 * min(half, ours.mean()) / paper, rel=1e-5)
         less = ours.mean() - paper
-        said = "fewer errors" if less + half < 0 else "more errors" if less > half else "as many within"
+        said = "fewer errors" if less + half < 0 else "more errors" if less > half else "not told apart"
         assert beside[y].startswith(f"{paper:,} → {ours.mean():,.0f}  {said}")
     levels = [line for line in axes.lines if line.get_label() == "the paper"]
     assert [list(line.get_xdata()) for line in levels] == [[100, 100]]
