@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 
 from studies.charts import DOTS, per_cent, study_figure
 from studies.study import (
+    SEEN_AFTER,
     SEEN_BEFORE,
     UNSEEN_AFTER,
     UNSEEN_BEFORE,
@@ -53,7 +54,7 @@ POINTS: dict[str, Settings] = {
 
 
 def table(runs: Runs) -> str:
-    paths, whole = (UNSEEN_BEFORE, UNSEEN_AFTER), at(runs, POINTS["all of them"])
+    paths, whole = (UNSEEN_BEFORE, UNSEEN_AFTER, SEEN_BEFORE, SEEN_AFTER), at(runs, POINTS["all of them"])
     found = [["all of them", "", *(percent_cell(whole, path) for path in paths), "", ""]]
     names = [f"without {100 * share:g} %" for share in DROPPED] + [
         f"{100 * share:g} % alone" for share in KEPT
@@ -63,9 +64,10 @@ def table(runs: Runs) -> str:
         if chosen and random:
             for which, mine in (("at random", random), ("the most 3-like", chosen)):
                 cells = [percent_cell(mine, path) for path in paths]
-                less = ["", ""] if mine is random else [points_cell(mine, random, path) for path in paths]
+                less = ["", ""] if mine is random else [points_cell(mine, random, path) for path in paths[:2]]
                 found.append([name, which, *cells, *less])
-    header = ["transfer set", "which", "3s, before", "3s, after", "before, less random", "after, less random"]
+    header = ["transfer set", "which", "3s, before", "3s, after", "others, before", "others, after",
+              "3s before, less random", "3s after, less random"]  # fmt: skip
     return markdown(header, found, n_left=2)
 
 
@@ -110,6 +112,7 @@ def words(runs: Runs) -> str:
     tenth, half = (of(f"without {share} %, the most 3-like") for share in (10, 50))
     random = [of(f"without {100 * share:g} %, at random") for share in DROPPED]
     most, some = (of(f"1 % alone, {which}") for which in ("the most 3-like", "at random"))
+    n_kept = round(KEPT[0] * most[0].n_transfer)
     return f"""
 In all of them, and most in those that are most like a 3. Without the tenth that is most 3-like,
 {percent(tenth, UNSEEN_BEFORE)} % of the unseen 3s are recognised before the correction, without half of the
@@ -118,8 +121,8 @@ images {percent(half, UNSEEN_BEFORE)} %; as many images taken out at random cost
 {percent(tenth, UNSEEN_AFTER)} and {percent(half, UNSEEN_AFTER)} % after it. So the other images tell of 3s,
 too, but less.
 
-Kept alone, the 539 images that are most 3-like teach {percent(most, UNSEEN_BEFORE)} % of the 3s before the
-correction, 539 at random {percent(some, UNSEEN_BEFORE)} %. But these students read only
+Kept alone, the {n_kept} images that are most 3-like teach {percent(most, UNSEEN_BEFORE)} % of the 3s before
+the correction, as many at random {percent(some, UNSEEN_BEFORE)} %. But these students read only
 {percent(most, SEEN_BEFORE)} % of the classes that they saw (at random: {percent(some, SEEN_BEFORE)} %):
 they say "3" too often, so that the correction lowers the bias and leaves {percent(most, UNSEEN_AFTER)} % of
 the 3s.

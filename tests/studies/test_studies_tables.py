@@ -129,13 +129,13 @@ def cells_of_answers(c: Cells) -> list[list[str]]:
 
 
 def cells_of_images(c: Cells) -> list[list[str]]:
-    paths = [f"{part}.{UNSEEN}" for part in (BEFORE, AFTER)]
+    paths = [f"{part}.{of}" for of in (UNSEEN, "other_accuracy") for part in (BEFORE, AFTER)]
     found = [[*(c.mean(images.part(1.0, "random"), path) for path in paths), "", ""]]
     pairs = [(1 - share, "least-like") for share in (0.01, 0.05, 0.1, 0.25, 0.5)]
     for share, choice in (*pairs, *((share, "most-like") for share in (0.01, 0.05, 0.1))):
         at_random, chosen = images.part(share, "random"), images.part(share, choice)
         found.append([*(c.mean(at_random, path) for path in paths), "", ""])
-        less = [c.less(chosen, at_random, path) for path in paths]
+        less = [c.less(chosen, at_random, path) for path in paths[:2]]
         found.append([*(c.mean(chosen, path) for path in paths), *less])
     return found
 
