@@ -165,22 +165,22 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
 # ---- The page of studies -----------------------------------------------------------------------------------
 
 OPENING = """
-# Studies: the paper's claims, and fifteen questions beyond them
+# Studies: the paper's claims, and the questions that they leave open
 
 ```
 make study                        # or, in the environment of your choice:
-python3 -m studies                # all sixteen; --study NAME... for some of them
+python3 -m studies                # all of them; --study NAME... for some
 python3 -m studies --redraw       # tables and pictures again, from the results that are there
 ```
 
 {questions}
 
-Each study is a small grid of settings. Every point runs with seeds 0, 1 and 2, or, in the second study and
-the last seven, with seeds 0 to 4 (`--seeds 5`; other seeds that results.json holds stay in it). Unless a
-table says otherwise, figures are mean ± standard deviation over these seeds. All but the first three
-studies use the recipe `fast`, with all training images as the probe; a flag that you give (as `--recipe
-best`) holds for every run, unless the study varies it. Nothing was chosen on the test set, with two
-exceptions: rows that say so, and how contour lines of noise are drawn.
+Each study is a small grid of settings. Every point runs with seeds 0, 1 and 2 or, where the command below it
+says `--seeds 5`, with seeds 0 to 4 (other seeds that results.json holds stay in it). Unless a table says
+otherwise, figures are mean ± standard deviation over these seeds. All but the first three studies use the
+recipe `fast`, with all training images as the probe; a flag that you give (as `--recipe best`) holds for
+every run, unless the study varies it. Nothing was chosen on the test set, with two exceptions: rows that say
+so, and how contour lines of noise are drawn.
 
 `viz/study/results.json` holds every run, and the tables on this page are made from it. In them, "seen
 classes" and "unseen" are test accuracies on the classes that were in the transfer set and on those that

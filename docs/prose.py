@@ -55,8 +55,8 @@ def quotes_of_readme() -> list[Quote]:
     best, no_digit, main = seed_runs("best"), seed_runs("no-digit"), cifar10_runs("seeds")
     assert all(value(run, UNSEEN_ERRORS_BEFORE) > value(run, UNSEEN_ERRORS_AFTER) for run in every_run())
     return [
-        ("In each of our # runs with one bias", len(every_run())),
-        ("in # of them the errors in all rise", rises(every_run())),
+        ("In all # runs with one bias", len(every_run())),
+        ("In # of them the total number of errors rises", rises(every_run())),
         ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
         (
             "makes # errors on the 10,000 test digits; its teacher makes #",
@@ -72,7 +72,7 @@ def quotes_of_readme() -> list[Quote]:
             percent(point("several-omitted", "without all but 7 8"), UNSEEN_AFTER, 1),
         ),
         (
-            "teach a student # % of the digits",
+            "It reads # % of the digits if it starts",
             percent(point("subliminal", "3 spare outputs, 256 units, the teacher's start"), ALL_BEFORE),
         ),
         (
@@ -99,7 +99,7 @@ def quotes_of_results() -> list[Quote]:
     assert all(value(run, first) < 0.5 for run in no_digit)  # "fewer than half of the digits"
     return [
         (
-            "Its teacher makes # errors; the student that learned from noise makes #, # with its biases set",
+            "Its teacher makes # errors. The student that learned from noise makes #, and # after its ten",
             *(f"{mean(no_digit, path):.1f}" for path in ("teacher.test_errors", ERRORS_BEFORE, ERRORS_AFTER)),
         ),
         (
@@ -359,9 +359,9 @@ def quotes_of_explorer() -> list[Quote]:
         ("The page has # MB", f"{page.stat().st_size / 1e6:.1f}"),
         ("three networks, # million weights", f"{weights / 1e6:.0f}"),
         ("All # test 3s", f"{about['test']['nUnseen']:,}"),
-        ("Now they name another class of #, # and # of them", *(a["n_other_class"] for a in agreements)),
+        ("After that, the answers change on #, # and # of them", *(a["n_other_class"] for a in agreements)),
         (
-            "differences of a probability are #, # and #",
+            "the probabilities move by at most #, # and #",
             *(f"{a['largest_difference']:.3f}" for a in agreements),
         ),
     ]

@@ -69,10 +69,11 @@ of the unseen 3s are recognised before the correction, where everything gives
 {{table}}
 
 Yet a raised bias finds {between((class_mean, shuffled), UNSEEN_AFTER)} % of the 3s for those students, and
-{percent(one_mean, UNSEEN_AFTER)} % for one that hears the same about 3 from every image. To these, a 3 is
-whatever the other nine logits say is like no class. A teacher that itself never saw a 3 has no such answers
-to give. Its students {none} and {percent(untaught, UNSEEN_AFTER)} % after it, about what [hard
-labels](#do-hard-labels-help-or-harm) give: the negative control.
+{percent(one_mean, UNSEEN_AFTER)} % for one that hears the same about 3 from every image. Perhaps these call
+an image a 3 when the other nine logits say that it is like no other class; that was not measured. A teacher
+that itself never saw a 3 has no such answers to give. Its students {none} and
+{percent(untaught, UNSEEN_AFTER)} % after it, about what [hard labels](#do-hard-labels-help-or-harm) give:
+the negative control.
 
 (Means are over the images of the transfer set's classes, by their labels: this is a control, no way to
 learn. "Others": test accuracy on the nine classes that were seen, after the correction.)

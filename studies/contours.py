@@ -60,7 +60,7 @@ How many different images there are, and how good the teacher is; the temperatur
 images, shown again and again in as many steps, teach {few} % of the digits, 10,000 teach {some} %, 60,000
 teach {many} %, and 480,000, each seen once, {reads(usual)} %. A teacher of one epoch ({reads(one, TEACHER)}
 %) has a student of {reads(one)} %, one of twelve ({reads(twelve, TEACHER)} %) a student of {reads(twelve)}
-%. At T = 1 it is {reads("T = 1")} %.
+%. With T = 1 instead of 20 the student reads {reads("T = 1")} %.
 
 **And with no digit at any step?** If the biases, too, are set on noise, so that the student says each class
 there as often as its teacher does, it reads {reads("biases set on noise, too", ALL_AFTER)} %, where it

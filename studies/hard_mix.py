@@ -72,17 +72,17 @@ def words(runs: Runs) -> str:
     offsets = sorted(run.value("bias_correction.offsets.0") for run in hard)
     lost = 100 * (mean(hard, SEEN_BEFORE) - mean(hard, SEEN_AFTER))
     return f"""
-On the nine classes that it sees, a student that never hears a label loses next to nothing: it reads
-{seen[0]} % of them, with hard labels alone {seen[1]} %, and at best {seen[2]} % with three quarters of them
-mixed in. On the class that it never sees, labels cost little at first ({percent(tenth, UNSEEN_BEFORE, 1)} %
-before the correction at a weight of 0.1) and much in the end ({percent(nine, UNSEEN_BEFORE, 1)} % at 0.9);
-no weight helps.
+On the nine classes that it sees, a student needs hardly any labels. Without them it reads {seen[0]} % of
+these images, with hard labels alone {seen[1]} %, and at best, at a weight of 0.75, {seen[2]} %. On the
+class that it never sees, labels cost little at first ({percent(tenth, UNSEEN_BEFORE, 1)} % before the
+correction at a weight of 0.1) and much in the end ({percent(nine, UNSEEN_BEFORE, 1)} % at 0.9); no weight
+helps.
 
 Hard labels alone are the control of the whole experiment. That student recognises
-{percent(hard, UNSEEN_BEFORE)} % of the 3s, and no bias repairs it: the offset that makes it say "3" as
-often as 3s occur is {offsets[0]:.0f} to {offsets[-1]:.0f}, where soft targets need about
-{mean(soft, "bias_correction.offsets.0"):.0f}; with it, it finds {percent(hard, UNSEEN_AFTER, 1)} % of the
-3s, at the price of {lost:.0f} points on the other classes.
+{percent(hard, UNSEEN_BEFORE)} % of the 3s, and the correction does not repair it. Its mean probability of
+"3" meets the frequency of 3s only at an offset of {offsets[0]:.0f} to {offsets[-1]:.0f} (soft targets need
+about {mean(soft, "bias_correction.offsets.0"):.0f}). With it, it finds {percent(hard, UNSEEN_AFTER, 1)} %
+of the 3s, and loses {lost:.0f} points on the other classes.
 
 {{command}}
 

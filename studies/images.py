@@ -114,7 +114,7 @@ def words(runs: Runs) -> str:
     most, some = (of(f"1 % alone, {which}") for which in ("the most 3-like", "at random"))
     n_kept = round(KEPT[0] * most[0].n_transfer)
     return f"""
-In all of them, and most in those that are most like a 3. Without the tenth that is most 3-like,
+In many of them, and most of all in those that are most like a 3. Without the tenth that is most 3-like,
 {percent(tenth, UNSEEN_BEFORE)} % of the unseen 3s are recognised before the correction, without half of the
 images {percent(half, UNSEEN_BEFORE)} %; as many images taken out at random cost nothing
 ({between(random, UNSEEN_BEFORE)} %). The bias correction makes up for most of it:

@@ -126,11 +126,11 @@ def words(runs: Runs) -> str:
     gain = paired_difference(alone, runs_at(runs, "none", "both"), ERRORS_AFTER)
     return f"""
 Elastic ones gave the fewest errors here, and most of what a student gains, it gains through a better
-teacher. In 10 + 10 epochs elastic fields take the corrected student from {errors("none")} errors to
-{errors("elastic")} when both networks see them, and to {errors("all")} when they see all transformations at
-once: so short a training is not enough for all. (`best`, with six and four times as many epochs, uses all.)
-Shifts alone give {errors("shifts")}, affine ones {errors("affine")}, whose interval overlaps that of the
-elastic ones.
+teacher. In 10 + 10 epochs the corrected student goes from {errors("none")} errors to {errors("elastic")}
+when both networks see elastic fields, and to {errors("all")} when both see all transformations at once.
+Perhaps 10 epochs are too few for all of them. (`best`, with six and four times as many epochs, uses all.)
+Shifts alone give {errors("shifts")} errors, affine transformations alone {errors("affine")}. The interval
+of the affine ones overlaps that of the elastic ones.
 
 Done to the teacher's images alone, elastic fields give {errors("elastic", "the teacher alone")} errors;
 done to the student's alone, {errors("elastic", "the student alone")}. Over all four kinds, transforming the

@@ -133,12 +133,13 @@ Nothing of a digit. In 8 epochs of contour lines of noise a student learns to re
 {percent(only_8, ALL_BEFORE)} %, and {percent(only_8, ALL_AFTER)} % with the biases corrected; 1s alone
 {percent(only_1, ALL_BEFORE)} and {percent(only_1, ALL_AFTER)} %.
 
-Which noise teaches best? Of the five kinds here, those on which the teacher says more of its classes. (As
-the entropy of its mean answer counts them, it says {classes("blobs")} and {classes("contours")} of ten for
-faded blobs and contours, {classes("patches")} and {classes("lines")} for the same all over the image,
-{classes("noise")} for uniform noise; {faded_most}.) Five kinds are few, and the order is not the same
-throughout. How near an image is to some digit does not say it: {nearest} ({near["noise"]:.2f}, contour
-lines {near["contours"]:.2f}; an uncentred cosine). Nor does the teacher have to be sure: {least_sure}.
+Which noise teaches best? Of the five kinds here, those on which the teacher says more of its classes. (The
+effective number of classes, from the entropy of its mean answer, is {classes("blobs")} for faded blobs and
+{classes("contours")} for faded contours, {classes("patches")} and {classes("lines")} for the same without
+fading, {classes("noise")} for uniform noise; {faded_most}.) Five kinds are few, and the order is not the
+same throughout. How near an image is to some digit does not predict it: {nearest} (cosine
+{near["noise"]:.2f}, not centred; contour lines {near["contours"]:.2f}). Nor does the teacher have to be
+sure: {least_sure}.
 
 {{table}}
 

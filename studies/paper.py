@@ -62,25 +62,26 @@ def words(runs: Runs) -> str:
     return f"""
 {{table}}
 
-"difference" is our mean errors less the paper's figure. That figure is one run, so the 95 % interval is the
-one for one further run of ours, by Student's t over our seeds, and wide where these are three: a figure of
-the paper's that lies outside is none that we would get. Where two of our own settings are named, the
-difference is paired by seed and the interval is that of its mean. "Fewer errors" and "more errors" mean that
-the interval excludes 0, "not told apart" that it does not. There are 25 rows, so one of them may be called
-different by chance. All errors are counted on the same 10,000 test images; on others, a network that makes
-67 errors would make some 8 more or fewer.
+"difference" is our mean errors less the paper's figure. That figure is one run, so the 95 % interval is a
+prediction interval: where one further run of ours would fall, by Student's t over our seeds. With three
+seeds it is wide. A figure of the paper's that lies outside is none that we would expect of our runs. Where
+two of our own settings are named, the difference is paired by seed and the interval is that of its mean.
+"Fewer errors" and "more errors" mean that the interval excludes 0, "not told apart" that it does not. There
+are 25 rows, so one of them may be called different by chance. All errors are counted on the same 10,000
+test images; on others, a network that makes 67 errors would make some 8 more or fewer.
 
-On what this experiment is about, what the student never saw: claim 6, {count(without_3, ERRORS_BEFORE)}
-errors instead of 206, and {count(without_3, "before.omitted_errors")} instead of 133 on the 1,010 unseen 3s.
-Claim 7, with the bias corrected: {not_told}. Claim 9: a student that saw nothing but 7s and 8s makes
-{left:.1f} % errors after its eight other biases were corrected without test labels, where the paper has 13.2
-% with a bias chosen on the test set. The paper mixes hard labels into its student's loss, with a weight that
-it does not give; claims 6 to 9 are of students that hear none.
+Claims 6 to 9 are about classes that the student never saw. Claim 6: our student makes
+{count(without_3, ERRORS_BEFORE)} errors, the paper's 206; on the 1,010 unseen 3s ours makes
+{count(without_3, "before.omitted_errors")}, the paper's 133. Claim 7, with the bias corrected: {not_told}.
+Claim 9: a student that saw nothing but 7s and 8s makes {left:.1f} % errors after its eight other biases
+were corrected without test labels, where the paper has 13.2 % with a bias chosen on the test set. The paper
+mixes hard labels into its student's loss, with a weight that it does not give; claims 6 to 9 are of
+students that hear none.
 
 Claim 1: the regularised large net makes {count(soft, TEACHER_ERRORS)} errors on average, the paper's run
 made 67: {not_told}. Claim 3 we do not reach: with hard labels mixed in (weight 0.1) the small net makes
-{count(mixed, ERRORS_BEFORE)}, not 74. Without them it makes {count(soft, ERRORS_BEFORE)}, with a spread so
-wide that 74 lies within it. Still, that is {a_third}.
+{count(mixed, ERRORS_BEFORE)}, not 74. Without them it makes {count(soft, ERRORS_BEFORE)}, and the interval
+is so wide that it includes 74. Both are {a_third}.
 
 Claim 5 holds on one side: with 30 units per layer and all classes, temperatures above 4 are clearly worse
 than 2.5 to 4, but 1 and 2 are not.

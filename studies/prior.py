@@ -159,12 +159,12 @@ def words(runs: Runs) -> str:
     return f"""
 EM does not find it out. It sees the same images without a label and finds {100 * mean(em, SHARE):.1f} % of
 3s where there are 10.2 %, {said[0.01]} % where there is 1 %, {said[0.3]} % where there are 30 %: always too
-many. It trusts the student's probabilities, and nothing ever taught the student how likely a 3 is; that is
-our guess. Its offset is too large, {mean(em, OFFSET):+.1f} instead of {mean(known, OFFSET):+.1f}, and
-leaves {count(em, ERRORS_AFTER)} errors, where the known share leaves {count(known, ERRORS_AFTER)} and no
-correction at all {none}. Only where the images at hand are of another mixture than the training set is EM
-better than a share that is known of that: with 1 % of 3s in the probe the known 10.2 % give {one[0]}
-errors, EM {one[1]}. (All errors are counted on the same test set, whatever the mixture of the probe.)
+many. Our guess at the reason: EM trusts the student's probabilities, and nothing ever taught the student
+how likely a 3 is. Its offset is too large, {mean(em, OFFSET):+.1f} instead of {mean(known, OFFSET):+.1f},
+and leaves {count(em, ERRORS_AFTER)} errors, where the known share leaves {count(known, ERRORS_AFTER)} and
+no correction at all {none}. EM is better only where the probe has another share of 3s than the training
+set: with 1 % of 3s in the probe, the share known from the training set (10.2 %) gives {one[0]} errors, and
+EM {one[1]}. (All errors are counted on the same test set, whatever the mixture of the probe.)
 
 **Why does the matched offset overshoot the best one?** Mostly because of the probe. The first 5,000
 training images hold 9.86 % 3s, the target is 10.22 %, so that the described offset is

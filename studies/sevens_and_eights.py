@@ -68,12 +68,12 @@ def words(runs: Runs) -> str:
     return f"""
 In part because of the teacher, which is trained for longer; most of the difference is unexplained. Two
 tables above disagree on the student of 7s and 8s: the one of the [claims](#do-the-papers-claims-hold) has
-twice as many errors as the one where [classes are left out](#how-many-classes-can-be-left-out-at-once).
-From the latter ("fast") one difference after the other goes to the former. With 12 epochs and shifts of 2
-pixels, instead of 4 and 1, the teacher is better and this student is worse by {lost[0]:.1f} points; before
-the correction, by {lost[1]:.1f}. Dropout, the limit on norms (which no unit reaches) and the student's
-longer schedule do not do that. With all of these together it makes {left:.1f} % errors. The teacher of the
-claims had 60 epochs; it was not run here.
+twice as many errors as the one where [classes are left out](#how-many-classes-can-be-left-out-at-once). The
+table starts from the latter ("fast") and adds the differences, one by one or together. With 12 epochs and
+shifts of 2 pixels, instead of 4 and 1, the teacher is better and this student is worse by {lost[0]:.1f}
+points; before the correction, by {lost[1]:.1f}. Dropout, the limit on norms (which no unit reaches) and the
+student's longer schedule do not do that. With all of these together it makes {left:.1f} % errors. The
+teacher of the claims had 60 epochs; it was not run here.
 
 A guess: the longer a teacher trains, the surer it is of a 7 and an 8, and the less it says of other digits
 in them.

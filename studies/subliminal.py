@@ -102,9 +102,9 @@ def words(runs: Runs) -> str:
 Yes, for a student that starts from the teacher's initial weights. It learns from outputs that nothing ever
 trained in its teacher, on uniform noise alone, and reads {reads(3)} % of the digits with three of them (its
 teacher: {reads(3, path=TEACHER)} %), {reads(2)} % with two, {reads(30)} % with thirty. A student with
-weights of its own guesses ({between(own, ALL_BEFORE)} %), however many outputs it hears. Only through the
-ten classes themselves does noise teach it something: {reads(0, start="own")} %. With 64 units per layer
-three outputs carry {reads(3, 64)} %, with 1,024 they carry {reads(3, 1024)} %.
+initial weights of its own reads only {between(own, ALL_BEFORE)} %, near chance, however many outputs it
+hears. It learns much from noise only if it hears the ten classes themselves: {reads(0, start="own")} %.
+With 64 units per layer three outputs carry {reads(3, 64)} %, with 1,024 they carry {reads(3, 1024)} %.
 
 {{table}}
 

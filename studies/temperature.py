@@ -97,11 +97,11 @@ an unseen class it matters: with 800 units the 3s recognised before the correcti
 to {between(hot, UNSEEN_BEFORE)} % from T = 8 on.
 
 A student of 30 units is another matter. With all classes it makes {errors[2.5]} errors at T = 2.5,
-{errors[1.0]} and {errors[3.0]} at 1 and 3, and {errors[8.0]} at 8. Without 3s it makes the fewest at T =
-2.5 to 3, and after the correction it has most of the unseen 3s there, too
-({percent(of(3.0, 30), UNSEEN_AFTER)} %); before the correction it has most of them at T = 20
-({percent(of(20.0, 30), UNSEEN_BEFORE)} %, where T = 3 gives {percent(of(3.0, 30), UNSEEN_BEFORE)}). Perhaps
-it is too small to follow all that softer targets say; that is a guess.
+{errors[1.0]} and {errors[3.0]} at 1 and 3, and {errors[8.0]} at 8. Without 3s it makes the fewest errors at
+T = 2.5 to 3. The share of unseen 3s that it recognises after the correction is highest there, too
+({percent(of(3.0, 30), UNSEEN_AFTER)} %); before the correction it is highest at T = 20
+({percent(of(20.0, 30), UNSEEN_BEFORE)} %, and {percent(of(3.0, 30), UNSEEN_BEFORE)} % at T = 3). Perhaps it
+is too small to follow all that softer targets say; that is a guess.
 
 {{command}}
 

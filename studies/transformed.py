@@ -18,11 +18,11 @@ def words(runs: Runs) -> str:
     return f"""
 {{table}}
 
-The large net makes {count(every, TEACHER_ERRORS, 1)} errors where the paper's makes 67, the small one with
-the soft targets of all digits {count(every, ERRORS_BEFORE, 1)} instead of 74. Without 3s it makes
-{before[0]} errors before the correction, {before[1]} of them on 3s, and {after[0]} after it, {after[1]} on
-3s, with an offset chosen without the test set; the paper's student made 206 and 133, then 109 and 14 with
-an offset chosen on it.
+The large net makes {count(every, TEACHER_ERRORS, 1)} errors, the paper's 67. The small one with the soft
+targets of all digits makes {count(every, ERRORS_BEFORE, 1)}, the paper's 74. By the intervals of the table,
+neither is told apart from the paper's run. Without 3s it makes {before[0]} errors before the correction,
+{before[1]} of them on 3s, and {after[0]} after it, {after[1]} on 3s, with an offset chosen without the test
+set; the paper's student made 206 and 133, then 109 and 14 with an offset chosen on it.
 
 {{command}}
 

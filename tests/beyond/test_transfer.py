@@ -332,7 +332,8 @@ class Counter:
 
 @pytest.mark.parametrize("share", [1e-6, 1 - 1e-6])
 def test_a_probe_without_one_side_is_refused(share):
-    with pytest.raises(UserError, match="is no image, or every one"):
+    said = "is no image, or every one; choose another share or a larger --probe-size"
+    with pytest.raises(UserError, match=f"{said}$"):
         with_share(RNG(10).integers(0, 10, 500), (3,), share, 400)
 
 

@@ -180,3 +180,21 @@ def test_metrics_against_counting():
     nothing = core.evaluate(logits, labels, [])
     assert (nothing["omitted_accuracy"], nothing["omitted_errors"]) == (None, 0)
     assert nothing["other_accuracy"] == nothing["test_accuracy"]
+
+
+def test_the_best_offset_may_lie_beyond_all_margins():
+    """Where no image should go to the omitted class, half below the least margin; where all, half above."""
+    logits = np.array([[0.0, 2.0], [0.0, 3.0], [0.0, 5.5]])  # margins of class 1: -2, -3, -5.5
+    none = offsets.best_offset_on_test_set(logits, np.array([0, 0, 0]), [1])
+    assert none == {"offset": pytest.approx(-6.0), "test_errors": 0, "omitted_errors": 0}
+    every = offsets.best_offset_on_test_set(logits, np.array([1, 1, 1]), [1])
+    assert every == {"offset": pytest.approx(-1.5), "test_errors": 0, "omitted_errors": 0}
+    between = offsets.best_offset_on_test_set(logits, np.array([0, 0, 1]), [1])
+    assert between == {"offset": pytest.approx(-4.25), "test_errors": 0, "omitted_errors": 0}
+
+
+def test_images_of_one_rank_are_kept_in_their_order():
+    """Where the teacher finds many alike, the first are taken, however the processor sorts."""
+    rank = np.repeat([2.0, 1.0], 500)
+    kept = part_of(np.arange(1000), 0.75, 0, rank)
+    assert list(dict.fromkeys(kept.tolist())) == [*range(500, 1000), *range(250)]

@@ -105,6 +105,10 @@ def expected_points(name: str, runs: list[Run]) -> list[tuple[int, float, float]
         if name == "student-size":
             x = settings["student_hidden"][0]
             whats = [(0, "after", SEEN), (0, "before", UNSEEN), (0, "after", UNSEEN)]
+        elif name == "label-weight":  # left without 3s, right 7s and 8s alone
+            x, right = settings["hard_weight"], len(settings["omitted_class"]) > 1
+            whats = [(int(right), part, "test_errors") for part in ("before", "after")]
+            whats += [] if right else [(0, "before", "omitted_errors")]
         elif name == "hard-mix":
             x = settings["hard_weight"]
             whats = [(i, part, k) for i, k in enumerate((UNSEEN, SEEN)) for part in ("before", "after")]

@@ -22,6 +22,7 @@ from studies import (
     contours,
     images,
     ingredients,
+    label_weight,
     little,
     prior,
     results,
@@ -221,6 +222,34 @@ def test_every_cell_of_a_study_s_table(name):
         for point in STUDIES[name].grid
     ]
     assert [row[1:] for row in body(tables(runs)[name])] == expected
+
+
+def test_every_cell_of_the_weights_of_labels():
+    runs = made("label-weight")
+    grid, expected = STUDIES["label-weight"].grid, []
+    for weight in (0.0, 0.1, 0.5, 0.8, 0.9, 0.97):
+        mine = [point for point in grid if point["hard_weight"] == weight]
+        no_3s, only = sorted(mine, key=lambda point: len(point["omitted_class"]))
+        asked = [(no_3s, f"{BEFORE}.test_errors"), (no_3s, f"{BEFORE}.omitted_errors")]
+        asked += [(no_3s, f"{AFTER}.test_errors"), (only, f"{BEFORE}.test_errors")]
+        asked += [(only, f"{AFTER}.test_errors")]
+        cells = [with_sd(list(by_seed(runs, point, path).values()), 1) for point, path in asked]
+        expected.append([f"{weight:g}", *cells])
+    assert body(tables(runs)["label-weight"]) == [
+        *expected,
+        ["the paper", "206", "133", "109", "4730", "1320"],
+    ]
+
+
+def test_where_the_paper_lies_is_between_the_weights_that_surround_it():
+    runs = made("label-weight")
+    errors = dict(zip(label_weight.WEIGHTS, (100, 150, 205, 206, 300, 400), strict=True))
+    for run in runs:
+        run.record["student"]["before_correction"]["test_errors"] = errors[run.config.hard_weight]
+    path = "before.test_errors"
+    assert label_weight.where_the_paper_lies(runs, "without 3", path) == "between 0.8 and 0.9"
+    said = label_weight.where_the_paper_lies(runs, "only 7s and 8s", path)
+    assert said == "at none of these weights (at 0.97 it is 400)"
 
 
 def test_every_cell_of_the_ingredients():
