@@ -106,7 +106,7 @@ bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/compare.py --dataset mnist $(FLAGS)
 
 clean:
-	rm -rf .venv .pytest_cache .hypothesis .ruff_cache mutants __pycache__ */__pycache__
+	rm -rf .venv .pytest_cache .hypothesis .ruff_cache mutants __pycache__ */__pycache__ tests/*/__pycache__
 
 .venv/created.stamp:
 	$(PYTHON) -m venv .venv

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from support.code import digest_of
 from support.console import Console
-from support.data import MAX_FILE_BYTES, VIZ, Data, check_images, digests, parse_idx, with_held_out_test_set
-from support.download import Remote, cached, read_folder, uncompress
+from support.data import Data, check_images, check_omitted, digests, parse_idx, with_held_out_test_set
+from support.download import MAX_FILE_BYTES, Remote, cached, read_folder, uncompress
 from support.experiment import Experiment
 from support.feed import Feed, learning_rate_at
 from support.offsets import add_offsets, frequencies, match_class_frequencies
@@ -96,7 +96,7 @@ DROPPED: dict[str, Any] = {"type": float, "at_least": 0, "at_most": 0.99}
 
 @dataclass(frozen=True, kw_only=True)
 class Config(CommonSettings):
-    """The settings of section 3, each a flag of the same name. Raises UserError for bad values."""
+    """The settings of section 3, each a flag of beyond/command.py. Raises UserError for bad values."""
 
     CACHE = "hinton-mnist"
 
@@ -651,10 +651,7 @@ def data_from_idx(contents: dict[str, bytes]) -> Data:
 
 
 def load_data(config: Config, console: Console) -> Data:
-    """MNIST from `--data-dir`, the cache or a mirror, less what is held out.
-
-    Raises UserError for files that are malformed, DownloadError where no mirror gives them.
-    """
+    """MNIST from `--data-dir`, the cache or a mirror, less what is held out. Raises UserError."""
     if config.data_dir is not None:
         contents = read_folder(config.data_dir, tuple(MNIST_SHA256), MAX_FILE_BYTES)
     else:
@@ -675,6 +672,7 @@ def run(config: Config, console: Console | None = None) -> Experiment:
 
 def run_on_data(data: Data, config: Config, session: Session) -> Experiment:
     """The same on data that is there already, in a session that is open. Raises UserError."""
+    check_omitted(data, config.omitted_class)
     workers = session.workers
     decisive = determinants("teacher", config, data, [teacher_lesson])
     teacher = stored_or_new("teacher", teacher_lesson(data), config, data, session, decisive)
@@ -688,7 +686,7 @@ def run_on_data(data: Data, config: Config, session: Session) -> Experiment:
     return Experiment(
         config, data, {"teacher": teacher, "student": student}, correction, probe_logits,
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),
-        outdir=VIZ, lesson=lesson, n_threads=workers.n_threads,
+        lesson=lesson, n_threads=workers.n_threads,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from beyond import pipeline
 from beyond.data import RENDERED_NOTICE
-from beyond.settings import MEASURING, RECIPES, Config
+from beyond.settings import MEASURING, OF_LESSON, RECIPES, Config
 from explorer.contents import gathered
 from explorer.page import check_size, checked_page
 from explorer.rounding import N_IMAGES
@@ -49,8 +49,7 @@ def no_digit_config(config: Config) -> Config | None:
         return None
     preset = dict(RECIPES["no-digit"])
     defaults = Config.__dataclass_fields__
-    of_student = ("hard_weight", "temperature", "transfer_fraction", "transfer_choice", "teacher_answers",
-                  "transfer_images", "student_start", *MEASURING)  # fmt: skip
+    of_student = ("hard_weight", "temperature", "student_start", *OF_LESSON, *MEASURING)
     kept = {name: preset[name] for name in preset if name.endswith("_student") or name.startswith("transfer")}
     kept |= {"learning_rate_student": preset["learning_rate"]}
     kept |= {name: preset[name] for name in ("omitted_class", "probe_size")}

@@ -224,7 +224,7 @@ class Config(core.Config):
 
     def unusual(self, kind: str) -> dict[str, Any]:
         """What a lesson is made from that section 3 does not know: settings that are not at their default."""
-        names = OF_LESSON if kind == "student" else ("teacher_omitted_class", "spare_outputs")
+        names = OF_LESSON if kind == "student" else OF_TEACHERS_LESSON
         defaults = {item.name: item.default for item in fields(self)}
         return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
 
@@ -260,7 +260,8 @@ GROUPS = {
 }  # fmt: skip
 # What decides how a student's biases are set, but not its training.
 MEASURING = ("correct", "probe", "probe_share", "prior", "probe_size")
-# What decides what a student sees and hears.
+# What decides what a teacher learns, and what a student sees and hears; both are in the keys of trainings.
+OF_TEACHERS_LESSON = ("teacher_omitted_class", "spare_outputs")
 OF_LESSON = (
     "transfer_set", "transfer_images", "transfer_fraction", "transfer_choice", "teacher_answers",
     "spare_outputs",

@@ -68,7 +68,7 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
         probe_logits,
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),
         outdir=outdir_for(config, data),
-        lesson=lesson_of("student", teacher_lesson(data), config, data),
+        lesson=lesson_of("student", teacher_lesson(data), config, data),  # its images; the loss is no matter
         n_threads=session.workers.n_threads,
         seconds={"data": data_seconds},
         networks=networks,

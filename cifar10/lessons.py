@@ -30,7 +30,7 @@ N_WHITENING = 1000  # images whose patches the whitening is made from
 
 def trained_by() -> str:
     """A digest of the code that decides a training's result: a change in it gives it another name."""
-    roots = (teacher_lesson, student_lesson, teacher_answers_computed, images_for, whiten)
+    roots = (teacher_lesson, student_lesson, teacher_answers_computed, lesson_of, whiten)
     return digest_of(ConvNet, train, predict, Workers, *roots)
 
 
@@ -189,9 +189,9 @@ def stored_or_new(
     )
     if (stored := session.stored(training)) is not None:
         return stored
-    recorder = session.recorder(training)
     lesson = lesson_of(kind, loss, config, data)
     whiten(network, data.train_images, np.unique(lesson.indices))
+    recorder = session.recorder(training)
     train(network, lesson, settings, session.workers, recorder)
     return session.kept(recorder)
 

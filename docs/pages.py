@@ -8,7 +8,7 @@ whole. Figures in the prose of the other pages are those of docs/prose.py.
 
 from __future__ import annotations
 
-from support.console import OneLineParser, run_script
+from support.console import OneLineParser, UserError, run_script
 from support.data import Data
 from support.files import atomic_output
 from support.intervals import mean_sd
@@ -278,10 +278,13 @@ def main(argv: list[str] | None = None) -> None:
         prog="python3 -m docs.pages", description="Write the pages' figures and tables anew."
     )
     parser.parse_args(argv)
-    for page in PAGES:
-        new = renewed(page)
+    try:
+        pages = {page: renewed(page) for page in PAGES}  # all, before one is written
+    except ValueError as error:
+        raise UserError(f"the pages stay as they are: {error}") from error
+    for page, content in pages.items():
         with atomic_output(ROOT / page) as temporary:
-            temporary.write_text(new, encoding="utf-8")
+            temporary.write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def packed(folder: Path) -> Path:
     paths = sorted(path for pattern in SENT for path in ROOT.glob(pattern))
     contents = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in paths}
     digest = hashlib.sha256(repr(sorted(contents.items())).encode()).hexdigest()[:16]
-    archive = folder / f"studies-{digest}.zip"
+    archive = folder / f"runs-{digest}.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in contents.items():
             file.writestr(zipfile.ZipInfo(name), content)  # all of the same, fixed, date

@@ -1,4 +1,4 @@
-"""What is kept of a study: trainings, as the main script keeps them, and what each run measured."""
+"""What is kept of many runs: trainings, as the main script keeps them, and what each run measured."""
 
 from __future__ import annotations
 

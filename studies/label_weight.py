@@ -5,8 +5,10 @@ from __future__ import annotations
 from support.charts import INK, light_grid
 from support.report import markdown
 
+from itertools import pairwise
+
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from studies.charts import (
     BLACK_STYLE,
@@ -48,15 +50,15 @@ def of(runs: Runs, name: str, weight: float) -> Runs:
 
 
 def where_the_paper_lies(runs: Runs, name: str, path: str) -> str:
-    """Between which two weights our mean passes the paper's figure, or that none of them reaches it."""
+    """Between which two weights our mean passes the paper's figure, or beyond which of them."""
     means = [mean(of(runs, name, w), path) for w in WEIGHTS]
     paper = PAPER[name, path]
-    for (low, below), (high, above) in zip(
-        zip(WEIGHTS, means, strict=True), list(zip(WEIGHTS, means, strict=True))[1:], strict=False
-    ):
+    for (low, below), (high, above) in pairwise(zip(WEIGHTS, means, strict=True)):
         if below <= paper < above:
-            return f"between {low:g} and {high:g}"
-    return f"at none of these weights (at {WEIGHTS[-1]:g} it is {means[-1]:,.0f})"
+            return f"between weights of {low:g} and {high:g}"
+    if means[0] > paper:
+        return f"below what no labels give ({means[0]:,.0f})"
+    return f"beyond {WEIGHTS[-1]:g}, where ours makes {means[-1]:,.0f}"
 
 
 def table(runs: Runs) -> str:
@@ -86,9 +88,11 @@ def draw(question: str, runs: Runs) -> Figure:
             if seen == name:
                 axes.axhline(errors, color=INK, linestyle=":", linewidth=1)
                 what = "on 3s" if path == UNSEEN_ERRORS else "all"
-                axes.annotate(f"the paper, before: {errors:,} ({what})", (0, errors), xytext=(0, 3),
-                              textcoords="offset points", fontsize=9, color=INK)  # fmt: skip
+                at_side = {"xytext": (0, -11 if what == "on 3s" else 3), "textcoords": "offset points"}
+                said = f"the paper, before: {errors:,} ({what})"
+                axes.annotate(said, (0, errors), fontsize=9, color=INK, **at_side)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title("without 3s" if name == "without 3" else "7s and 8s alone")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.console import Console, UserError
-from support.download import DownloadError
+from support.download import MAX_FILE_BYTES, DownloadError
 from support.ink import oddities
 from support.settings import N_CLASSES
 
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-MAX_FILE_BYTES = 64 * 2**20  # no file of MNIST is larger, compressed or not
 VIZ = Path(__file__).resolve().parent.parent / "viz"
 
 
@@ -80,11 +79,9 @@ def load(source: Source, settings: Any, console: Console) -> Data:
     else:
         try:
             data = source.fetched()
-        except DownloadError as error:
+        except DownloadError:
             if strict:
-                raise UserError(
-                    f"no mirror gave {error}; run with a network, or point --data-dir at the files"
-                ) from error
+                raise
             data = source.drawn()
     if settings.data_dir is not None and data.name != source.name:
         for oddity in oddities({"training": data.train_images, "test": data.test_images}):

@@ -23,8 +23,14 @@ SLOWEST_BYTES_PER_SECOND = 10_000  # on average, once STALL_SECONDS are over
 Checked = TypeVar("Checked")
 
 
-class DownloadError(Exception):
-    """No mirror gave the right file."""
+MAX_FILE_BYTES = 64 * 2**20  # no file of MNIST is larger, compressed or not
+
+
+class DownloadError(UserError):
+    """No mirror gave the right file, which is named."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no mirror gave {name}; run with a network, or point --data-dir at the files")
 
 
 @dataclass(frozen=True)

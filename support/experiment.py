@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.checks import read_json
 from support.console import UserError
-from support.data import Data
+from support.data import VIZ, Data
 from support.files import check_output
 from support.offsets import add_offsets, best_offset_on_test_set, mean_probabilities
 from support.report import RESULTS, Results, environment
@@ -50,11 +50,11 @@ class Experiment:
     correction: Any  # a dataclass with `classes` and their `offsets`
     probe_logits: np.ndarray  # (probe_size, classes), of the student before the correction
     measure: Callable[[np.ndarray], dict[str, Any]]  # test logits to metrics
-    outdir: Path
     lesson: Any  # what the student learned from: core.Lesson
     n_threads: int
     seconds: dict[str, float] = field(default_factory=dict)  # wall clock of all but the trainings
     networks: dict[str, dict[str, Any]] | None = None  # size and speed by kind, where they matter
+    outdir: Path = VIZ
     transfer_set: dict[str, Any] | None = None  # what is worth saying of a drawn transfer set
 
     @property
@@ -94,7 +94,8 @@ class Experiment:
     def wall_clock_seconds(self) -> dict[str, float]:
         """By phase; of a stored training, what it took when it ran."""
         trainings = {kind: float(run.seconds.sum()) for kind, run in self.runs.items()}
-        phases = {"data": self.seconds.get("data", 0.0), **trainings, **self.seconds}
+        loading = {name: s for name, s in self.seconds.items() if name == "data"}
+        phases = {**loading, **trainings, **self.seconds}  # in the order of a run
         return phases | {"total": sum(phases.values())}
 
     def calibration(self, best: dict[str, Any] | None) -> list[dict[str, float]] | None:

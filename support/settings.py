@@ -86,7 +86,7 @@ def setting(default: Any, help: str, **declared: Any) -> Any:
 class CommonSettings:
     """What every experiment of this project can be told. Raises UserError when a value makes no sense.
 
-    A subclass adds `omitted_class`, `dataset`, `data_dir`, `cache_dir` and `outdir`, in words of its own.
+    A subclass adds `omitted_class`, `data_dir` and `cache_dir`, in words of its own.
     """
 
     CACHE = ""  # name of the folder below the user's cache

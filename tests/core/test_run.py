@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from support.console import Console
+from support.console import Console, UserError
 from support.download import DownloadError
+from support.stored import open_session
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -111,3 +114,17 @@ def test_the_known_mirrors_are_asked_where_none_is_named(tmp_path, monkeypatch):
     with pytest.raises(DownloadError, match="enough"):
         core.load_data(core.Config(cache_dir=tmp_path), console)
     assert asked == [(tmp_path, core.MIRRORS, console)]
+
+
+def test_a_class_without_images_and_a_missing_network_are_said_in_one_line(small_data, tmp_path, mirror):
+    seen = small_data.train_labels != 3
+    without = dataclasses.replace(
+        small_data, train_images=small_data.train_images[seen], train_labels=small_data.train_labels[seen]
+    )
+    with (
+        open_session(tmp_path, False, Console(quiet=True)) as session,
+        pytest.raises(UserError, match="--omitted-class 3: the training set has no image of it"),
+    ):
+        core.run_on_data(without, core.Config(**SMALL), session)
+    with pytest.raises(UserError, match=r"^no mirror gave train-images-idx3-ubyte\.gz; run with a network"):
+        core.run(core.Config(cache_dir=tmp_path, mirror=(mirror.url("403"),)))

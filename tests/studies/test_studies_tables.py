@@ -247,9 +247,9 @@ def test_where_the_paper_lies_is_between_the_weights_that_surround_it():
     for run in runs:
         run.record["student"]["before_correction"]["test_errors"] = errors[run.config.hard_weight]
     path = "before.test_errors"
-    assert label_weight.where_the_paper_lies(runs, "without 3", path) == "between 0.8 and 0.9"
+    assert label_weight.where_the_paper_lies(runs, "without 3", path) == "between weights of 0.8 and 0.9"
     said = label_weight.where_the_paper_lies(runs, "only 7s and 8s", path)
-    assert said == "at none of these weights (at 0.97 it is 400)"
+    assert said == "beyond 0.97, where ours makes 400"
 
 
 def test_every_cell_of_the_ingredients():

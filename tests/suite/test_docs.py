@@ -58,7 +58,7 @@ def test_a_figure_that_is_not_the_runs_is_written_anew():
     assert wrong != said
     assert prose.with_figures("README.md", wrong) == said
     with pytest.raises(ValueError, match="0 times, not once"):
-        prose.with_figures("README.md", said.replace("In each of our", "In all our"))
+        prose.with_figures("README.md", said.replace("In all 25 runs", "In each of 25 runs"))
 
 
 def test_the_words_of_a_study_follow_its_runs():
