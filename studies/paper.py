@@ -87,7 +87,8 @@ Claim 5 holds on one side: with 30 units per layer and all classes, temperatures
 than 2.5 to 4, but 1 and 2 are not.
 
 Claim 8 is a discrepancy in our favour, not a reproduction: {count(only_7_8, ERRORS_BEFORE)} errors where
-the paper has 4,730. Which difference between the two experiments makes it, we do not know.
+the paper has 4,730. Which difference between the two experiments makes it, we do not know; [a large weight
+of hard labels](#at-which-weight-of-hard-labels-do-the-papers-errors-lie) would.
 
 ```
 python3 -m studies --study paper temperature
