@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.console import Console, UserError
-from support.data import digests
+from support.data import VIZ, digests
 from support.experiment import refuse_study
 from support.report import warn_if_unreached
 
@@ -189,7 +189,7 @@ def test_what_no_single_run_wrote_is_not_replaced_by_one(content, said, small_fo
 
 @pytest.mark.parametrize("seeds", ["seeds/described", "seeds/no-digit", "cifar10/seeds", "cifar10/trials"])
 def test_what_single_runs_wrote_can_be_replaced(seeds):
-    paths = sorted((core.VIZ / seeds).glob("*/results.json"))
+    paths = sorted((VIZ / seeds).glob("*/results.json"))
     assert paths
     for path in paths:
         refuse_study(path)
@@ -197,5 +197,5 @@ def test_what_single_runs_wrote_can_be_replaced(seeds):
 
 def test_the_output_folder_follows_the_data(small_data, tmp_path):
     config = Config()
-    assert outdir_for(config, small_data) == Path(core.VIZ) / "custom"
+    assert outdir_for(config, small_data) == Path(VIZ) / "custom"
     assert outdir_for(Config(outdir=tmp_path), small_data) == tmp_path
