@@ -17,7 +17,7 @@ from matplotlib.text import Text
 
 import distillation_mnist_omitted_3 as core
 from beyond import pipeline
-from beyond.settings import Config
+from beyond.settings import EVERY_CLASS, Config
 from synthetic import digits
 
 TINY = {
@@ -29,6 +29,7 @@ SOME = TINY | {
     "n_epochs_teacher": 8, "n_epochs_student": 5, "teacher_hidden": (40,), "student_hidden": (30,),
     "batch_size": 20, "batch_size_student": 10,
 }  # fmt: skip
+DRAWN = {"omitted_class": EVERY_CLASS, "transfer_set": "contours", "probe_size": 300}
 
 
 def maker(data_folder: Path, folder: Path, usual: dict[str, Any]) -> Callable[..., core.Experiment]:

@@ -6,7 +6,6 @@ from support.charts import AFTER, BEFORE, INK, OMITTED, TEACHER, our_style
 from support.console import Console
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 from small_pictures import (
+    DRAWN,
     SOME,
     bars_of,
     counted_errors,
@@ -30,14 +30,6 @@ from small_pictures import (
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_gif as gif
-from beyond.settings import EVERY_CLASS
-
-DRAWN = {"omitted_class": EVERY_CLASS, "transfer_set": "contours", "probe_size": 300}
-
-
-@pytest.fixture(scope="module")
-def made(small_folder: Path, tmp_path_factory: pytest.TempPathFactory):
-    return maker(small_folder, tmp_path_factory.mktemp("cache"), SOME)
 
 
 @pytest.fixture(scope="module")

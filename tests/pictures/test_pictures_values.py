@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from support.charts import AFTER, BEFORE, INK, OMITTED, OTHERS, TEACHER
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from small_pictures import (
-    SOME,
+    DRAWN,
     answers,
     bars_of,
     counted_errors,
     draw,
     error_share,
-    maker,
     named_lines,
     pixels_of,
     softmaxed,
@@ -25,17 +22,9 @@ from small_pictures import (
 )
 
 import distillation_mnist_omitted_3 as core
-from beyond.settings import EVERY_CLASS
 from pictures.correction import bias_correction, fates, omitted_examples
 from pictures.knowledge import dark_knowledge, imagined, transfer_set, transformations, typical_starts
 from pictures.learning import per_class_accuracy, student_curves, teacher_curves
-
-DRAWN = {"omitted_class": EVERY_CLASS, "transfer_set": "contours", "probe_size": 300}
-
-
-@pytest.fixture(scope="module")
-def made(small_folder: Path, tmp_path_factory: pytest.TempPathFactory):
-    return maker(small_folder, tmp_path_factory.mktemp("cache"), SOME)
 
 
 def logits_of(experiment: core.Experiment) -> dict[str, np.ndarray]:
