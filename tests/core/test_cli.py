@@ -6,6 +6,7 @@ from support.console import Console, UserError
 from support.data import VIZ, digests
 from support.experiment import refuse_study
 from support.report import warn_if_unreached
+from support.settings import flag_name
 
 import json
 import re
@@ -17,7 +18,7 @@ import pytest
 import distillation_mnist_omitted_3 as core
 from beyond import command, pipeline
 from beyond.data import RENDERED_NOTICE, outdir_for, rendered_data
-from beyond.settings import Config
+from beyond.settings import GROUPS, Config
 from synthetic import digits
 
 SMALL = (
@@ -199,3 +200,16 @@ def test_the_output_folder_follows_the_data(small_data, tmp_path):
     config = Config()
     assert outdir_for(config, small_data) == Path(VIZ) / "custom"
     assert outdir_for(Config(outdir=tmp_path), small_data) == tmp_path
+
+
+def test_help_begins_with_what_a_reader_changes_first_and_names_every_flag_once(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    shown = capsys.readouterr().out
+    flags = re.findall(r"^  (--[a-z-]+)", shown, re.M)
+    assert flags[:4] == ["--seed", "--temperature", "--n-epochs-teacher", "--n-epochs-student"]
+    assert flags[4:6] == ["--omitted-class", "--keep-class"]
+    assert sorted(flags) == sorted([*map(flag_name, Config.__dataclass_fields__), "--keep-class"])
+    titles = re.findall(r"^([a-z][^:\n]*):$", shown, re.M)
+    assert titles == ["options", *GROUPS]
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(Config.__dataclass_fields__)

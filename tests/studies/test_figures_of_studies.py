@@ -413,3 +413,12 @@ def test_tables_have_means_and_spread_counted_by_hand(shaken):
     assert found["temperature"].count("\n") == 61
     numbers = re.findall(r"^\| (\d) \|", found["paper"], re.M)
     assert list(dict.fromkeys(numbers)) == list("123456789")
+
+
+def test_the_papers_lines_of_the_weights_are_at_its_errors(shaken):
+    left, right = drawn("label-weight", shaken(["label-weight"], n_seeds=1)).axes
+    for axes, errors in ((left, [206, 133]), (right, [4730])):
+        lines = [line for line in axes.lines if list(line.get_xdata()) == [0, 1]]
+        assert [list(line.get_ydata()) for line in lines] == [[n, n] for n in errors]
+        assert [text.xy[1] for text in axes.texts] == errors
+        assert all(f"{n:,}" in text.get_text() for n, text in zip(errors, axes.texts, strict=True))
