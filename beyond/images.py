@@ -36,16 +36,24 @@ class DrawnLesson(Lesson):
         return self.n_drawn
 
 
-def part_of(indices: np.ndarray, fraction: float, seed: int, rank: np.ndarray | None = None) -> np.ndarray:
+def part_of(
+    indices: np.ndarray,
+    fraction: float,
+    seed: int,
+    rank: np.ndarray | None = None,
+    within: np.ndarray | None = None,
+) -> np.ndarray:
     """A `fraction` of `indices`: a random one or, where `rank` orders the images, the first of them.
 
-    It is repeated to the length of the whole, so that an epoch keeps its number of steps. (Section 6 of the
-    paper asks the same of speech: there, soft targets do with 3 % of the data.)
+    `within`: the classes of all images, of each of which the same share is kept. What is kept is repeated to
+    the length of the whole, so that an epoch keeps its number of steps. (Section 6 of the paper asks the same
+    of speech: there, soft targets do with 3 % of the data.)
     """
-    n_kept = max(1, round(fraction * len(indices)))
     rng = np.random.default_rng(seed)
     ordered = rng.permutation(indices) if rank is None else indices[rank[indices].argsort(kind="stable")]
-    return np.resize(ordered[:n_kept], len(indices))
+    groups = [ordered] if within is None else [ordered[within[ordered] == c] for c in np.unique(within)]
+    kept = [group[: max(1, round(fraction * len(group)))] for group in groups]
+    return np.resize(np.concatenate(kept), len(indices))
 
 
 def draw_halves(images: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -20,7 +20,7 @@ from beyond.answers import altered_answers, answers_as_seen, of_outputs
 from beyond.data import load_data, outdir_for
 from beyond.images import Drawing, described, part_of
 from beyond.probes import check_probe, probe_and_targets
-from beyond.settings import Config
+from beyond.settings import WITHIN, Config
 from distillation_mnist_omitted_3 import (
     MLP,
     Answers,
@@ -50,14 +50,15 @@ def answers_for(config: Config, data: Data, teacher: MLP, workers: Workers) -> A
 
 def chosen_images(config: Config, data: Data, teacher: MLP, workers: Workers) -> np.ndarray:
     """Indices of the training images that the student learns from: all, a random share, or a chosen one."""
-    omitted, rank = list(config.omitted_class), None
+    omitted, rank, within = list(config.omitted_class), None, None
     if config.transfer_choice != "random":
         logits = core.predict(teacher, data.train_images, workers)[:, :N_CLASSES]
         likeness = core.softmax(logits, config.temperature)[:, omitted].sum(axis=1)
-        rank = likeness if config.transfer_choice == "least-like" else -likeness
+        rank = likeness if config.transfer_choice.startswith("least-like") else -likeness
+        within = data.train_labels if config.transfer_choice in WITHIN else None
     indices = images_without(data.train_labels, omitted)
     if config.transfer_fraction < 1:
-        return part_of(indices, config.transfer_fraction, config.seed + 47, rank)
+        return part_of(indices, config.transfer_fraction, config.seed + 47, rank, within)
     return indices
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.console import UserError
-from support.settings import N_CLASSES, named_folder, setting
+from support.settings import MAX_SEED, N_CLASSES, named_folder, setting
 from support.transformations import IMAGE_SIDE, PIXELS, Limits
 
 from dataclasses import dataclass, fields, replace
@@ -23,6 +23,8 @@ DRAWN_SETS = {  # and what they show
     "noise": "uniform noise",
 }
 EVERY_CLASS = tuple(range(N_CLASSES))
+RANKED = ("least-like", "most-like")  # choices of a transfer set: among all images, and within each class
+WITHIN = tuple(f"{choice}-within" for choice in RANKED)
 # With the drawn transfer sets no class is seen, nothing transforms the images further, and each of ten biases
 # is set by frequencies, which a small probe would get wrong.
 DRAWN_DEFAULTS: dict[str, Any] = {"omitted_class": EVERY_CLASS, "probe_size": 60_000} | dict.fromkeys(
@@ -100,7 +102,7 @@ class Config(core.Config):
         type=float, above=0, at_most=1)
     transfer_choice: str = setting(
         "random", "which share: random, or the images that the teacher finds least or most like the classes "
-        "left out", choices=("random", "least-like", "most-like"))
+        "left out; within: the same share of each class", choices=("random", *RANKED, *WITHIN))
     teacher_answers: str = setting(
         "whole", "the teacher's logits that the student hears; those of the classes left out may be replaced "
         "by their mean, their mean within each class (class-mean), or be shuffled within each class; alone: "
@@ -108,6 +110,8 @@ class Config(core.Config):
         choices=("whole", "mean", "class-mean", "shuffled", "alone"))
     teacher_omitted_class: tuple[int, ...] = setting(
         (), "class or classes that the teacher never sees either", at_least=0, at_most=9, nargs="+")
+    teacher_seed: int | None = setting(
+        None, "seed of the teacher, if it is not the student's", at_least=0, at_most=MAX_SEED)
     spare_outputs: int = setting(
         0, "outputs beyond the ten classes, which nothing trains in the teacher; if there are any, the "
         "student learns from them alone", at_least=0, at_most=1000)
@@ -216,9 +220,11 @@ class Config(core.Config):
 
     def training(self, kind: str) -> core.TrainingSettings:
         found = super().training(kind)
+        if kind == "teacher" and self.teacher_seed is not None:
+            found = replace(self, seed=self.teacher_seed, teacher_seed=None).training(kind)
         weight_seed = found.weight_seed
         if kind == "student" and self.student_start == "teacher":
-            weight_seed = super().training("teacher").weight_seed
+            weight_seed = self.training("teacher").weight_seed
         sizes = (*found.sizes[:-1], N_CLASSES + self.spare_outputs)
         return replace(found, limits=self.limits(kind), sizes=sizes, weight_seed=weight_seed)
 
@@ -254,8 +260,8 @@ GROUPS = {
     ),
     "beyond section 3": (
         "transfer_set", "transfer_images", "transfer_fraction", "transfer_choice", "teacher_answers",
-        "teacher_omitted_class", "spare_outputs", "student_start", "background", "correct", "probe",
-        "probe_share", "prior",
+        "teacher_omitted_class", "teacher_seed", "spare_outputs", "student_start", "background",
+        "correct", "probe", "probe_share", "prior",
     ),
 }  # fmt: skip
 # What decides how a student's biases are set, but not its training.

@@ -78,6 +78,8 @@ ANSWERS = {
 CHOICES = {
     "random": ", taken at random",
     "least-like": ", those that the teacher finds least like what was removed",
+    "least-like-within": ", of each digit those that the teacher finds least like what was removed",
+    "most-like-within": ", of each digit those that the teacher finds most like what was removed",
     "most-like": ", those that the teacher finds most like what was removed",
 }
 

@@ -28,7 +28,7 @@ from beyond import pipeline
 from beyond.settings import Config
 from runs.cluster import PoolLostError
 from runs.processes import Pool, given_here
-from runs.records import IF_THERE, RECORDED, MemoryStore, Record, Shelf, flags_of, made_with
+from runs.records import IF_THERE, RECORDED, Further, MemoryStore, Record, Shelf, flags_of, made_with
 
 Trained = dict[str, bytes]  # trainings by kind, "teacher" and "student"
 one_run_per_process = threading.Lock()  # a run sets its process's BLAS threads
@@ -56,11 +56,14 @@ def check_alike(asked: dict[str, str], here: dict[str, str]) -> None:
         )
 
 
-def work(task: Task, data: Data, student: Trained, teacher: Trained) -> tuple[Record | None, Trained]:
+def work(
+    task: Task, data: Data, student: Trained, teacher: Trained, further: Sequence[Further] = ()
+) -> tuple[Record | None, Trained]:
     """Do a task: its record (None for a teacher alone) and the trainings that were new.
 
-    `student` and `teacher` hold trainings, which the run then reuses. Raises UserError when the training
-    diverges, or in a process that would get other bits than the one that asks, and stores them.
+    `student` and `teacher` hold trainings, which the run then reuses; `further` is measured besides. Raises
+    UserError when the training diverges, or in a process that would get other bits than the one that asks,
+    and stores them.
     """
     data, student, teacher = (given_here(value) for value in (data, student, teacher))
     check_alike(task.made_with, made_with())
@@ -71,8 +74,11 @@ def work(task: Task, data: Data, student: Trained, teacher: Trained) -> tuple[Re
         if task.teacher_only:
             pipeline.train_teacher(task.config, data, session)
         else:
-            found = pipeline.run_on_data(data, task.config, session).results()
+            experiment = pipeline.run_on_data(data, task.config, session)
+            found = experiment.results()
             record = {key: found[key] for key in (*RECORDED, *IF_THERE) if key in found}
+            if further:
+                record["further"] = {f.study: f.measure(experiment, workers, f.images) for f in further}
         return record, {kind: content for kind, content in store.held.items() if kind not in given}
 
 
@@ -129,14 +135,15 @@ class Batch:
     """Runs that are made together: first the teachers that are missing, then every student that needs one."""
 
     def __init__(
-        self, configs: Sequence[Config], data: Data, console: Console, name: Callable[[Config], str]
-    ) -> None:
-        self.data, self.console, self.name = data, console, name
+        self, configs: Sequence[Config], data: Data, console: Console, name: Callable[[Config], str],
+        further: Callable[[Config], tuple[Further, ...]],
+    ) -> None:  # fmt: skip
+        self.data, self.console, self.name, self.further = data, console, name, further
         self.shelf = Shelf(configs[0].cache_folder, data, console)
         self.records: dict[Config, Record] = {}  # of the runs that succeeded
         self.reasons: dict[Config, str] = {}  # why the others failed
         for config in configs:
-            if (record := self.shelf.record(config)) is not None:
+            if (record := self.shelf.record(config, further(config))) is not None:
                 self.records[config] = record
         self.missing = [config for config in configs if config not in self.records]
         self.teacher_key = {c: key_of(pipeline.determinants("teacher", c, data)) for c in self.missing}
@@ -173,6 +180,7 @@ class Batch:
         """Make the runs that are waiting. Raises BrokenExecutor or CancelledError when the pool is lost."""
         self.pool = pool
         self.shared_teachers: dict[str, Any] = {}
+        self.shared_further: dict[tuple[str, ...], Any] = {(): ()}  # by their studies
         self.running: dict[Future, tuple[Config, bool]] = {}
         for key, config in self.teacher_config.items():
             if self.teachers[key] is None and self.waiting(key):
@@ -225,8 +233,14 @@ class Batch:
             if key not in self.shared_teachers:
                 self.shared_teachers[key] = self.pool.share({"teacher": self.teachers[key]})
             teacher = self.shared_teachers[key]
+        further = () if teacher_only else self.further(config)
+        studies = tuple(one.study for one in further)
+        if studies not in self.shared_further:
+            self.shared_further[studies] = self.pool.share(further)
         task = Task(config, teacher_only, self.made_with)
-        future = self.pool.executor.submit(work, task, self.pool.shared, student, teacher)
+        future = self.pool.executor.submit(
+            work, task, self.pool.shared, student, teacher, self.shared_further[studies]
+        )
         self.running[future] = config, teacher_only
 
     def succeeded(self, config: Config, teacher_only: bool, record: Record | None, trained: Trained) -> None:
@@ -241,7 +255,7 @@ class Batch:
             if "student" in trained:
                 self.students[self.student_key[config]] = trained["student"]
             record = self.records[config] = json.loads(json.dumps(record))  # as a later run will find it
-            self.shelf.keep_record(config, record)
+            self.shelf.keep_record(config, record, self.further(config))
             run, errors = self.name(config), str(record["student"]["after_correction"]["test_errors"])
         self.submit_students()
         self.progress.succeeded(run, errors, self.cost(config, teacher_only))
@@ -270,15 +284,16 @@ def run_many(
     open_pool: Callable[[Data], AbstractContextManager[Pool]],
     console: Console,
     name: Callable[[Config], str] = flags_of,
+    further: Callable[[Config], tuple[Further, ...]] = lambda config: (),
 ) -> tuple[dict[Config, Record], dict[Config, str]]:
     """The record of every config whose run succeeds, and the reason of every other one's failure.
 
     What is stored is not made again; what is trained is stored at once; a run that fails fails alone. When a
     process of the pool dies, what it and the others had not finished goes to a new pool, as long as each pool
     finishes something; when a cluster is lost, the rest is given up. `name` says what a run is called while
-    it is reported.
+    it is reported, `further` what is measured of it besides.
     """
-    batch = Batch(configs, data, console, name)
+    batch = Batch(configs, data, console, name, further)
     if batch.missing:
         batch.progress.row("done", "left", "errors", "run")
     n_done = -1

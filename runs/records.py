@@ -15,7 +15,8 @@ from support.tiles import Workers
 
 import json
 import platform
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,23 @@ def measured_by() -> str:
         core.MLP, core.train, core.predict, pipeline.teacher_lesson, pipeline.student_lesson,
         pipeline.probe_and_targets, core.correct_bias, core.evaluate, pipeline.described, Experiment, Workers,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Further:
+    """What a study measures of a run's networks beside its record: `measure(experiment, workers, images)`.
+
+    `measure` is a function of a module, so that it can be sent to another process, and gives what JSON can
+    hold; `images` are other people's, or none.
+    """
+
+    study: str
+    measure: Callable[[Experiment, Workers, Data | None], dict[str, Any]]
+    images: Data | None = None
+
+    def key(self) -> tuple[str, str, str]:
+        """What decides its result beside the networks."""
+        return self.study, digest_of(self.measure), self.images.digest if self.images else ""
 
 
 def made_with() -> dict[str, str]:
@@ -157,18 +175,20 @@ class Shelf:
     def keep_training(self, kind: str, config: Config, content: bytes, teacher: bytes | None = None) -> None:
         self._keep(self.path(kind, config, teacher if kind == "student" else None), content)
 
-    def record_path(self, config: Config) -> Path:
+    def record_path(self, config: Config, further: Sequence[Further] = ()) -> Path:
         """Its name stands for both trainings and for how they are measured."""
         decisive = {kind: pipeline.determinants(kind, config, self.data) for kind in ("teacher", "student")}
-        measuring = {name: getattr(config, name) for name in MEASURING}
-        return self.store.path("record", decisive | measuring | {"code": measured_by()})
+        decisive |= {name: getattr(config, name) for name in MEASURING}
+        decisive |= {"further": [one.key() for one in further]} if further else {}
+        return self.store.path("record", decisive | {"code": measured_by()})
 
-    def record(self, config: Config) -> Record | None:
+    def record(self, config: Config, further: Sequence[Further] = ()) -> Record | None:
         """What a stored run measured; None when there is none, which for a damaged one is said."""
-        path = self.record_path(config)
+        path = self.record_path(config, further)
         try:
             record = parse_json(read_sealed(path, MAX_RECORD_BYTES))
             check_record(record, config, self.data)
+            hold(record, {"further": dict_of(is_object)} if further else {})
             return record
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -176,8 +196,8 @@ class Shelf:
             self.console.warn(f"warning: the stored record {path} is {said(error)}; measuring the run again")
             return None
 
-    def keep_record(self, config: Config, record: Record) -> None:
-        self._keep(self.record_path(config), json.dumps(record, allow_nan=False).encode())
+    def keep_record(self, config: Config, record: Record, further: Sequence[Further] = ()) -> None:
+        self._keep(self.record_path(config, further), json.dumps(record, allow_nan=False).encode())
 
     def _keep(self, path: Path, content: bytes) -> None:
         try:

@@ -19,6 +19,7 @@ from beyond.settings import RECIPES, Config
 from runs.cluster import check_scheduler, dask_pool
 from runs.many import run_many
 from runs.processes import local_pool
+from runs.records import Further
 from studies import results
 from studies.questions import STUDIES, Plan, plan
 from studies.study import Run
@@ -74,7 +75,7 @@ def check(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
 
 
 def carry_out(
-    planned: Plan, data: Data, open_pool: Any, console: Console
+    planned: Plan, data: Data, open_pool: Any, console: Console, further: dict[str, Further]
 ) -> tuple[list[Run], dict[Config, str]]:
     """Every run of this plan that succeeds, and the reason of every other one's failure."""
     point_of = {config: point for point, configs in reversed(planned.items()) for config in configs}
@@ -86,14 +87,39 @@ def carry_out(
     configs = list(dict.fromkeys(config for group in planned.values() for config in group))
     for config in configs:
         check_omitted(data, config.omitted_class)
-    records, reasons = run_many(configs, data, open_pool, console, label)
+    asked: dict[Config, dict[str, Further]] = {config: {} for config in configs}
+    for (name, _), group in planned.items():
+        for config in group if name in further else ():
+            asked[config][name] = further[name]
+    records, reasons = run_many(
+        configs, data, open_pool, console, label, lambda config: tuple(asked[config].values())
+    )
     runs = [
-        Run(name, STUDIES[name].grid[place], config, records[config])
+        Run(name, STUDIES[name].grid[place], config, results.of_study(records[config], name))
         for (name, place), group in planned.items()
         for config in group
         if config in records
     ]
     return runs, reasons
+
+
+def further_of(
+    names: list[str], arguments: argparse.Namespace, base: Config, console: Console
+) -> dict[str, Further]:
+    """What these studies measure besides; those that cannot are said, and taken out of `names`.
+
+    Raises UserError when none is left.
+    """
+    found = {}
+    for name in [name for name in names if STUDIES[name].further]:
+        try:
+            found[name] = STUDIES[name].further(arguments, base, console)
+        except UserError as error:
+            if len(names) == 1:
+                raise
+            names.remove(name)
+            console.warn(f"warning: {name} is left out: {error}")
+    return found
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -105,17 +131,19 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.redraw:
         return results.redraw(outdir or VIZ / "study", console)
     names = [name for name in STUDIES if name in (arguments.study or STUDIES)]
-    planned = plan(names, given, arguments.seeds or 3)  # wrong values are said before anything is loaded
+    plan(names, given, arguments.seeds or 3)  # wrong values are said before anything is loaded
     if arguments.scheduler is not None:
         check_scheduler(arguments.scheduler)
         open_pool = partial(dask_pool, arguments.scheduler, console)
     else:
         open_pool = partial(local_pool, arguments.jobs or Workers().n_threads)
     data = pipeline.load_data(base, console)
+    further = further_of(names, arguments, base, console)
+    planned = plan(names, given, arguments.seeds or 3)
     outdir = outdir or outdir_for(base, data) / "study"
     before = results.existing(outdir, results.described(data), planned)
     check_output(outdir / RESULTS)
-    runs, reasons = carry_out(planned, data, open_pool, console)
+    runs, reasons = carry_out(planned, data, open_pool, console, further)
     if not runs:
         raise UserError(f"no run succeeded: {next(iter(reasons.values()))}")
 

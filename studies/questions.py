@@ -65,7 +65,6 @@ def plan(names: Sequence[str], given: Settings, n_seeds: int) -> Plan:
             if "omitted_class" not in point and given.get("omitted_class") == ():
                 raise UserError(f"--study {name} is about classes left out; leave out at least one")
             settings = {**RECIPES[recipe["recipe"]], **study.preset, **recipe, **given, **point}
-            planned[name, place] = [
-                Config(**{**settings, "seed": seed}) for seed in range(first_seed, first_seed + n_seeds)
-            ]
+            seeds = range(first_seed, first_seed + n_seeds * study.apart, study.apart)
+            planned[name, place] = [Config(**{**settings, "seed": seed}) for seed in seeds]
     return planned

@@ -36,6 +36,12 @@ PARTIAL = "results.partial.json"  # of a study in which runs failed, beside a co
 Found = dict[str, Any]  # the content of results.json
 
 
+def of_study(record: Found, name: str) -> Found:
+    """The record of a run as one study has it: what others measured besides is not in it."""
+    mine = {key: value for key, value in record.items() if key != "further"}
+    return mine | ({"further": record["further"][name]} if name in record.get("further", {}) else {})
+
+
 def entry(run: Run) -> Found:
     """What results.json holds of one run; docs/reference.md documents its keys."""
 
@@ -51,7 +57,7 @@ def entry(run: Run) -> Found:
         "teacher": without_matrix(run.record["teacher"]),
         "student": {part: without_matrix(student[part]) for part in student},
         "bias_correction": run.record["bias_correction"],
-        **{key: run.record[key] for key in IF_THERE if key in run.record},
+        **{key: run.record[key] for key in (*IF_THERE, "further") if key in run.record},
         "seconds": {k: run.record["wall_clock_seconds"][k] for k in ("teacher", "student")},
         "environment": run.record["environment"],
     }
@@ -102,6 +108,9 @@ def runs_of(found: Found) -> list[Run]:
                 raise ValueError("the same point and seed a second time")
             points.add(point)
             check_run(one, found["data"]["n_test"], config.omitted_class, config.corrected_class)
+            if STUDIES[one["study"]].further:
+                hold(one, {"further": is_object})
+                hold(one["further"], dict(STUDIES[one["study"]].further_holds), "further")
         except (ValueError, UserError) as error:
             raise ValueError(f"run {index}: {error}") from error
         runs.append(Run(one["study"], grid, config, {**one, "data": found["data"]}))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from support import intervals
+from support.checks import Check
+from support.console import Console
 from support.intervals import Interval, interval
 
+import argparse
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +17,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from beyond.settings import EVERY_CLASS, Config
+from runs.records import Further
 
 Settings = dict[str, Any]
 WHOLE_PROBE: Settings = {"probe_size": 60_000}
@@ -72,6 +76,11 @@ class Study:
     preset: Settings = field(default_factory=dict)  # which flags override; the grid wins over both
     beside: Sequence[str] = ()  # other studies whose runs stand in its table and picture, too
     n_seeds: int = 3  # of the committed runs
+    # From one seed to the next: ten where the student of one seed shall not start as the teacher of the next.
+    apart: int = 1
+    # What is measured of the networks besides, and what that must hold. Raises UserError where it cannot be.
+    further: Callable[[argparse.Namespace, Config, Console], Further] | None = None
+    further_holds: Mapping[str, Check] = field(default_factory=dict)
 
     @property
     def grid(self) -> list[Settings]:

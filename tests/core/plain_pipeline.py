@@ -264,12 +264,13 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
         test = images[len(images) - c.hold_out :]
         images, labels = images[: len(images) - c.hold_out], labels[: len(labels) - c.hold_out]
     some = np.array([i for i, label in enumerate(labels) if label not in c.teacher_omitted_class])
+    teacher_seed = c.seed if c.teacher_seed is None else c.teacher_seed
     teacher, teacher_losses = learn(
-        start([784, *c.teacher_hidden, 10 + c.spare_outputs], c.seed),
+        start([784, *c.teacher_hidden, 10 + c.spare_outputs], teacher_seed),
         Course(
             images, some, hard(labels), c.n_epochs_teacher, c.batch_size, c.learning_rate,
-            c.lr_schedule == "linear", c.jitter, (c.rotation, c.scaling, c.shear, c.elastic), c.seed + 17,
-            c.dropout_input, c.dropout, c.max_norm, c.background,
+            c.lr_schedule == "linear", c.jitter, (c.rotation, c.scaling, c.shear, c.elastic),
+            teacher_seed + 17, c.dropout_input, c.dropout, c.max_norm, c.background,
         ),
     )  # fmt: skip
     heard = slice(10, None) if c.spare_outputs else slice(0, 10)
@@ -291,14 +292,23 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
         few = np.random.default_rng(c.seed + 47).permutation(indices)[:n]
         if c.transfer_choice != "random":
             like = softmax(on_training[:, :10], c.temperature)[:, list(c.omitted_class)].sum(axis=1)
-            ranked = sorted(indices, key=lambda i: like[i] if c.transfer_choice == "least-like" else -like[i])
+            least = c.transfer_choice.startswith("least-like")
+            ranked = sorted(indices, key=lambda i: like[i] if least else -like[i])
             few = np.array(ranked[:n])
+            if c.transfer_choice.endswith("within"):
+                of_class = [[i for i in ranked if labels[i] == k] for k in range(10)]
+                parts = [mine[: round(c.transfer_fraction * len(mine))] for mine in of_class]
+                few = np.concatenate(parts).astype(int)
+                n = len(few)
         indices = np.array([few[i % n] for i in range(len(indices))])
     drawn = None if c.transfer_set == "digits" else drawn_images(c, images)
     if drawn is not None:
         indices = np.arange(len(images))
     student, student_losses = learn(
-        start([784, *c.student_hidden, 10 + c.spare_outputs], c.seed + (c.student_start == "own")),
+        start(
+            [784, *c.student_hidden, 10 + c.spare_outputs],
+            c.seed + 1 if c.student_start == "own" else teacher_seed,
+        ),
         Course(
             images, indices, soft, c.n_epochs_student, c.batch_size_student or c.batch_size,
             c.learning_rate_student or c.learning_rate, c.lr_schedule == "linear", c.jitter_student,

@@ -330,9 +330,9 @@ def test_runs_that_differ_in_measuring_alone_share_a_student(small_data, tmp_pat
         with thread_pool(data) as pool:
             submit = pool.executor.submit
 
-            def counted(function, task, data, student, teacher):
+            def counted(function, task, data, student, *given):
                 n_teachers_and_students.append((task.teacher_only, bool(student)))
-                return submit(function, task, data, student, teacher)
+                return submit(function, task, data, student, *given)
 
             pool.executor.submit = counted
             yield pool
