@@ -37,12 +37,21 @@ def with_share(labels: np.ndarray, classes: Sequence[int], share: float, size: i
 
 def probe_images(config: Config, data: Data) -> np.ndarray:
     """The images of a probe that is not of the transfer set. Raises UserError when it cannot be had."""
-    images, labels = data.train_images, data.train_labels
-    if config.probe == "test":
-        images, labels = data.test_images, data.test_labels
-    if config.probe_share is not None:
-        images = images[with_share(labels, config.omitted_class, config.probe_share, config.probe_size)]
-    return images[: config.probe_size]
+    return (data.test_images if config.probe == "test" else data.train_images)[probe_indices(config, data)]
+
+
+def probe_labels(config: Config, data: Data) -> np.ndarray:
+    """The labels of those images, which no correction is told: only to measure what one finds out."""
+    return (data.test_labels if config.probe == "test" else data.train_labels)[probe_indices(config, data)]
+
+
+def probe_indices(config: Config, data: Data) -> slice | np.ndarray:
+    """Which training or test images those are. Raises UserError when they cannot be had."""
+    if config.probe_share is None:
+        return slice(config.probe_size)
+    labels = data.test_labels if config.probe == "test" else data.train_labels
+    found = with_share(labels, config.omitted_class, config.probe_share, config.probe_size)
+    return found[: config.probe_size]
 
 
 def check_probe(config: Config, data: Data) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from support.charts import BEFORE, OMITTED, light_grid, log_ticks
 from support.charts import TEACHER as TEACHER_COLOUR
+from support.checks import whole
+from support.data import Data
+from support.experiment import Experiment
 from support.report import markdown
+from support.tiles import Workers
 
 from collections.abc import Sequence
 
@@ -12,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from runs.records import Further
 from studies.charts import DOTS, per_cent, study_figure
 from studies.study import (
     SEEN_AFTER,
@@ -38,19 +43,32 @@ def part(share: float, choice: str) -> Settings:
     return {"omitted_class": (3,), "transfer_fraction": share, "transfer_choice": choice}
 
 
+WAYS = {  # of taking images out, and of keeping them: what a point is called, and the choices
+    "at random": ("random", "random"),
+    "the most 3-like": ("least-like", "most-like"),
+    "the most 3-like of each digit": ("least-like-within", "most-like-within"),
+}
 POINTS: dict[str, Settings] = {
     "all of them": part(1.0, "random"),
     **{
         f"without {100 * share:g} %, {words}": part(1 - share, choice)
         for share in DROPPED
-        for words, choice in (("at random", "random"), ("the most 3-like", "least-like"))
+        for words, (choice, _) in WAYS.items()
     },
     **{
         f"{100 * share:g} % alone, {words}": part(share, choice)
         for share in KEPT
-        for words, choice in (("at random", "random"), ("the most 3-like", "most-like"))
+        for words, (_, choice) in WAYS.items()
     },
 }
+
+
+def false_alarms(experiment: Experiment, workers: Workers, images: Data | None) -> dict[str, int]:
+    """How many test images of classes seen are taken for the one left out, before and after the correction."""
+    labels, omitted = experiment.data.test_labels, experiment.config.omitted_class[0]
+    both = {"before": experiment.student_logits, "after": experiment.corrected_logits}
+    others = labels != omitted
+    return {when: int((logits[others].argmax(axis=1) == omitted).sum()) for when, logits in both.items()}
 
 
 def table(runs: Runs) -> str:
@@ -139,5 +157,7 @@ many steps on fewer images.
 
 STUDY = Study(
     "images", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5,
+    further=lambda *_: Further("images", false_alarms),
+    further_holds={"before": whole(0), "after": whole(0)},
     caption="Images taken out, images kept",
 )  # fmt: skip

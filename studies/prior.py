@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from support.charts import AFTER, INK, OMITTED, OTHERS, light_grid, log_ticks
+from support.checks import dict_of, is_object
+from support.data import Data
+from support.experiment import Experiment
+from support.offsets import errors_by_offset
 from support.report import markdown
+from support.settings import N_CLASSES
+from support.tiles import Workers
 
 import statistics
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from beyond.probes import mean_probabilities, probe_images, probe_labels
+from distillation_mnist_omitted_3 import correct_bias, predict
+from runs.records import Further
 from studies.charts import DOTS, per_cent, study_figure
+from studies.shares import black_box_shares, calibrated_em_shares
 from studies.study import (
     BEST,
     ERRORS_AFTER,
@@ -48,6 +59,45 @@ POINTS: dict[str, Settings] = {
     for prior in ("known", "em")
 }
 OFFSET, SHARE = "bias_correction.offsets.0", "bias_correction.target_frequencies.0"
+
+
+N_LABELLED = 10_000  # the last training images: what two of the estimates learn from
+
+
+def measure(experiment: Experiment, workers: Workers, images: Data | None) -> dict[str, Any]:
+    """What each way of choosing the share of 3s says and does: for the runs whose share is known.
+
+    Offsets match the mean probability of a 3 on the probe to the share, as the core does. The labels that
+    black-box estimation and calibrated EM need are of the last training images, 3s among them.
+    """
+    config, data = experiment.config, experiment.data
+    if config.prior != "known":
+        return {"ways": {}}
+    teacher, student = experiment.teacher.network, experiment.student.network
+    omitted, probe = config.omitted_class[0], experiment.probe_logits
+    labelled, labels = data.train_images[-N_LABELLED:], data.train_labels[-N_LABELLED:].astype(int)
+    logits = predict(student, labelled, workers)[:, :N_CLASSES].astype(np.float64)
+    answers = mean_probabilities(predict(teacher, probe_images(config, data), workers)[:, :N_CLASSES])
+    shares = {
+        "the share in the training set": (data.train_labels == omitted).mean(),
+        "the true share of the probe": (probe_labels(config, data) == omitted).mean(),
+        "the teacher's mean answer on the probe": answers[omitted],
+        "black-box shift estimation": black_box_shares(
+            logits.argmax(axis=1), labels, probe.argmax(axis=1), N_CLASSES
+        )[omitted],
+        "calibrated EM": calibrated_em_shares(logits, labels, probe.astype(np.float64))[omitted],
+    }
+    ways: dict[str, Any] = {"no correction": {"share": None, "offset": 0.0}}
+    for name, share in shares.items():
+        found = correct_bias(probe, [omitted], [float(share)])
+        ways[name] = {"share": float(share), "offset": found.offsets[0]}
+    for way in ways.values():
+        errors = errors_by_offset(
+            experiment.student_logits, data.test_labels, [omitted], np.array([way["offset"]])
+        )
+        all_errors, on_omitted = (int(n[0]) for n in errors)
+        way |= {"on_omitted": on_omitted, "on_others": all_errors - on_omitted}
+    return {"ways": ways, "n_omitted": int((data.test_labels == omitted).sum())}
 
 
 def table(runs: Runs) -> str:
@@ -186,5 +236,6 @@ certain share, the first images of each kind are kept.
 
 STUDY = Study(
     "prior", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5,
+    further=lambda *_: Further("prior", measure), further_holds={"ways": dict_of(is_object)},
     caption="What EM finds, and why the matched offset overshoots",
 )  # fmt: skip
