@@ -64,7 +64,7 @@ POINTS: dict[str, Settings] = {
 
 
 def false_alarms(experiment: Experiment, workers: Workers, images: Data | None) -> dict[str, int]:
-    """How many test images of classes seen are taken for the one left out, before and after the correction."""
+    """How many test images of classes seen are read as the one left out, before and after the correction."""
     labels, omitted = experiment.data.test_labels, experiment.config.omitted_class[0]
     both = {"before": experiment.student_logits, "after": experiment.corrected_logits}
     others = labels != omitted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 LEVEL = 0.95
@@ -40,10 +40,14 @@ def t_quantile(df: int, level: float = LEVEL) -> float:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean, and the half width of its 95 % interval: NaN for a single value, which has none."""
+    """A mean, and the half width of its 95 % interval: NaN for a single value, which has none.
+
+    `p`: the probability, two-sided, of a mean at least as far from 0 if there were no difference.
+    """
 
     mean: float
     half: float
+    p: float = field(default=math.nan, compare=False)
 
     def __str__(self) -> str:
         mean = f"{self.mean:+.1f}"
@@ -60,17 +64,32 @@ class Interval:
 def interval(values: Sequence[float]) -> Interval:
     """Mean and 95 % interval of what the values are drawn from, by Student's t; one value or more."""
     mean, n = statistics.mean(values), len(values)
-    if n == 1:
-        return Interval(mean, math.nan)
-    return Interval(mean, t_quantile(n - 1) * statistics.stdev(values) / math.sqrt(n))
+    return by_t(mean, statistics.stdev(values) / math.sqrt(n), n - 1) if n > 1 else Interval(mean, math.nan)
 
 
 def prediction(values: Sequence[float]) -> Interval:
     """Mean, and the 95 % interval for one further value, by Student's t; NaN where a single one is there."""
     mean, n = statistics.mean(values), len(values)
-    if n == 1:
-        return Interval(mean, math.nan)
-    return Interval(mean, t_quantile(n - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / n))
+    error = statistics.stdev(values) * math.sqrt(1 + 1 / n) if n > 1 else math.nan
+    return by_t(mean, error, n - 1) if n > 1 else Interval(mean, math.nan)
+
+
+def by_t(mean: float, error: float, df: int) -> Interval:
+    """The interval of a mean with this standard error, by Student's t with `df` degrees of freedom."""
+    p = 1 - t_probability(abs(mean) / error, df) if error else float(mean == 0)
+    return Interval(mean, t_quantile(df) * error, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm (1979): the p-values of several tests, each such that one below 5 % among all of them is as rare
+    by chance as in a single test. The k-th smallest of n is multiplied by n - k + 1, and none falls below a
+    smaller one.
+    """
+    found, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, (len(p_values) - rank) * p_values[place])
+        found[place] = min(1.0, largest)
+    return found
 
 
 def mean_sd(values: Sequence[float], digits: int, sign: bool = False) -> str:

@@ -32,7 +32,7 @@ def group(errors: dict[int, int], **settings) -> list[Run]:
     return [
         Run(
             "temperature", {}, Config(seed=seed, omitted_class=(), **settings),
-            {"student": {"before_correction": {"test_errors": e}}},
+            {"data": {"n_test": 10_000}, "student": {"before_correction": {"test_errors": e}}},
         )
         for seed, e in errors.items()
     ]  # fmt: skip

@@ -129,10 +129,12 @@ def test_95_per_cent_of_students_t_lie_within_its_quantile(df):
     [
         ((60, 110, 110), "+26.3 (-117.1 to +169.8)", "not told apart"),
         ((72, 73, 74), "+6.0 (+1.0 to +11.0)", "more errors"),
-        ((70, 72, 74), "+5.0 (-4.9 to +14.9)", "not told apart"),
+        ((70, 72, 74), "+5.0 (-4.9 to +14.9)", "as many"),
         ((60, 61, 62), "-6.0 (-11.0 to -1.0)", "fewer errors"),
         ((70, 70, 70), "+3.0 (+3.0 to +3.0)", "more errors"),
-        ((67, 67), "+0.0 (+0.0 to +0.0)", "not told apart"),
+        ((67, 67), "+0.0 (+0.0 to +0.0)", "as many"),
+        ((60, 60, 77, 77), "+1.5 (-33.4 to +36.4)", "not told apart"),
+        ((65, 66, 66), "-1.3 (-4.2 to +1.5)", "as many"),
         ((60,), "-7.0", "one seed, no interval"),
     ],
 )
@@ -140,8 +142,37 @@ def test_a_claim_is_judged_by_the_interval_for_one_further_run(errors, shown, wo
     """Half of it is Student's t for n - 1, times the standard deviation, times the root of 1 + 1/n."""
     claim = claims.CLAIMS[0]
     assert claim.paper == 67
-    difference = claims.against_paper(runs_with_errors(*errors), claim)
-    assert (str(difference), claims.verdict(difference)) == (shown, words)
+    row = claims.Row("1", "", "67", "", 3, claims.against_paper(runs_with_errors(*errors), claim), 16.0)
+    row.p = row.difference.p  # as if there were no other row
+    assert (str(row.difference), row.words) == (shown, words)
+    if "errors" in words:
+        row.p = 0.06
+        assert row.words == f"{words}, but not by Holm"
+
+
+@pytest.mark.parametrize(("errors", "expected"), [(67, 16.32), (4730, 99.85), (0, 0)])
+def test_the_margin_is_twice_what_other_test_sets_would_change(errors, expected):
+    assert claims.margin(errors, 10_000) == pytest.approx(expected, abs=0.01)
+
+
+def test_p_values_are_those_of_students_t():
+    values = [72.0, 73.0, 77.0]
+    t = 74 / (math.sqrt(7) / math.sqrt(3))  # the density's tail, summed; df = 2
+    ts = np.linspace(t, 2000, 2_000_001)
+    tail = 2 * np.trapezoid(density(ts, 2), ts) + 2 * (0.5 - 2000 / (2 * math.sqrt(2000**2 + 2)))
+    assert intervals.interval(values).p == pytest.approx(tail, rel=1e-4)
+    wider = intervals.prediction(values)
+    assert wider.half == pytest.approx(2 * intervals.interval(values).half)
+    assert wider.p > intervals.interval(values).p
+    assert intervals.interval([2.0, 2.0]).p == 0
+    assert intervals.interval([0.0, 0.0]).p == 1
+    assert math.isnan(intervals.interval([1.0]).p)
+
+
+def test_holm_multiplies_the_smallest_p_most_and_never_falls():
+    assert intervals.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert intervals.holm([0.5, 0.9]) == [1.0, 1.0]
+    assert intervals.holm([]) == []
 
 
 def test_our_own_settings_are_compared_seed_by_seed():
@@ -153,16 +184,16 @@ def test_our_own_settings_are_compared_seed_by_seed():
     assert study.paired_difference([], [], study.ERRORS_BEFORE) is None
 
 
-def by_number(runs: list[Run], number: str) -> list[list[str]]:
-    return [row for row in claims.claim_rows(runs) if row[0] == number]
+def by_number(runs: list[Run], number: str) -> list[claims.Row]:
+    return [row for row in claims.claim_rows(runs) if row.number == number]
 
 
 @pytest.mark.parametrize(
     ("lower", "higher", "words"),
     [
         (300, 300, ["fewer errors", "fewer errors"]),
-        (251, 300, ["not told apart", "fewer errors"]),
-        (200, 251, ["more errors", "not told apart"]),
+        (251, 300, ["as many", "fewer errors"]),
+        (200, 251, ["more errors", "as many"]),
     ],
 )
 def test_claim_5_says_how_the_middle_differs_from_each_side(lower, higher, words):
@@ -176,17 +207,17 @@ def test_claim_5_says_how_the_middle_differs_from_each_side(lower, higher, words
     still = dict.fromkeys(seeds, 0)
     runs = [*at(1, lower, shake), *at(2.5, 250, still), *at(4, 250, still), *at(20, higher, shake)]
     rows = by_number(runs, "5")
-    assert [row[-1] for row in rows] == words
-    assert "T = 2.5, 4 against T = 1" in rows[0][1]
-    assert "T = 2.5, 4 against T = 20" in rows[1][1]
+    assert [row.words for row in rows] == words
+    assert "T = 2.5, 4 against T = 1" in rows[0].text
+    assert "T = 2.5, 4 against T = 20" in rows[1].text
 
 
-@pytest.mark.parametrize(("higher", "words"), [(82, "not told apart"), (100, "more errors")])
+@pytest.mark.parametrize(("higher", "words"), [(82, "as many"), (100, "more errors")])
 def test_claim_4_compares_what_lies_above_8_with_8(higher, words):
     def at(temperature: float, *errors: int) -> list[Run]:
         return group(dict(enumerate(errors)), student_hidden=(800, 800), temperature=temperature)
 
     runs = [*at(8, 76, 80, 84), *at(12, higher, higher, higher), *at(50, higher, higher - 4, higher)]
     (row,) = by_number(runs, "4")
-    assert row[-1] == words
-    assert "T = 12, 50 against T = 8" in row[1]
+    assert row.words == words
+    assert "T = 12, 50 against T = 8" in row.text
