@@ -27,7 +27,7 @@ from distillation_mnist_omitted_3 import correct_bias, predict
 from runs.records import Further
 from studies.charts import DOTS, per_cent, study_figure
 from studies.shares import black_box_shares, calibrated_em_shares
-from studies.study import BEST, ERRORS_AFTER, WHOLE_PROBE, Run, Runs, Settings, Study, at, count, mean
+from studies.study import BEST, ERRORS_AFTER, WHOLE_PROBE, Run, Runs, Settings, Study, at, count, holds, mean
 
 SHARES = (0.01, 0.1, 0.3)
 
@@ -232,9 +232,9 @@ set.
 {{table}}
 
 Each probe holds so many 3s as its column says, and the errors are per 10,000 test images of the same
-mixture (those on 3s and on others weighed). Mean ± standard deviation; the students are those of "without 3", and
-each row only sets their bias otherwise. To give a probe a certain share, the first images of each kind are
-kept. The true share is there to compare with: nobody knows it.
+mixture (those on 3s and on others weighed). Mean ± standard deviation; the students are those of "without
+3", and each row only sets their bias otherwise. To give a probe a certain share, the first images of each
+kind are kept. The probe's own labels are there to compare with: nobody has them.
 
 {{command}}
 """
@@ -242,6 +242,7 @@ kept. The true share is there to compare with: nobody knows it.
 
 STUDY = Study(
     "prior", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5,
-    further=lambda *_: Further("prior", measure), further_holds={"ways": dict_of(is_object), "n_omitted": whole(0)},
+    further=lambda *_: Further("prior", measure),
+    further_holds={"ways": dict_of(is_object), "n_omitted": whole(0)},
     caption="What EM finds, and why the matched offset overshoots",
 )  # fmt: skip
