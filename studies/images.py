@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from support.charts import BEFORE, OMITTED, light_grid, log_ticks
 from support.charts import TEACHER as TEACHER_COLOUR
-from support.checks import whole
+from support.checks import list_of, whole
 from support.data import Data
 from support.experiment import Experiment
 from support.report import markdown
+from support.settings import N_CLASSES
 from support.tiles import Workers
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -70,12 +73,19 @@ POINTS: dict[str, Settings] = {
 }
 
 
-def false_alarms(experiment: Experiment, workers: Workers, images: Data | None) -> dict[str, int]:
-    """How many test images of classes seen are read as the one left out, before and after the correction."""
-    labels, omitted = experiment.data.test_labels, experiment.config.omitted_class[0]
+def measure(experiment: Experiment, workers: Workers, images: Data | None) -> dict[str, Any]:
+    """How many test images of classes seen are read as the one left out, before and after the correction.
+
+    And how many training images of each class the student learned from.
+    """
+    data, omitted = experiment.data, experiment.config.omitted_class[0]
+    others = data.test_labels != omitted
     both = {"before": experiment.student_logits, "after": experiment.corrected_logits}
-    others = labels != omitted
-    return {when: int((logits[others].argmax(axis=1) == omitted).sum()) for when, logits in both.items()}
+    kept = data.train_labels[np.unique(experiment.lesson.indices)]
+    return {
+        **{when: int((logits[others].argmax(axis=1) == omitted).sum()) for when, logits in both.items()},
+        "kept": np.bincount(kept, minlength=N_CLASSES).tolist(),
+    }
 
 
 def table(runs: Runs) -> str:
@@ -133,6 +143,11 @@ def draw(question: str, runs: Runs) -> Figure:
     return figure
 
 
+def mean_of_each(runs: Runs, path: str) -> np.ndarray:
+    """The means over runs of a metric that is a list."""
+    return np.mean([run.value(path) for run in runs], axis=0)
+
+
 def words(runs: Runs) -> str:
     def of(name: str) -> list[Run]:
         return at(runs, POINTS[name])
@@ -151,6 +166,9 @@ def words(runs: Runs) -> str:
         of(f"1 % alone, {which}")
         for which in ("the most 3-like", "at random", "the most 3-like of each digit")
     )
+    gone = 1 - mean_of_each(half, "further.kept") / mean_of_each(of("all of them"), "further.kept").clip(1)
+    digits = sorted((c for c in range(N_CLASSES) if c != 3), key=lambda c: -gone[c])
+    taken = [f"{100 * gone[c]:.0f} % of the {c}s" for c in (*digits[:3], digits[-1])]
     n_kept = round(KEPT[0] * most[0].n_transfer)
     return f"""
 In many of them, and most of all in those that are most like a 3. Without the tenth that is most 3-like,
@@ -159,17 +177,18 @@ images {percent(half, UNSEEN_BEFORE)} %; as many images taken out at random leav
 {between(random, UNSEEN_BEFORE)} %. After the bias correction it is {percent(tenth, UNSEEN_AFTER)} and
 {percent(half, UNSEEN_AFTER)} %. So the other images tell of 3s, too, but less.
 
-Is it the likeness, or are whole digits gone? The most 3-like half of all images is nearly all 2s, and most
-8s, 5s and 7s, and hardly a 0 or a 6. Taken out of each digit in equal shares, so that all nine stay as
-frequent as they were, the most 3-like tenth leaves {percent(tenth_within, UNSEEN_BEFORE)} % and the most
-3-like half {percent(half_within, UNSEEN_BEFORE)} %, less than at random by {costs[0]} and {costs[1]} points:
-{likeness}, and the mixture of digits does as well.
+Is it the likeness, or are whole digits gone? The most 3-like half of all images holds {taken[0]},
+{taken[1]}, {taken[2]} and so on, down to {taken[3]}. Taken out of each digit in equal shares,
+so that all nine stay as frequent as they were, the most 3-like tenth leaves
+{percent(tenth_within, UNSEEN_BEFORE)} % and the most 3-like half {percent(half_within, UNSEEN_BEFORE)} %;
+the differences from as many at random are {costs[0]} and {costs[1]} points. So {likeness}, and the mixture of
+digits does as well.
 
 Kept alone, the {n_kept} images that are most 3-like teach {percent(most, UNSEEN_BEFORE)} % of the 3s before
 the correction, as many at random {percent(some, UNSEEN_BEFORE)} %. But these students read only
 {percent(most, SEEN_BEFORE)} % of the classes that they saw (at random: {percent(some, SEEN_BEFORE)} %) and
-take {count(most, "further.before")} of 8,990 other digits for 3s (at random: {count(some, "further.before")});
-the correction lowers the bias and leaves {percent(most, UNSEEN_AFTER)} % of the 3s. The most 3-like of each
+take {count(most, "further.before")} of 8,990 other digits for 3s (at random:
+{count(some, "further.before")}); the correction lowers the bias and leaves {percent(most, UNSEEN_AFTER)} % of the 3s. The most 3-like of each
 digit, kept alone, teach {percent(within, UNSEEN_BEFORE)} % of the 3s, {percent(within, SEEN_BEFORE)} % of the
 classes seen and {count(within, "further.before")} false 3s.
 
@@ -184,7 +203,7 @@ As many steps on fewer images. Percentages with 95 % intervals, counts ± standa
 
 STUDY = Study(
     "images", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5,
-    further=lambda *_: Further("images", false_alarms),
-    further_holds={"before": whole(0), "after": whole(0)},
+    further=lambda *_: Further("images", measure),
+    further_holds={"before": whole(0), "after": whole(0), "kept": list_of(whole(0), N_CLASSES)},
     caption="Images taken out, images kept",
 )  # fmt: skip
