@@ -51,6 +51,8 @@ seeds: .venv/run.stamp
 	    --lr-schedule linear; \
 	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/fast/$$seed \
 	    --recipe fast; \
+	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/control/$$seed \
+	    --recipe fast --hard-weight 1; \
 	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/middle/$$seed \
 	    --recipe middle; \
 	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/best/$$seed \

@@ -36,7 +36,6 @@ from docs.committed import (
     cifar10_trials,
     gain_results,
     pictured,
-    point,
     seed_runs,
     study_runs,
 )
@@ -95,8 +94,8 @@ def headline() -> str:
         cells = [percent([value(run, path) for run in runs]) for path in mine]
         seconds = mean_sd([value(run, "wall_clock_seconds.total") for run in runs], 0)
         rows.append([f"{name}, {len(runs)} seeds", *cells, seconds])
-    control = point("hard-mix", "hard labels")
-    cells = [percent([run.value(path) for run in control]) for path in paths]
+    control = seed_runs("control")
+    cells = [percent([value(run, path) for run in control]) for path in paths]
     rows.append([f"control, {len(control)} seeds", "", *cells, ""])
     return markdown(["", *(name for name, _ in columns)], rows)
 

@@ -36,7 +36,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--study", nargs="+", choices=list(STUDIES), metavar="NAME",
         help=f"which studies: {', '.join(STUDIES)} (default: all)",
     )  # fmt: skip
-    parser.add_argument("--seeds", type=whole_number, metavar="N", help="seeds per setting (default: 3)")
+    parser.add_argument(
+        "--seeds",
+        type=whole_number,
+        metavar="N",
+        help="seeds per setting (default: those of its table, 3 to 5)",
+    )
     parser.add_argument(
         "--jobs",
         type=whole_number,
@@ -131,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.redraw:
         return results.redraw(outdir or VIZ / "study", console)
     names = [name for name in STUDIES if name in (arguments.study or STUDIES)]
-    plan(names, given, arguments.seeds or 3)  # wrong values are said before anything is loaded
+    plan(names, given, arguments.seeds)  # wrong values are said before anything is loaded
     if arguments.scheduler is not None:
         check_scheduler(arguments.scheduler)
         open_pool = partial(dask_pool, arguments.scheduler, console)
@@ -139,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
         open_pool = partial(local_pool, arguments.jobs or Workers().n_threads)
     data = pipeline.load_data(base, console)
     further = further_of(names, arguments, base, console)
-    planned = plan(names, given, arguments.seeds or 3)
+    planned = plan(names, given, arguments.seeds)
     outdir = outdir or outdir_for(base, data) / "study"
     before = results.existing(outdir, results.described(data), planned)
     check_output(outdir / RESULTS)

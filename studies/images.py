@@ -188,9 +188,10 @@ Kept alone, the {n_kept} images that are most 3-like teach {percent(most, UNSEEN
 the correction, as many at random {percent(some, UNSEEN_BEFORE)} %. But these students read only
 {percent(most, SEEN_BEFORE)} % of the classes that they saw (at random: {percent(some, SEEN_BEFORE)} %) and
 take {count(most, "further.before")} of 8,990 other digits for 3s (at random:
-{count(some, "further.before")}); the correction lowers the bias and leaves {percent(most, UNSEEN_AFTER)} % of the 3s. The most 3-like of each
-digit, kept alone, teach {percent(within, UNSEEN_BEFORE)} % of the 3s, {percent(within, SEEN_BEFORE)} % of the
-classes seen and {count(within, "further.before")} false 3s.
+{count(some, "further.before")}); the correction lowers the bias and leaves
+{percent(most, UNSEEN_AFTER)} % of the 3s. The most 3-like of each digit, kept alone, teach
+{percent(within, UNSEEN_BEFORE)} % of the 3s and {percent(within, SEEN_BEFORE)} % of the classes seen, with
+{count(within, "further.before")} false 3s.
 
 {{table}}
 

@@ -56,8 +56,11 @@ STUDIES: dict[str, Study] = {
 Plan = dict[tuple[str, int], list[Config]]  # by study and the point's place in its grid, one config per seed
 
 
-def plan(names: Sequence[str], given: Settings, n_seeds: int) -> Plan:
-    """The configs of every point of every study. Raises UserError for settings that make no sense."""
+def plan(names: Sequence[str], given: Settings, n_seeds: int | None = None) -> Plan:
+    """The configs of every point of every study, of as many seeds as its committed runs unless told.
+
+    Raises UserError for settings that make no sense.
+    """
     recipe = {"recipe": "fast", **{k: v for k, v in given.items() if k == "recipe"}}
     first_seed = given.get("seed", 0)
     planned: Plan = {}
@@ -67,6 +70,6 @@ def plan(names: Sequence[str], given: Settings, n_seeds: int) -> Plan:
             if "omitted_class" not in point and given.get("omitted_class") == ():
                 raise UserError(f"--study {name} is about classes left out; leave out at least one")
             settings = {**RECIPES[recipe["recipe"]], **study.preset, **recipe, **given, **point}
-            seeds = range(first_seed, first_seed + n_seeds * study.apart, study.apart)
+            seeds = range(first_seed, first_seed + (n_seeds or study.n_seeds) * study.apart, study.apart)
             planned[name, place] = [Config(**{**settings, "seed": seed}) for seed in seeds]
     return planned

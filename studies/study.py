@@ -97,8 +97,7 @@ class Study:
 
     def command(self) -> str:
         """How its committed runs are made again."""
-        seeds = f" --seeds {self.n_seeds}" if self.n_seeds != 3 else ""
-        return f"```\npython3 -m studies --study {self.name}{seeds}\n```"
+        return f"```\npython3 -m studies --study {self.name}\n```"
 
 
 # ---- Which runs --------------------------------------------------------------------------------------------
