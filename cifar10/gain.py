@@ -10,7 +10,7 @@ targets and the same student on hard labels, both from trainings that the other 
 from __future__ import annotations
 
 from support.charts import our_style, save
-from support.checks import hold, is_object, list_of, number, read_json, text, whole
+from support.checks import hold, is_object, list_of, number, read_checked, text, whole
 from support.console import Console, UserError, put, run_script
 from support.data import Data, warn_of_stand_in
 from support.files import check_folder, check_output
@@ -21,7 +21,7 @@ from support.tiles import Workers
 
 import argparse
 import json
-from concurrent.futures import BrokenExecutor, as_completed
+from concurrent.futures import BrokenExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from cifar10.network import ConvNet
 from cifar10.settings import Config
 from runs.folders import FREE
 from runs.many import Progress
-from runs.processes import Shared, given_here, local_pool
+from runs.processes import Shared, given_here, local_pool, outcomes, reason_of
 
 STUDENTS = {  # by what they are called, from a half of the default teacher's parameters to a fiftieth
     "half": "32 M 32 100 M 100 100 M 100",
@@ -138,19 +138,17 @@ def carry_out(
     try:
         with local_pool(n_jobs, data) as pool:
             ordered = sorted(runs, key=lambda config: (runs[config][1], -costs[config]))
-            futures = {pool.executor.submit(accuracies, config, pool.shared): config for config in ordered}
-            for future in as_completed(futures):
-                point, seed = runs[futures[future]]
+            running = {pool.executor.submit(accuracies, config, pool.shared): config for config in ordered}
+            for config, reached, error in outcomes(pool, running, progress.live):
+                point, seed = runs[config]
                 name = f"{point.student}, {share_name(point.share)}, {point.n_epochs} epochs, seed {seed}"
-                try:
-                    reached = future.result()
-                except UserError as error:
-                    failed.append(f"{name}: {error}")
-                    progress.failed(failed[-1], 1, costs[futures[future]])
+                if error is not None:
+                    failed.append(f"{name}: {reason_of(error)}")
+                    progress.failed(failed[-1], 1, costs[config])
                     continue
                 found.append({**asdict(point), "seed": seed, **reached})
                 gain = f"{100 * (reached['soft'] - reached['hard']):+.1f}"
-                progress.succeeded(name, gain, costs[futures[future]])
+                progress.succeeded(name, gain, costs[config])
     except BrokenExecutor as error:
         raise UserError(
             "a worker process died (out of memory?); what finished is stored: try fewer --jobs"
@@ -192,14 +190,7 @@ def check(found: Any) -> None:
 
 def read(path: Path) -> Results:
     """Raises FileNotFoundError, and UserError for what is not this study's results."""
-    try:
-        found = read_json(path)
-        check(found)
-        return found
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not this study's results: {error}; move it away or name another --outdir"
-        ) from error
+    return read_checked(path, check)[0]
 
 
 def kept(path: Path, common: Results) -> Results:

@@ -338,8 +338,8 @@ def quotes_of_cifar10() -> list[Quote]:
         ),
         (
             "took # minutes from nothing on two cores of an AMD EPYC (with AVX-512) with hardly anything "
-            "beside it (seed 0 of the table): # for the teacher, # for its answers and the student, # for the "
-            "baseline",
+            "beside it (seed 0 of the table): # for the teacher, # for its answers and the student, # for "
+            "the baseline",
             *(f"{seconds[phase] / 60:.0f}" for phase in ("total", "teacher", "student", "baseline")),
         ),
         (

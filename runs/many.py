@@ -16,7 +16,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,7 +27,7 @@ import numpy as np
 from beyond import pipeline
 from beyond.settings import Config
 from runs.cluster import PoolLostError
-from runs.processes import Pool, given_here
+from runs.processes import Pool, given_here, outcomes, reason_of
 from runs.records import IF_THERE, RECORDED, Further, MemoryStore, Record, Shelf, flags_of, made_with
 
 Trained = dict[str, bytes]  # trainings by kind, "teacher" and "student"
@@ -186,24 +186,11 @@ class Batch:
             if self.teachers[key] is None and self.waiting(key):
                 self.submit(config, teacher_only=True)
         self.submit_students()
-        self.progress.live()
-        while self.running:
-            pool.attend()
-            done, _ = wait(self.running, timeout=1.0, return_when=FIRST_COMPLETED)
-            lost = None
-            for future in done:
-                config, teacher_only = self.running.pop(future)
-                try:
-                    record, trained = future.result()
-                except (BrokenExecutor, CancelledError) as error:
-                    lost = error  # but what else is done is kept
-                except Exception as error:  # whatever it is, the others go on
-                    self.failed(config, teacher_only, error)
-                else:
-                    self.succeeded(config, teacher_only, record, trained)
-            if lost:
-                raise lost
-            self.progress.live()
+        for (config, teacher_only), result, error in outcomes(pool, self.running, self.progress.live):
+            if error is not None:
+                self.failed(config, teacher_only, error)
+            else:
+                self.succeeded(config, teacher_only, *result)
 
     def submit_students(self) -> None:
         """Submit what can begin now, in the order in which it was asked for.
@@ -262,7 +249,7 @@ class Batch:
 
     def failed(self, config: Config, teacher_only: bool, error: Exception) -> None:
         """Say which run failed and why; with a teacher, all of its students fail."""
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        reason = reason_of(error)
         students = self.waiting(self.teacher_key[config]) if teacher_only else [config]
         self.reasons.update(dict.fromkeys(students, reason))
         what = f"teacher of {len(students)} runs, as of " if teacher_only else ""

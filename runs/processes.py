@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.console import UserError
 from support.tiles import Workers
 
 import multiprocessing
@@ -9,7 +10,15 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +53,38 @@ class Pool:
     shared: Any
     share: Callable[[Any], Any] = identity
     attend: Callable[[], None] = lambda: None
+
+
+def reason_of(error: Exception) -> str:
+    """Why a run failed, in one line."""
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def outcomes(
+    pool: Pool, running: dict[Future, Any], beat: Callable[[], None] = lambda: None
+) -> Iterator[tuple[Any, Any, Exception | None]]:
+    """What each of `running` comes to when it ends: what it stands for there, its result, or its error.
+
+    More may be added to `running` meanwhile. `beat` is called about once a second. Raises BrokenExecutor or
+    CancelledError when the pool is lost, after all that is done.
+    """
+    while running:
+        pool.attend()
+        beat()
+        done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+        lost = None
+        for future in done:
+            key = running.pop(future)
+            try:
+                result = future.result()
+            except (BrokenExecutor, CancelledError) as error:
+                lost = error  # but what else is done is kept
+            except Exception as error:  # whatever it is, the others go on
+                yield key, None, error
+            else:
+                yield key, result, None
+        if lost:
+            raise lost
 
 
 @contextmanager

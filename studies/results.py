@@ -12,7 +12,7 @@ from support.checks import (
     is_object,
     list_of,
     number,
-    read_json,
+    read_checked,
     text,
     whole,
 )
@@ -117,28 +117,25 @@ def runs_of(found: Found) -> list[Run]:
     return runs
 
 
+def checked_runs(found: Any) -> list[Run]:
+    """The runs of what was read. Raises ValueError when it is not a study's results."""
+    objects = list_of(is_object)
+    hold(found, {"data": is_object, "runs": objects, "failed": objects})
+    check_data(found["data"])
+    for index, one in enumerate(found["runs"]):
+        keys = {"study": text, "flags": text, "seed": whole(0), "grid": is_object}
+        keys |= {"seconds": dict_of(number(0)), "environment": is_object}
+        hold(one, keys, f"run {index}")
+    for one in found["failed"]:
+        hold(one, {"config": is_object, "reason": anything}, "a failed run")
+    if not found["runs"]:
+        raise ValueError("it holds no run")
+    return runs_of(found)
+
+
 def read(path: Path) -> tuple[Found, list[Run]]:
     """A study's results.json and its runs. Raises FileNotFoundError, or UserError for anything else."""
-    try:
-        found = read_json(path)
-        objects = list_of(is_object)
-        hold(found, {"data": is_object, "runs": objects, "failed": objects})
-        check_data(found["data"])
-        for index, one in enumerate(found["runs"]):
-            keys = {"study": text, "flags": text, "seed": whole(0), "grid": is_object}
-            keys |= {"seconds": dict_of(number(0)), "environment": is_object}
-            hold(one, keys, f"run {index}")
-        for one in found["failed"]:
-            hold(one, {"config": is_object, "reason": anything}, "a failed run")
-        if not found["runs"]:
-            raise ValueError("it holds no run")
-        return found, runs_of(found)
-    except FileNotFoundError:
-        raise
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not a study's results: {error}; move it away or name another --outdir"
-        ) from error
+    return read_checked(path, checked_runs)
 
 
 def existing(outdir: Path, data: Found, planned: Plan) -> Found | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.console import printable
+from support.console import UserError, printable
 from support.files import read_regular
 from support.settings import N_CLASSES
 
@@ -36,6 +36,20 @@ def read_json(path: Path) -> Any:
         raise FileNotFoundError(str(error)) from error
     except OSError as error:
         raise ValueError(error.strerror or str(error)) from error
+
+
+def read_checked(path: Path, check: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """The content of results.json, and what `check` makes of it, which raises ValueError where it is wrong.
+
+    Raises FileNotFoundError, or UserError for anything that is no such file.
+    """
+    try:
+        found = read_json(path)
+        return found, check(found)
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not a study's results: {error}; move it away or name another --outdir"
+        ) from error
 
 
 def number(low: float = -LARGEST, high: float = LARGEST) -> Check:

@@ -264,8 +264,8 @@ def test_a_run_that_diverges_fails_alone(found, folder, capsys):
         (lambda found: found["data"].update(n_train=1), r"of other settings \(data\)"),
         (lambda found: found.update(code="another"), r"of other settings \(code\)"),
         (lambda found: found["students"].pop("large"), "no student 'large'"),
-        (lambda found: found["runs"][0].update(soft=1.5), "is not this study's results"),
-        (lambda found: found.pop("teachers"), "is not this study's results"),
+        (lambda found: found["runs"][0].update(soft=1.5), "is not a study's results"),
+        (lambda found: found.pop("teachers"), "is not a study's results"),
     ],
 )
 def test_results_of_something_else_are_not_overwritten(change, said, found, folder, tmp_path):
