@@ -165,7 +165,7 @@ def claim_rows(runs: Runs) -> list[Row]:
             shown = claim.number, claim.text, f"{claim.paper:g}", mean_sd(mine, claim.path)
             n_seeds = len({run.config.seed for run in mine})
             difference = against_paper(mine, claim) if is_the_papers_data(mine) else None
-            most = margin(claim.paper, mine[0].value("data.n_test"))
+            most = margin(claim.paper, mine[0].value("data.n_test")) if difference else 0.0
             rows.append(Row(*shown, n_seeds, difference, most, claim.if_fewer, claim))
     for comparison in comparisons(runs):
         difference = paired_difference(comparison.first, comparison.second, ERRORS_BEFORE)
