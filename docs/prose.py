@@ -59,6 +59,7 @@ def quotes_of_readme() -> list[Quote]:
     return [
         ("In all # runs with one bias", len(every_run())),
         ("In # of them the total number of errors rises", rises(every_run())),
+        ("the correction recovers only # % of the 3s", percent(seed_runs("control"), UNSEEN_AFTER)),
         ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
         (
             "makes # errors on the 10,000 test digits; its teacher makes #",

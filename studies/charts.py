@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from studies.study import ALL_AFTER, ALL_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE, Runs, choices, spread
@@ -65,6 +65,12 @@ def draw_curve(axes: Axes, xs: Sequence[float], groups: Sequence[Runs], path: st
 def legend_below(axes: Axes, n_columns: int, down: float = -0.2, middle: float = 0.5) -> None:
     """A legend under the axes, where it hides no point."""
     axes.legend(loc="upper center", bbox_to_anchor=(middle, down), ncols=n_columns, borderaxespad=0)
+
+
+def above_a_legend(figure: Figure, height: float = 0.16) -> tuple[SubFigure, SubFigure]:
+    """Room for what is drawn and, under it, for a legend of all of it, whose share of that is `height`."""
+    upper, lower, _ = figure.subfigures(3, 1, height_ratios=(1, height, 0.05))  # the last for the origin
+    return upper, lower
 
 
 def per_cent(value: float, _: object = None) -> str:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from runs.records import Further
-from studies.charts import DOTS, per_cent, study_figure
+from studies.charts import DOTS, above_a_legend, per_cent, study_figure
 from studies.study import (
     SEEN_AFTER,
     SEEN_BEFORE,
@@ -111,7 +111,7 @@ def table(runs: Runs) -> str:
 
 def draw(question: str, runs: Runs) -> Figure:
     figure = study_figure(runs, question, (12, 5.6), DOTS)
-    upper, lower, _ = figure.subfigures(3, 1, height_ratios=(1, 0.16, 0.05))  # the last for the origin
+    upper, lower = above_a_legend(figure)
     left, right = upper.subplots(1, 2, sharey=True)
     sides: tuple[tuple[Axes, Sequence[float], str, str], ...] = (
         (left, DROPPED, "without {:g} %", "taken out of the transfer set"),

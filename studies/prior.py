@@ -25,7 +25,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from beyond.probes import mean_probabilities, probe_images, probe_labels
 from distillation_mnist_omitted_3 import correct_bias, predict
 from runs.records import Further
-from studies.charts import DOTS, per_cent, study_figure
+from studies.charts import DOTS, above_a_legend, per_cent, study_figure
 from studies.shares import black_box_shares, calibrated_em_shares
 from studies.study import BEST, ERRORS_AFTER, WHOLE_PROBE, Run, Runs, Settings, Study, at, count, holds, mean
 
@@ -154,7 +154,8 @@ def table(runs: Runs) -> str:
 
 def draw(question: str, runs: Runs) -> Figure:
     figure = study_figure(runs, question, (12.5, 6), DOTS)
-    left, right = figure.subplots(1, 2)
+    upper, lower = above_a_legend(figure, 0.2)
+    left, right = upper.subplots(1, 2)
     shares = [100 * share for share in SHARES]
     shifts = np.linspace(0.88, 1.13, len(DRAWN_WAYS))  # beside each other on a log scale
     for shift, (way, style) in zip(shifts, DRAWN_WAYS.items(), strict=True):
@@ -180,8 +181,7 @@ def draw(question: str, runs: Runs) -> Figure:
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     right.set_title("errors per 10,000 test images of that mixture (log scale)")
     lines = {line.get_label(): line for axes in (right, left) for line in axes.get_legend_handles_labels()[0]}
-    figure.legend(list(lines.values()), list(lines), loc="lower center", ncols=3, bbox_to_anchor=(0.5, 0.03))
-    figure.subplots_adjust(bottom=0.27)
+    lower.legend(list(lines.values()), list(lines), loc="center", ncols=4)
     return figure
 
 

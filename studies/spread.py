@@ -10,7 +10,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from studies.charts import study_figure
+from studies.charts import above_a_legend, study_figure
 from studies.study import (
     ALL_BEFORE,
     ERRORS_AFTER,
@@ -83,7 +83,8 @@ def draw(question: str, runs: Runs) -> Figure:
     figure = study_figure(
         runs, question, (11, 5.2), "a dot per student, a bar per teacher: mean of its students"
     )
-    left, right = figure.subplots(1, 2)
+    upper, lower = above_a_legend(figure, 0.1)
+    left, right = upper.subplots(1, 2)
     sides = (
         (left, UNSEEN_BEFORE, 100.0, "3s recognised before the correction, %"),
         (right, ERRORS_AFTER, 1.0, "test errors after the correction"),
@@ -101,9 +102,7 @@ def draw(question: str, runs: Runs) -> Figure:
         axes.set_ylabel(label)
         axes.set_title("axis does not start at 0", fontsize=9)
         light_grid(axes)
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=5, bbox_to_anchor=(0.5, 0.03))
-    figure.subplots_adjust(bottom=0.2)
+    lower.legend(*left.get_legend_handles_labels(), loc="center", ncols=5)
     return figure
 
 
