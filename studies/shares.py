@@ -20,11 +20,12 @@ def black_box_shares(
 
     `predicted` and `labels` (n,) are of labelled images, `new` (m,) the predictions for the others. With the
     joint frequencies C of prediction and label, and mu of the new predictions, C w = mu, where w is how much
-    more often each class occurs. Shares below 0 are set to 0. Raises LinAlgError where C is singular.
+    more often each class occurs; of several, where a class is never predicted, the shortest. Shares below 0
+    are set to 0.
     """
     joint = np.zeros((n_classes, n_classes))
     np.add.at(joint, (predicted, labels), 1 / len(labels))
-    weights = np.linalg.solve(joint, np.bincount(new, minlength=n_classes) / len(new))
+    weights = np.linalg.lstsq(joint, np.bincount(new, minlength=n_classes) / len(new), rcond=None)[0]
     shares = np.maximum(weights * joint.sum(axis=0), 0)
     return shares / shares.sum()
 
