@@ -43,8 +43,8 @@ def test_black_box_estimation_inverts_the_confusion_matrix():
     new = np.array([0] * 55 + [1] * 45)  # 0.9 q + 0.2 (1 - q) = 0.55
     assert black_box_shares(predicted, labels, new, 2) == pytest.approx([0.5, 0.5])
     assert black_box_shares(predicted, labels, np.ones(10, int), 2).tolist() == [0, 1]  # none below 0
-    with pytest.raises(np.linalg.LinAlgError):
-        black_box_shares(np.zeros(20, int), labels, new, 2)
+    never = black_box_shares(np.zeros(20, int), labels, np.zeros(10, int), 2)
+    assert never == pytest.approx([0.5, 0.5])  # nothing tells them apart
 
 
 def test_calibration_has_the_largest_likelihood():
@@ -109,9 +109,8 @@ def test_each_way_matches_its_share_and_counts_its_errors(experiment, monkeypatc
     assert shares[prior.TEACHER] == pytest.approx(probability_of_3(teacher, 0).mean(), rel=1e-5)
     for name, way in found["ways"].items():
         if name != prior.NONE and way["offset"]:
-            assert probability_of_3(experiment.probe_logits, way["offset"]).mean() == pytest.approx(
-                way["share"]
-            )
+            p = probability_of_3(experiment.probe_logits, way["offset"])
+            assert p.mean() == pytest.approx(way["share"])
         moved = logits.astype(float)
         moved[:, 3] += way["offset"]
         wrong = moved.argmax(axis=1) != labels
@@ -130,7 +129,8 @@ def test_false_3s_and_the_images_of_each_class_are_counted(experiment):
     labels = experiment.data.test_labels.tolist()
     for when, logits in (("before", experiment.student_logits), ("after", experiment.corrected_logits)):
         guesses = logits.argmax(axis=1).tolist()
-        assert found[when] == sum(g == 3 != label for g, label in zip(guesses, labels, strict=True))
+        pairs = list(zip(guesses, labels, strict=True))
+        assert found[when] == sum(guess == 3 != label for guess, label in pairs)
     counts = [int((experiment.data.train_labels == c).sum()) for c in range(10)]
     counts[3] = 0
     assert found["kept"] == counts
