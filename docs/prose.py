@@ -230,10 +230,16 @@ def quotes_of_cifar10() -> list[Quote]:
     before = runs[3]["wall_clock_seconds"]
     epochs = {kind: sorted(entry["seconds"] for entry in history[kind]) for kind in history}
     answers = epochs["student"].pop() - statistics.median(epochs["student"])  # within its first epoch
-    came_before = [f"{gain:+.2f}" for name in ("first", "first_16") for gain in gains(cifar10_runs(name))]
+    came_before: list[str] = []
+    for name in ("first", "first_16"):
+        found, of_mean = gains(cifar10_runs(name)), interval(gains(cifar10_runs(name)))
+        ends = (of_mean.mean, of_mean.mean - of_mean.half, of_mean.mean + of_mean.half)
+        assert ends[1] < 0 < ends[2]  # "showed no gain"
+        came_before += [f"{gain:+.2f}" for gain in found] + [f"{x:+.1f}" for x in ends]
     return [
         (
-            "gained #, # and # points (T = 4, seeds 0 to 2), and with T = 16 and smaller shifts #, # and #",
+            "gained #, # and # points (T = 4, seeds 0 to 2; mean #, interval # to #), and with T = 16 and "
+            "smaller shifts #, # and # (#, # to #)",
             *came_before,
         ),
         (

@@ -118,7 +118,7 @@ def test_each_way_matches_its_share_and_counts_its_errors(experiment, monkeypatc
 
 
 def test_errors_on_a_mixture_are_those_of_a_test_set_of_it():
-    """100 of 400 images are 3s, 10 of them wrong, and 6 of the others; 30 % of 10,000 are then 3,000 x 0.1."""
+    """100 of 400 images are 3s, 10 of them wrong, and 6 of the others; 30 % of 10,000 are 3,000."""
     record = {"data": {"n_test": 400}, "further": {"n_omitted": 100}}
     run = Run("prior", {}, None, record)
     assert prior.on_mixture(run, 0.3, 10, 6) == pytest.approx(3000 * 0.1 + 7000 * 0.02)
