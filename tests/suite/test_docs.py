@@ -136,6 +136,19 @@ def test_the_map_of_gains_is_that_of_its_command():
         assert found["teachers"][str(run["config"]["seed"])] == value(run, "teacher.test_accuracy")
 
 
+def test_what_a_changed_flag_does_is_what_its_committed_run_measured():
+    """Of every "python3 ... # a, b %" of the README: the unseen classes before and after the correction."""
+    lines = re.findall(r"^python3 (\S+\.py)(.*?)# *([\d.]+), ([\d.]+) %$", text("README.md"), re.M)
+    runs = [json.loads(path.read_text()) for path in (ROOT / "viz" / "changes").glob("*/results.json")]
+    assert len(lines) == len(runs) == 7
+    for _, flags, *figures in lines:
+        given = given_settings(argument_parser("", Config).parse_args(shlex.split(flags)), Config)
+        wanted = training_settings(Config(dataset="mnist", **given).plain())
+        (run,) = [run for run in runs if training_settings(run["config"]) == wanted]
+        parts = ("before_correction", "after_correction")
+        assert figures == [f"{100 * run['student'][part]['omitted_accuracy']:.1f}" for part in parts]
+
+
 def training_settings(config: dict[str, Any]) -> dict[str, Any]:
     """All but the seed's number and where things lie."""
     free = {*DECIDE_NOTHING, *(["seed"] if "optimiser" in config else [])}
