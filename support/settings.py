@@ -110,7 +110,7 @@ class CommonSettings:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value = plain_numbers(getattr(self, item.name), item.metadata["flag"].get("type"))
+            value = plain_value(getattr(self, item.name), item.metadata["flag"].get("type"))
             check_field(item.name, value, item.default, item.metadata)
             object.__setattr__(self, item.name, value)
         omitted = tuple(sorted(set(self.omitted_class)))
@@ -135,10 +135,15 @@ class CommonSettings:
         return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
 
 
-def plain_numbers(value: Any, kind: Any) -> Any:
-    """Numbers of whatever library as Python's own, and as floats where these are wanted: 20 means 20.0."""
+def plain_value(value: Any, kind: Any) -> Any:
+    """Numbers of whatever library as Python's own, and as floats where these are wanted: 20 means 20.0.
+
+    The name of a folder as its path.
+    """
     if isinstance(value, tuple):
-        return tuple(plain_numbers(one, kind) for one in value)
+        return tuple(plain_value(one, kind) for one in value)
+    if kind is named_folder and isinstance(value, str):
+        return Path(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return value
     return float(value) if kind is float or not isinstance(value, numbers.Integral) else int(value)

@@ -127,6 +127,10 @@ def test_the_message_says_what_is_wanted():
         Config(temperature=math.nan)
 
 
+def test_a_folder_may_be_named_by_text_from_python_too():
+    assert core.Config(cache_dir="here").cache_folder == Path("here")
+
+
 def test_omitted_classes_are_sorted_and_counted_once():
     assert Config(omitted_class=(8, 3, 8)).omitted_class == (3, 8)
     assert Config(omitted_class=()).omitted_class == ()
