@@ -128,7 +128,7 @@ def test_the_message_says_what_is_wanted():
 
 
 def test_a_folder_may_be_named_by_text_from_python_too():
-    assert core.Config(cache_dir="here").cache_folder == Path("here")
+    assert Config(cache_dir="here").cache_folder == Path("here")
 
 
 def test_omitted_classes_are_sorted_and_counted_once():
