@@ -26,7 +26,7 @@ def numeric_fields(config: type) -> list[dataclasses.Field]:
 LIMITS = {  # as mathematics writes intervals; what has no upper end goes on
     Config: {
         "[0, 9]": "teacher_omitted_class omitted_class",
-        "[0, 999999999999999999]": "seed",
+        "[0, 999999999999999999]": "seed teacher_seed",
         "[1, )": "probe_size transfer_images n_epochs_teacher n_epochs_student batch_size batch_size_student",
         "[0, )": "hold_out",
         "[0, 28)": "jitter jitter_student",
@@ -45,7 +45,7 @@ LIMITS = {  # as mathematics writes intervals; what has no upper end goes on
         "[0, 1]": "hard_weight",
     },
     CifarConfig: {
-        "[0, 999999999999999999]": "seed",
+        "[0, 999999999999999999]": "seed teacher_seed",
         "[1, )": "probe_size n_epochs_teacher n_epochs_student",
         "[0, )": "hold_out",
         "[0.01, 10000]": "temperature",
