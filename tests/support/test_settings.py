@@ -45,7 +45,7 @@ LIMITS = {  # as mathematics writes intervals; what has no upper end goes on
         "[0, 1]": "hard_weight",
     },
     CifarConfig: {
-        "[0, 999999999999999999]": "seed teacher_seed",
+        "[0, 999999999999999999]": "seed",
         "[1, )": "probe_size n_epochs_teacher n_epochs_student",
         "[0, )": "hold_out",
         "[0.01, 10000]": "temperature",
