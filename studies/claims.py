@@ -220,7 +220,7 @@ def claims_table(runs: Runs) -> str:
 def draw_claims(question: str, runs: Runs) -> Figure:
     """Our errors in per cent of the paper's, with those intervals: a row per claim, its figures beside it."""
     shown = [(claim, mine) for claim in CLAIMS if (mine := runs_for(claim, runs))]
-    said = {row.claim: row.words for row in claim_rows(runs) if row.claim}
+    said = {CLAIMS.index(row.claim): row.words for row in claim_rows(runs) if row.claim}
     title = f"{question}  Our test errors in per cent of the paper's"
     every = [run for _, mine in shown for run in mine]
     figure = study_figure(every, title, (12, 1.6 + 0.37 * len(shown)), "95 % interval for one more run")
@@ -239,7 +239,7 @@ def draw_claims(question: str, runs: Runs) -> Figure:
         if half > ours:
             axes.plot(0, row, marker=CARETLEFT, color=AFTER, markersize=9, linestyle="none", **beyond)
             beyond = {}
-        words = said[claim].partition(":")[0] if comparable else "other test images"
+        words = said[CLAIMS.index(claim)].partition(":")[0] if comparable else "other test images"
         beside.append(f"{claim.paper:,.0f} → {ours:,.0f}  {words}")
         longest, marked = max(longest, percents[0] + percents[2]), {}
     axes.axvline(100, color=INK, linewidth=1.5, zorder=1, label="the paper")
