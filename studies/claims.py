@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -111,8 +111,9 @@ def against_paper(runs: Runs, claim: Claim) -> Interval:
     """Our mean errors less the paper's figure, with the interval for one further run of ours.
 
     The paper's figure is one run, too: it can be told from ours if it lies where one of ours would not.
+    No run makes fewer than 0 errors.
     """
-    return prediction([run.value(claim.path) - claim.paper for run in runs])
+    return replace(prediction([run.value(claim.path) - claim.paper for run in runs]), least=-claim.paper)
 
 
 def margin(errors: float, n_test: int) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from support.intervals import Interval
 from support.report import markdown
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from studies.study import (
     ALL_AFTER,
@@ -57,19 +57,10 @@ def metric_table(runs: Runs, points: Mapping[str, Settings]) -> str:
     return markdown(["%", *(name for name, _ in METRIC_COLUMNS)], rows)
 
 
-def interval_cell(found: Interval, digits: int) -> str:
-    """ "96.24 (95.10 to 97.38)"; "-" where no run of this point succeeded."""
-    if math.isnan(found.mean):
-        return "-"
-    if math.isnan(found.half):
-        return f"{found.mean:.{digits}f}"
-    low, high = found.mean - found.half, found.mean + found.half
-    return f"{found.mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
 def percent_cell(runs: Runs, path: str) -> str:
-    """The mean of an accuracy with its 95 % interval, in per cent."""
-    return interval_cell(over_seeds(runs, path, 100), 2)
+    """The mean of an accuracy with its 95 % interval, in per cent; "-" where no run of this point succeeded."""
+    found = replace(over_seeds(runs, path, 100), least=0.0, most=100.0)
+    return "-" if math.isnan(found.mean) else found.text(".2f")
 
 
 def points_cell(first: Runs, second: Runs, path: str) -> str:

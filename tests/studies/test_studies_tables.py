@@ -87,13 +87,21 @@ def by_seed(runs: list[Run], point: dict[str, Any], path: str) -> dict[int, floa
     return found
 
 
-def with_interval(values: list[float], digits: int, sign: str = "", further: bool = False) -> str:
-    """With the interval of the mean or, where one is asked for, that for one `further` value."""
+def with_interval(
+    values: list[float], digits: int, sign: str = "", further: bool = False, ends: tuple = (-np.inf, np.inf)
+) -> str:
+    """With the interval of the mean or, where one is asked for, that for one `further` value.
+
+    It is cut off at `ends`.
+    """
     mean, n = np.mean(values), len(values)
     if n == 1:
         return f"{mean:{sign}.{digits}f}"
+    if len(set(values)) == 1:
+        return f"{mean:{sign}.{digits}f} (every seed)"
     half = T[n] * np.std(values, ddof=1) * math.sqrt(further + 1 / n)
-    return f"{mean:{sign}.{digits}f} ({mean - half:{sign}.{digits}f} to {mean + half:{sign}.{digits}f})"
+    low, high = np.clip((mean - half, mean + half), *ends)
+    return f"{mean:{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
 
 
 def with_sd(values: list[float], digits: int) -> str:
@@ -111,7 +119,8 @@ class Cells:
         self.runs = runs
 
     def mean(self, point: dict[str, Any], path: str, scale: float = 100, digits: int = 2) -> str:
-        return with_interval([scale * v for v in by_seed(self.runs, point, path).values()], digits)
+        values = [scale * v for v in by_seed(self.runs, point, path).values()]
+        return with_interval(values, digits, ends=(0, 100) if path.endswith("accuracy") else (-np.inf, np.inf))
 
     def less(self, point: dict[str, Any], other: dict[str, Any], path: str, scale: float = 100) -> str:
         """The difference of the seeds that both have, and of no others."""
@@ -290,7 +299,8 @@ def test_claims_are_our_figures_and_comparisons_pair_the_seeds_that_both_have():
             if (p["omitted_class"], p["hard_weight"]) == (omitted, weight)
         )  # fmt: skip
         values = list(by_seed(runs, point, path).values())
-        difference = with_interval([v - claim.paper for v in values], 1, "+", further=True)
+        no_errors = (-claim.paper, np.inf)
+        difference = with_interval([v - claim.paper for v in values], 1, "+", True, no_errors)
         wanted = [number, claim.text, f"{claim.paper:g}", with_sd(values, 1), difference]
         assert wanted in [row[:5] for row in rows]
     hard, soft, mixed = (
