@@ -58,7 +58,7 @@ def metric_table(runs: Runs, points: Mapping[str, Settings]) -> str:
 
 
 def percent_cell(runs: Runs, path: str) -> str:
-    """The mean of an accuracy with its 95 % interval, in per cent; "-" where no run of this point succeeded."""
+    """The mean of an accuracy with its 95 % interval, in per cent; "-" where no run succeeded."""
     found = replace(over_seeds(runs, path, 100), least=0.0, most=100.0)
     return "-" if math.isnan(found.mean) else found.text(".2f")
 

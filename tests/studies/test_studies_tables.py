@@ -120,7 +120,8 @@ class Cells:
 
     def mean(self, point: dict[str, Any], path: str, scale: float = 100, digits: int = 2) -> str:
         values = [scale * v for v in by_seed(self.runs, point, path).values()]
-        return with_interval(values, digits, ends=(0, 100) if path.endswith("accuracy") else (-np.inf, np.inf))
+        ends = (0, 100) if path.endswith("accuracy") else (-np.inf, np.inf)
+        return with_interval(values, digits, ends=ends)
 
     def less(self, point: dict[str, Any], other: dict[str, Any], path: str, scale: float = 100) -> str:
         """The difference of the seeds that both have, and of no others."""
