@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, TEACHER, light_grid, log_ticks, titled_figure
+from support.charts import AFTER, BEFORE, INK, SMALL, TEACHER, light_grid, log_ticks, titled_figure
 from support.report import Results
 
 import statistics
@@ -62,7 +62,7 @@ def draw_frontier(groups: Mapping[str, Sequence[Results]]) -> Figure:
     for errors, label in PAPER:
         axes.axhline(errors, color=INK, linestyle=":", linewidth=1)
         axes.annotate(label, (0.995, errors), xycoords=("axes fraction", "data"), xytext=(0, 2),
-                      textcoords="offset points", ha="right", va="bottom", fontsize=9, color=INK)  # fmt: skip
+                      textcoords="offset points", ha="right", va="bottom", fontsize=SMALL, color=INK)  # fmt: skip
     for name, x in zip(names, xs, strict=True):
         axes.annotate(name, (x, highest[name]), xytext=(0, 6), textcoords="offset points", ha="center",
                       fontweight="bold", bbox={"color": "white", "pad": 1})  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, FAINT, INK, light_grid
+from support.charts import AFTER, FAINT, INK, SMALL, light_grid
 from support.intervals import LEVEL, Interval, holm, in_words, prediction
 from support.report import markdown
 
@@ -250,7 +250,7 @@ def draw_claims(question: str, runs: Runs) -> Figure:
     right.spines.right.set_visible(False)
     for side in (axes, right):
         side.tick_params(axis="y", length=0)
-    axes.set_title("right: errors, the paper's → ours", loc="right", fontsize=10)
+    axes.set_title("right: errors, the paper's → ours", loc="right", fontsize=SMALL)
     axes.set_xlim(0, 1.05 * longest)
     n_test = runs[0].value("data.n_test")
     of = f"of {n_test:,} images" if comparable else f"ours of {n_test:,} images, the paper's of 10,000"

@@ -7,6 +7,7 @@ from support.charts import AFTER, BEFORE, OMITTED, TEACHER
 from dataclasses import replace
 
 import numpy as np
+from legible import alike, clipped, small_texts
 from matplotlib.colors import to_hex
 from small_pictures import bars_of, draw, named_lines, softmaxed, with_offsets
 
@@ -105,6 +106,14 @@ def test_the_unseen_class_stands_out_below_the_name_of_each_network(small, data)
         colours = [to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
         assert colours == [OMITTED if c == 3 else TEACHER for c in range(10)]
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == list(class_names(data))
+
+
+def test_every_picture_can_be_read_by_everyone_on_a_page(small):
+    for picture in pictures.pictures_of(small):
+        figure = draw(picture, small)
+        assert not small_texts(figure), picture
+        assert not alike(figure), picture
+        assert not clipped(figure), picture
 
 
 def test_a_dollar_in_the_datas_name_is_one(small):

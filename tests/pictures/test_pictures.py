@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_pictures import SOME, TINY, counted_errors, data_of, draw, maker, words_of
+from legible import alike, clipped, small_texts
+from small_pictures import DRAWN, SOME, TINY, counted_errors, data_of, draw, maker, words_of
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_gif as gif
@@ -80,6 +81,15 @@ def test_starts_are_images_of_the_classes_most_like_the_wanted_one(made):
     q = core.softmax(experiment.teacher.test_logits[-1].astype(float), 20)[:, 3]
     means = [q[experiment.data.test_labels == c].mean() if c != 3 else 0 for c in range(10)]
     assert set(labels) == set(np.argsort(means)[-3:])
+
+
+@pytest.mark.parametrize("settings", [{}, {"omitted_class": (3, 8)}, DRAWN], ids=str)
+def test_every_picture_can_be_read_by_everyone_on_a_page(settings, made):
+    for picture in ALL:
+        figure = draw(picture, made(**settings))
+        assert not small_texts(figure), picture
+        assert not alike(figure), picture
+        assert not clipped(figure), picture
 
 
 # other seeds
