@@ -77,7 +77,12 @@ def teacher_curves(experiment: Experiment) -> Figure:
     right.annotate(end, (0.97, 0.96), xycoords="axes fraction", ha="right", va="top")
     if others:
         right.annotate(
-            seeds_in_words(others), (0.97, 0.88), xycoords="axes fraction", ha="right", va="top", fontsize=SMALL
+            seeds_in_words(others),
+            (0.97, 0.88),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            fontsize=SMALL,
         )
     right.set_title(f"errors on {n:,} test images (log scale)")
     error_axis(right)
