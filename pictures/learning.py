@@ -204,7 +204,7 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
                     f"{100 * values[c]:.1f}", (positions[c], top), xytext=(0, 6), textcoords="offset points",
                     ha="center", fontsize=SMALL, rotation=0 if one else 90,
                 )  # fmt: skip
-    floor = max(0.0, np.floor(lowest * 20) / 20 - 0.05)
+    floor = max(0.0, np.floor(lowest * 20 - 0.2) / 20)  # no bar stands on it: marks need no zero
     axes.set_ylim(floor, 1.0 + (0.06 if one else 0.12) * (1 - floor))
     mark_omitted(axes, omitted_class, classes_there(experiment.data.test_labels))
     for border in np.arange(core.N_CLASSES - 1) + 0.5:
