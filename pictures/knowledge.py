@@ -19,7 +19,7 @@ from beyond.settings import DRAWN_SETS
 from pictures.frame import a, classes_there, instances, lacks, new_figure, not_all_heard, sees_no_digit
 from pictures.imagined import short_change
 
-N_CLASSES_SHOWN = 6  # of dark_knowledge.png: an extreme and a typical image of each
+N_CLASSES_SHOWN = 4  # of dark_knowledge.png: an extreme and a typical image of each
 N_SEEN = 16  # images of transfer_set.png
 N_DRAWS = 24  # of transformations.png
 POOL = 20_000  # images of a drawn transfer set among which the most telling ones are sought
