@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, OMITTED, OTHERS, STYLE, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, INK, OMITTED, OTHERS, STYLE, TEACHER
 
 import math
 
@@ -416,15 +416,19 @@ def test_subliminal_learning_stands_above_its_numbers_and_widths(runs):
     ticks = [[label.get_text() for label in axes.get_xticklabels()] for axes in (left, right)]
     assert ticks == [["2", "3", "10", "30", "none: the ten\nclasses"], ["64", "256", "1024"]]
     starts = (
-        ("teacher", "from the teacher's initial weights", AFTER),
-        ("own", "from weights of its own", BEFORE),
+        ("teacher", "from the teacher's initial weights", BLIND),
+        ("own", "from weights of its own (hollow)", "white"),
     )
     sides = ((left, [(n, 256) for n in (2, 3, 10, 30, 0)]), (right, [(3, w) for w in (64, 256, 1024)]))
     for axes, points in sides:
-        for start, label, colour in starts:
-            dots = [x for x in axes.lines if x.get_marker() == "o" and x.get_color() == colour]
-            marks = [x for x in axes.lines if x.get_marker() == "_" and x.get_color() == colour]
-            assert marks[0].get_label() == label
+        for start, label, inside in starts:
+            at = [i for i, x in enumerate(axes.lines) if x.get_marker() == "o" and len(x.get_xdata())
+                  and x.get_markerfacecolor() == inside]  # fmt: skip
+            dots, marks = [axes.lines[i] for i in at], [axes.lines[i + 1] for i in at]
+            assert {x.get_marker() for x in marks} == {"_"}
+            assert {x.get_color() for x in (*dots, *marks)} == {BLIND}
+            assert axes.lines[at[0] + 2].get_label() == label
+            assert axes.lines[at[0] + 2].get_markerfacecolor() == inside
             for place, (n, width) in enumerate(points):
                 own = at_point(runs, "subliminal", subliminal.spare(n, width, start), "before", ALL)
                 np.testing.assert_allclose(dots[place].get_xydata(), np.c_[np.full(len(own), place), own])
