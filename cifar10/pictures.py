@@ -11,7 +11,6 @@ from __future__ import annotations
 from support.charts import (
     HARD,
     INK,
-    OMITTED,
     SMALL,
     SOFT,
     TEACHER,
@@ -26,14 +25,13 @@ from support.data import warn_of_stand_in
 from support.experiment import Experiment
 from support.settings import argument_parser, given_settings
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
+from cifar10.charts import draw_compression, draw_unseen_class
 from cifar10.data import CLASSES, RENDERED_NOTICE, class_names
 from cifar10.experiment import run
 from cifar10.settings import Config
@@ -131,88 +129,14 @@ def soft_targets(experiment: Experiment) -> Figure:
     return figure
 
 
-def grouped_bars(
-    axes: Axes, groups: dict[str, list[float]], names: list[str], colours: list[str], digits: int
-) -> None:
-    """Bars side by side, each with its value: those of the first group full, those of the second hatched."""
-    width = 0.38
-    for place, (label, values) in enumerate(groups.items()):
-        x = np.arange(len(values)) + (place - 0.5) * width
-        bars = axes.bar(x, values, 0.95 * width, label=label, color=colours, edgecolor="white")
-        if place:
-            for bar in bars:
-                bar.set_hatch("///")
-        axes.bar_label(bars, [f"{v:,.{digits}f}" for v in values], padding=2, fontsize=SMALL, color=INK)
-    axes.set_xticks(range(len(names)), names)
-    axes.margins(y=0.15)
-
-
 def compression(experiment: Experiment) -> Figure:
-    """Three questions: how often is it wrong, how small is it, how fast does it answer?"""
-    figure = new_figure(experiment, "What a small network saves, and what it costs", 12.5, 5)
-    metrics, networks = experiment.metrics(), experiment.networks
-    three, two = [kind for kind, *_ in SERIES], ["teacher", "student"]
-    exact = [metrics["before_correction" if k == "student" else k]["test_accuracy"] for k in three]
-    wrong = {
-        "32 bits per weight": [100 * (1 - accuracy) for accuracy in exact],
-        "8 bits per weight": [100 * (1 - networks[k]["test_accuracy_8_bits"]) for k in three],
-    }
-    colours = [colour for _, _, colour, _ in SERIES]
-    names = ["teacher", "student,\nsoft targets", "student,\nhard labels"]
-    errors, size, speed = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
-    grouped_bars(errors, wrong, names, colours, 1)
-    errors.set_title("How often is it wrong? Of 100 test images")
-    sizes = {
-        "32 bits per weight": [networks[k]["bytes"] / 1000 for k in two],
-        "8 bits per weight": [networks[k]["bytes_8_bits"] / 1000 for k in two],
-    }
-    grouped_bars(size, sizes, two, colours[:2], 0)
-    size.set_title("How small is it? kB")
-    times = {
-        "one image alone": [networks[k]["milliseconds_alone"] for k in two],
-        "each of many": [networks[k]["milliseconds_per_image"] for k in two],
-    }
-    grouped_bars(speed, times, two, colours[:2], 2)
-    speed.set_title(f"How fast? ms per image, threads: {experiment.n_threads}")
-    for axes in (errors, size, speed):
-        axes.legend(
-            handles=[
-                Patch(facecolor=TEACHER, hatch="///" * place, edgecolor="white", label=label)
-                for place, label in enumerate(axes.get_legend_handles_labels()[1])
-            ],
-            loc="upper right", fontsize=SMALL, framealpha=0.9,
-        )  # fmt: skip
-        axes.set_ylim(None, axes.get_ylim()[0] + 1.18 * (axes.get_ylim()[1] - axes.get_ylim()[0]))
-    return figure
+    """What a small network saves, of this one run."""
+    return draw_compression([experiment.results()], class_names(experiment.data))
 
 
 def unseen_class(experiment: Experiment) -> Figure:
-    """What each network calls the test images of the class or classes that the students never saw."""
-    data, omitted = experiment.data, experiment.config.omitted_class
-    names = class_names(data)
-    mine = np.isin(data.test_labels, omitted)
-    shown = (
-        ("teacher, has seen them", experiment.teacher.test_logits[-1]),
-        ("student on hard labels", experiment.runs["baseline"].test_logits[-1]),
-        ("student on soft targets", experiment.student_logits),
-        ("the same, bias corrected", experiment.corrected_logits),
-    )
-    unseen = " and ".join(names[c] for c in omitted)
-    title = f"What networks call {mine.sum():,} test images of class {unseen}, which no student ever saw"
-    figure = new_figure(experiment, title, 12, 4.4)
-    colours = [OMITTED if c in omitted else TEACHER for c in range(len(names))]
-    panels: Iterable[Axes] = figure.subplots(1, len(shown), sharex=True, sharey=True)
-    for axes, (label, logits) in zip(panels, shown, strict=True):
-        share = np.bincount(logits[mine].argmax(axis=1), minlength=len(names)) / mine.sum()
-        bars = axes.barh(range(len(names)), share, color=colours)
-        axes.bar_label(bars, [f"{100 * x:.1f} %" for x in share], padding=3, fontsize=SMALL, color=INK)
-        axes.set_title(label)
-        axes.set_yticks(range(len(names)), names)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-    axes.invert_yaxis()  # shared by all
-    axes.set_xlim(0, 1.2)
-    axes.set_xticks([0, 0.5, 1])
-    return figure
+    """What this run's networks call the classes that its students never saw."""
+    return draw_unseen_class([experiment.results()], class_names(experiment.data))
 
 
 def pictures_of(experiment: Experiment) -> list[Callable[[Experiment], Figure]]:

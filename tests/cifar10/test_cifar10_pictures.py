@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from support.charts import HARD, INK, OMITTED, SOFT, TEACHER
 
+import json
 from dataclasses import replace
 
 import numpy as np
 from legible import alike, clipped, small_texts
 from matplotlib.colors import to_hex
 from small_pictures import bars_of, draw, named_lines, softmaxed, with_offsets
+from small_studies import ROOT
 
-from cifar10 import pictures
+from cifar10 import charts, pictures
 from cifar10.data import class_names
 
 NAMES = {"teacher": ("teacher, hard labels", TEACHER), "student": ("student, soft targets alone", SOFT),
@@ -120,3 +122,41 @@ def test_a_dollar_in_the_datas_name_is_one(small):
     named = replace(small, data=replace(small.data, name=r"$\frac$"))
     for picture in pictures.pictures_of(named):
         draw(picture, named).draw_without_rendering()
+
+
+def committed(folder: str) -> list[dict]:
+    paths = sorted((ROOT / "viz" / "cifar10" / folder).glob("*/results.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_several_seeds_are_bars_of_means_and_dots():
+    cats, runs = committed("unseen_cat"), committed("seeds")
+    said = [
+        (
+            run["teacher"],
+            run["baseline"],
+            run["student"]["before_correction"],
+            run["student"]["after_correction"],
+        )
+        for run in cats
+    ]
+    figure = draw(charts.draw_unseen_class, cats)
+    assert figure.get_supxlabel().endswith("without cat, bars: means, dots: seeds 0, 1, 2, 3, 4")
+    for place, axes in enumerate(figure.axes):
+        shares = np.array([networks[place]["confusion_matrix"][3] for networks in said]) / 1000
+        np.testing.assert_allclose([bar.get_width() for bar in axes.patches], shares.mean(axis=0))
+        dots = [line.get_xydata() for line in axes.lines]
+        np.testing.assert_allclose(dots, [np.c_[mine, range(10)] for mine in shares])
+    errors, size, speed = draw(charts.draw_compression, runs).axes
+    wrong = [
+        [100 - 100 * metrics["test_accuracy"] for metrics in (r["teacher"], r["student"]["before_correction"],
+                                                              r["baseline"])]
+        for r in runs
+    ]  # fmt: skip
+    exact, _ = bars_of(errors).values()
+    np.testing.assert_allclose(exact[1], np.mean(wrong, axis=0))
+    np.testing.assert_allclose([line.get_ydata() for line in errors.lines[: len(runs)]], wrong)
+    assert not [*size.lines, *speed.lines]
+    least = [min(r["networks"][k]["milliseconds_alone"] for r in runs) for k in ("teacher", "student")]
+    np.testing.assert_allclose(bars_of(speed)["one image alone"][1], least)
+    assert title_of(speed) == "How fast? least ms per image, threads: 2"
