@@ -124,6 +124,9 @@ def test_a_dollar_in_the_datas_name_is_one(small):
         draw(picture, named).draw_without_rendering()
 
 
+PARTS = ("before_correction", "after_correction")
+
+
 def committed(folder: str) -> list[dict]:
     paths = sorted((ROOT / "viz" / "cifar10" / folder).glob("*/results.json"))
     return [json.loads(path.read_text()) for path in paths]
@@ -131,15 +134,7 @@ def committed(folder: str) -> list[dict]:
 
 def test_several_seeds_are_bars_of_means_and_dots():
     cats, runs = committed("unseen_cat"), committed("seeds")
-    said = [
-        (
-            run["teacher"],
-            run["baseline"],
-            run["student"]["before_correction"],
-            run["student"]["after_correction"],
-        )
-        for run in cats
-    ]
+    said = [(run["teacher"], run["baseline"], *map(run["student"].get, PARTS)) for run in cats]
     figure = draw(charts.draw_unseen_class, cats)
     assert figure.get_supxlabel().endswith("without cat, bars: means, dots: seeds 0, 1, 2, 3, 4")
     for place, axes in enumerate(figure.axes):
@@ -148,11 +143,8 @@ def test_several_seeds_are_bars_of_means_and_dots():
         dots = [line.get_xydata() for line in axes.lines]
         np.testing.assert_allclose(dots, [np.c_[mine, range(10)] for mine in shares])
     errors, size, speed = draw(charts.draw_compression, runs).axes
-    wrong = [
-        [100 - 100 * metrics["test_accuracy"] for metrics in (r["teacher"], r["student"]["before_correction"],
-                                                              r["baseline"])]
-        for r in runs
-    ]  # fmt: skip
+    networks = [(r["teacher"], r["student"]["before_correction"], r["baseline"]) for r in runs]
+    wrong = [[100 - 100 * metrics["test_accuracy"] for metrics in mine] for mine in networks]
     exact, _ = bars_of(errors).values()
     np.testing.assert_allclose(exact[1], np.mean(wrong, axis=0))
     np.testing.assert_allclose([line.get_ydata() for line in errors.lines[: len(runs)]], wrong)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from small_studies import ROOT
 
+from cifar10.charts import draw_compression, draw_unseen_class
 from cifar10.tables import gains, in_points, trials_table, unlabelled_table
 from runs.folders import MEASURES, load, load_trials, value
 from seeds import summarise
@@ -424,6 +425,15 @@ def test_a_picture_beside_the_papers_lines_is_of_mnist_without_3s(run, tmp_path,
     with pytest.raises(UserError, match="cannot write"):
         summarise.main([str(SEEDS / "fast"), "--picture", str(folder / "0" / "results.json" / "x")])
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("name", "drawn"), [("seeds", draw_compression), ("unseen_cat", draw_unseen_class)])
+def test_seeds_of_cifar10_have_a_picture_of_their_own(name, drawn):
+    groups = {name: load(CIFAR10 / name)}
+    picture = summarise.picture_of(groups)
+    assert (picture.func, picture.args) == (drawn, (groups[name],))
+    with pytest.raises(UserError, match=f"--picture: {name} is not of MNIST"):
+        summarise.picture_of(groups | {"other": load(CIFAR10 / "fifth")})
 
 
 def test_the_committed_runs_belong_together():
