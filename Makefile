@@ -61,9 +61,7 @@ seeds: .venv/run.stamp
 	    --recipe no-digit; \
 	done
 	$(BIN)/python -m seeds.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/middle viz/seeds/best \
-	  viz/seeds/no-digit
-	$(BIN)/python -m seeds.summarise viz/seeds/described viz/seeds/fast viz/seeds/middle viz/seeds/best \
-	  --picture viz/frontier.png
+	  viz/seeds/no-digit --picture viz/frontier.png
 
 study: .venv/run.stamp
 	$(BIN)/python -m studies --dataset mnist $(FLAGS)

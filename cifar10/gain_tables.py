@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import INK, titled_figure
+from support.charts import INK, SMALL, titled_figure
 from support.intervals import interval
 from support.report import Results, markdown
 
@@ -119,14 +119,14 @@ def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable, n_trai
     for y, mine in enumerate(cells.values()):
         for x, column in enumerate(columns):
             if column not in mine:
-                axes.text(x, y, "not run", ha="center", va="center", color=INK, fontsize=9)
+                axes.text(x, y, "not run", ha="center", va="center", color=INK, fontsize=SMALL)
                 continue
             cell = mine[column]
             gains[y, x] = cell.mean("soft") - cell.mean("hard")
             red, green, blue, _ = colours.to_rgba(gains[y, x])
             ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "white"
             axes.text(x, y - 0.13, cell.gain, ha="center", va="center", color=ink, fontweight="bold")
-            axes.text(x, y + 0.2, cell.accuracies, ha="center", va="center", color=ink, fontsize=9)
+            axes.text(x, y + 0.2, cell.accuracies, ha="center", va="center", color=ink, fontsize=SMALL)
     axes.imshow(gains, cmap=colours.cmap, norm=colours.norm, aspect="auto")
     axes.set_xticks(range(len(columns)), [f"{c}\n{n_images[c]:,}" for c in columns])
     axes.set_yticks(range(len(cells)), list(cells))

@@ -9,10 +9,10 @@ Takes the flags of `python3 -m cifar10` and trains only what is not stored yet.
 from __future__ import annotations
 
 from support.charts import (
-    AFTER,
-    BEFORE,
+    HARD,
     INK,
-    OMITTED,
+    SMALL,
+    SOFT,
     TEACHER,
     epoch_axis,
     light_grid,
@@ -25,14 +25,13 @@ from support.data import warn_of_stand_in
 from support.experiment import Experiment
 from support.settings import argument_parser, given_settings
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
+from cifar10.charts import draw_compression, draw_unseen_class
 from cifar10.data import CLASSES, RENDERED_NOTICE, class_names
 from cifar10.experiment import run
 from cifar10.settings import Config
@@ -41,8 +40,8 @@ from distillation_mnist_omitted_3 import softmax
 EXAMPLES = ("cat", "dog", "truck", "ship", "deer", "airplane")  # the columns of soft_targets.png
 SERIES = (
     ("teacher", "teacher, hard labels", TEACHER, "o"),
-    ("student", "student, soft targets alone", AFTER, "D"),
-    ("baseline", "the same student, hard labels", BEFORE, "s"),
+    ("student", "student, soft targets alone", SOFT, "D"),
+    ("baseline", "the same student, hard labels", HARD, "s"),
 )
 
 
@@ -59,7 +58,7 @@ def new_figure(experiment: Experiment, title: str, width: float, height: float) 
 def legend_beside_title(figure: Figure, axes: Axes) -> None:
     """One legend for all panels, where it hides no point."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=10)
+    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=SMALL)
 
 
 def curves(experiment: Experiment) -> Figure:
@@ -100,7 +99,7 @@ def telling_images(experiment: Experiment) -> list[int]:
 def draw_shares(axes: Axes, shares: np.ndarray, label: int) -> None:
     """A bar for each class, that of `label` in another colour."""
     classes = range(len(shares))
-    axes.bar(classes, shares, color=[AFTER if c == label else TEACHER for c in classes])
+    axes.bar(classes, shares, color=[INK if c == label else TEACHER for c in classes])
     axes.set_ylim(0, 1.05)
     axes.set_xticks(classes, [""] * len(shares))
 
@@ -112,106 +111,32 @@ def soft_targets(experiment: Experiment) -> Figure:
     logits = experiment.teacher.test_logits[-1][chosen]
     softened = softmax(logits, temperature)
     rows = (np.eye(len(names))[data.test_labels[chosen]], softmax(logits), softened)
-    figure = new_figure(experiment, "What soft targets say and hard labels do not", 13, 7.6)
+    figure = new_figure(experiment, "What soft targets say and hard labels do not", 12.5, 7.6)
     grid = figure.subplots(4, len(chosen), height_ratios=(1.3, 1, 1, 1), squeeze=False)
     for place, (column, index) in enumerate(zip(grid.T, chosen, strict=True)):
         label = data.test_labels[index]
         column[0].imshow(data.test_images[index].transpose(1, 2, 0), interpolation="nearest")
-        column[0].set_title(f"labelled {names[label]}", loc="center", fontsize=10)
+        column[0].set_title(f"labelled {names[label]}", loc="center", fontsize=SMALL)
         column[0].axis("off")
         for axes, shares in zip(column[1:], rows, strict=True):
             draw_shares(axes, shares[place], label)
-        column[3].set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        column[3].set_xticks(range(len(names)), names, rotation=90, fontsize=SMALL)
         # a high T leaves small differences between small numbers, which need a scale of their own
         column[3].set_ylim(0, min(1.05, 1.15 * softened.max()))
     own_scale = f"soft target\nT = {temperature:g}, its own scale"
     for axes, text in zip(grid[1:, 0], ("hard label\n", "teacher\nT = 1", own_scale), strict=True):
-        axes.set_ylabel(text, fontsize=9)
+        axes.set_ylabel(text, fontsize=SMALL)
     return figure
-
-
-def grouped_bars(
-    axes: Axes, groups: dict[str, list[float]], names: list[str], colours: list[str], digits: int
-) -> None:
-    """Bars side by side, each with its value: those of the first group full, those of the second hatched."""
-    width = 0.38
-    for place, (label, values) in enumerate(groups.items()):
-        x = np.arange(len(values)) + (place - 0.5) * width
-        bars = axes.bar(x, values, 0.95 * width, label=label, color=colours, edgecolor="white")
-        if place:
-            for bar in bars:
-                bar.set_hatch("///")
-        axes.bar_label(bars, [f"{v:,.{digits}f}" for v in values], padding=2, fontsize=9, color=INK)
-    axes.set_xticks(range(len(names)), names)
-    axes.margins(y=0.15)
 
 
 def compression(experiment: Experiment) -> Figure:
-    """Three questions: how often is it wrong, how small is it, how fast does it answer?"""
-    figure = new_figure(experiment, "What a small network saves, and what it costs", 13, 5)
-    metrics, networks = experiment.metrics(), experiment.networks
-    three, two = [kind for kind, *_ in SERIES], ["teacher", "student"]
-    exact = [metrics["before_correction" if k == "student" else k]["test_accuracy"] for k in three]
-    wrong = {
-        "32 bits per weight": [100 * (1 - accuracy) for accuracy in exact],
-        "8 bits per weight": [100 * (1 - networks[k]["test_accuracy_8_bits"]) for k in three],
-    }
-    colours = [colour for _, _, colour, _ in SERIES]
-    names = ["teacher", "student,\nsoft targets", "student,\nhard labels"]
-    errors, size, speed = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
-    grouped_bars(errors, wrong, names, colours, 1)
-    errors.set_title("How often is it wrong? Of 100 test images")
-    sizes = {
-        "32 bits per weight": [networks[k]["bytes"] / 1000 for k in two],
-        "8 bits per weight": [networks[k]["bytes_8_bits"] / 1000 for k in two],
-    }
-    grouped_bars(size, sizes, two, colours[:2], 0)
-    size.set_title("How small is it? kB")
-    times = {
-        "one image alone": [networks[k]["milliseconds_alone"] for k in two],
-        "each of many": [networks[k]["milliseconds_per_image"] for k in two],
-    }
-    grouped_bars(speed, times, two, colours[:2], 2)
-    speed.set_title(f"How fast? ms per image, threads: {experiment.n_threads}")
-    for axes in (errors, size, speed):
-        axes.legend(
-            handles=[
-                Patch(facecolor=TEACHER, hatch="///" * place, edgecolor="white", label=label)
-                for place, label in enumerate(axes.get_legend_handles_labels()[1])
-            ],
-            loc="upper right", fontsize=9, framealpha=0.9,
-        )  # fmt: skip
-        axes.set_ylim(None, axes.get_ylim()[0] + 1.18 * (axes.get_ylim()[1] - axes.get_ylim()[0]))
-    return figure
+    """What a small network saves, of this one run."""
+    return draw_compression([experiment.results()], class_names(experiment.data))
 
 
 def unseen_class(experiment: Experiment) -> Figure:
-    """What each network calls the test images of the class or classes that the students never saw."""
-    data, omitted = experiment.data, experiment.config.omitted_class
-    names = class_names(data)
-    mine = np.isin(data.test_labels, omitted)
-    shown = (
-        ("teacher, has seen them", experiment.teacher.test_logits[-1]),
-        ("student on hard labels", experiment.runs["baseline"].test_logits[-1]),
-        ("student on soft targets", experiment.student_logits),
-        ("the same, bias corrected", experiment.corrected_logits),
-    )
-    unseen = " and ".join(names[c] for c in omitted)
-    title = f"What networks call {mine.sum():,} test images of class {unseen}, which no student ever saw"
-    figure = new_figure(experiment, title, 12, 4.4)
-    colours = [OMITTED if c in omitted else TEACHER for c in range(len(names))]
-    panels: Iterable[Axes] = figure.subplots(1, len(shown), sharex=True, sharey=True)
-    for axes, (label, logits) in zip(panels, shown, strict=True):
-        share = np.bincount(logits[mine].argmax(axis=1), minlength=len(names)) / mine.sum()
-        bars = axes.barh(range(len(names)), share, color=colours)
-        axes.bar_label(bars, [f"{100 * x:.1f} %" for x in share], padding=3, fontsize=9, color=INK)
-        axes.set_title(label)
-        axes.set_yticks(range(len(names)), names)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-    axes.invert_yaxis()  # shared by all
-    axes.set_xlim(0, 1.2)
-    axes.set_xticks([0, 0.5, 1])
-    return figure
+    """What this run's networks call the classes that its students never saw."""
+    return draw_unseen_class([experiment.results()], class_names(experiment.data))
 
 
 def pictures_of(experiment: Experiment) -> list[Callable[[Experiment], Figure]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, BLIND, INK, OMITTED, TEACHER, draw_image, percent_axis
+from support.charts import AFTER, BEFORE, BLIND, INK, OMITTED, SMALL, TEACHER, draw_image, percent_axis
 from support.experiment import Experiment
 from support.offsets import add_offsets
 from support.report import class_name
@@ -110,7 +110,7 @@ def against_offset(experiment: Experiment) -> Figure:
         axes.axvline(at_chosen, color=AFTER, linewidth=1.6, label=chosen_label, zorder=1.5)
         axes.set_xlabel(x_label)
         axes.set_xlim(xs[0], xs[-1])
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1, fontsize=10)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1, fontsize=SMALL)
     return figure
 
 
@@ -182,7 +182,7 @@ def omitted_examples(experiment: Experiment) -> Figure:
             axes.set_xlabel(
                 f"before: {before[index].argmax()}  p({labels[index]}) {p_before[index]:.2f}\n"
                 f"after: {after[index].argmax()}  p({labels[index]}) {p_after[index]:.2f}",
-                fontsize=9,
+                fontsize=SMALL,
             )
         row[0].text(
             -0.22,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, OMITTED, TEACHER, draw_image
+from support.charts import AFTER, MUTED, OMITTED, SMALL, TEACHER, WIDEST, draw_image
 from support.experiment import Experiment
 from support.report import class_name
 from support.tiles import Workers
@@ -19,7 +19,7 @@ from beyond.settings import DRAWN_SETS
 from pictures.frame import a, classes_there, instances, lacks, new_figure, not_all_heard, sees_no_digit
 from pictures.imagined import short_change
 
-N_CLASSES_SHOWN = 6  # of dark_knowledge.png: an extreme and a typical image of each
+N_CLASSES_SHOWN = 4  # of dark_knowledge.png: an extreme and a typical image of each
 N_SEEN = 16  # images of transfer_set.png
 N_DRAWS = 24  # of transformations.png
 POOL = 20_000  # images of a drawn transfer set among which the most telling ones are sought
@@ -39,7 +39,7 @@ def draw_answer(
     few = omitted if len(omitted) < core.N_CLASSES else ()
     axes.bar(range(core.N_CLASSES), p, color=[OMITTED if c in few else TEACHER for c in range(len(p))])
     axes.set_xticks(range(core.N_CLASSES))
-    axes.tick_params(labelsize=7)
+    axes.tick_params(labelsize=SMALL)
     axes.set_ylim(0, top)
     if len(omitted) < core.N_CLASSES:
         for c in omitted:
@@ -48,7 +48,7 @@ def draw_answer(
         on_omitted = p[list(omitted)].sum()
         shown = f"{on_omitted:.3f}" if on_omitted >= 0.001 else f"{on_omitted:.0e}"
         name = omitted[0] if len(omitted) == 1 else "unseen"
-        axes.set_title(f"p({name}) = {shown}", loc="center", fontsize=9, color=OMITTED)
+        axes.set_title(f"p({name}) = {shown}", loc="center", fontsize=SMALL, color=OMITTED)
 
 
 def dark_knowledge(experiment: Experiment) -> Figure:
@@ -82,7 +82,7 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     else:
         title = (f"Dark knowledge: what the soft targets of {seen} say about {instances(omitted)}, "
                  "which the student never sees")  # fmt: skip
-    figure = new_figure(experiment, title + not_all_heard(experiment), 15, 6.2)
+    figure = new_figure(experiment, title + not_all_heard(experiment), WIDEST, 6.2)
     grid = figure.subplots(3, len(columns), squeeze=False, height_ratios=(1.15, 1, 1))
     top = max(0.15, 1.15 * p[[index for index, _, _ in columns]].max())
     for column, (index, c, kind) in zip(grid.T, columns, strict=True):
@@ -126,7 +126,7 @@ def transfer_set(experiment: Experiment) -> Figure:
     logits = teacher_says(experiment, images)
     title = f"All that the student sees: {what_it_sees(experiment)} "
     title += f"(here {n_shown} of {lesson.n_different:,} images)"
-    figure = new_figure(experiment, title + not_all_heard(experiment), 14, 6.4)
+    figure = new_figure(experiment, title + not_all_heard(experiment), WIDEST, 6.4)
     grid = figure.subplots(4, N_SEEN // 2, height_ratios=(1.3, 1, 1.3, 1))
     top = 1.15 * core.softmax(logits, config.temperature).max()
     for axes in grid.flat:
@@ -140,11 +140,11 @@ def transfer_set(experiment: Experiment) -> Figure:
         omitted = () if config.is_drawn else config.omitted_class
         draw_answer(below, logits[index], config.temperature, omitted, top)
         if not omitted:
-            below.set_title(f"{logits[index].argmax()} foremost", loc="center", fontsize=9, color="#666666")
+            below.set_title(f"{logits[index].argmax()} foremost", loc="center", fontsize=SMALL, color=MUTED)
         if column:
             below.set_yticklabels([])
     for row in (1, 3):
-        grid[row, 0].set_ylabel(f"its teacher's\nanswer, T = {config.temperature:g}", fontsize=9)
+        grid[row, 0].set_ylabel(f"its teacher's\nanswer, T = {config.temperature:g}", fontsize=SMALL)
     return figure
 
 

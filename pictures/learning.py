@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, OMITTED, OTHERS, TEACHER, draw_loss, epoch_axis, percent_axis
+from support.charts import (
+    AFTER,
+    BEFORE,
+    FAINT,
+    INK,
+    OMITTED,
+    OTHERS,
+    SMALL,
+    TEACHER,
+    draw_loss,
+    epoch_axis,
+    percent_axis,
+)
 from support.experiment import Experiment
 from support.report import class_name
 
@@ -65,7 +77,12 @@ def teacher_curves(experiment: Experiment) -> Figure:
     right.annotate(end, (0.97, 0.96), xycoords="axes fraction", ha="right", va="top")
     if others:
         right.annotate(
-            seeds_in_words(others), (0.97, 0.88), xycoords="axes fraction", ha="right", va="top", fontsize=9
+            seeds_in_words(others),
+            (0.97, 0.88),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            fontsize=SMALL,
         )
     right.set_title(f"errors on {n:,} test images (log scale)")
     error_axis(right)
@@ -163,37 +180,36 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
         title += "" if classes == omitted_class else ", and all others"
     figure = new_figure(experiment, title, 11, 4.8)
     axes = figure.subplots()
-    bars = (
-        ("teacher", "teacher", TEACHER),
-        ("before_correction", "student before the correction", BEFORE),
-        (
-            "after_correction",
-            f"student after it, bias {experiment.correction.offsets[0]:+.2f}" if one else "student after it",
-            AFTER,
-        ),
+    after = f"student after it, bias {experiment.correction.offsets[0]:+.2f}" if one else "student after it"
+    marks = (
+        ("teacher", "teacher", {"color": TEACHER, "marker": "s"}),
+        ("before_correction", "student before the correction", {"color": BEFORE, "marker": "o"}),
+        ("after_correction", after, {"color": AFTER, "marker": "D"}),
     )
     lowest = 1.0
-    for index, (key, label, colour) in enumerate(bars):
+    for index, (key, label, style) in enumerate(marks):
         values = [np.nan if v is None else v for v in metrics[key]["per_class_accuracy"]]
         of_others = [(run["teacher"] if key == "teacher" else run["student"][key]) for run in others]
         seeds = np.array([[np.nan if v is None else v for v in m["per_class_accuracy"]] for m in of_others])
         lowest = min(lowest, np.nanmin(values), np.nanmin(seeds) if len(seeds) else 1.0)
         positions = np.arange(core.N_CLASSES) + (index - 1) * 0.27
-        axes.bar(positions, values, width=0.25, color=colour, label=label)
+        axes.plot(positions, values, linestyle="none", markersize=8, label=label, **style)
         for number, seed in enumerate(seeds):
-            dots = "dots: other seeds" if number == 0 and index == len(bars) - 1 else None
+            dots = "dots: other seeds" if number == 0 and index == len(marks) - 1 else None
             axes.plot(positions, seed, ".", color=INK, markersize=4, alpha=0.7, label=dots)
         if not sees_no_digit(experiment):
             for c in omitted_class:
                 top = np.nanmax([values[c], *seeds[:, c]]) if len(seeds) else values[c]
                 axes.annotate(
-                    f"{100 * values[c]:.1f}", (positions[c], top), xytext=(0, 3), textcoords="offset points",
-                    ha="center", fontsize=9 if one else 7,
+                    f"{100 * values[c]:.1f}", (positions[c], top), xytext=(0, 6), textcoords="offset points",
+                    ha="center", fontsize=SMALL, rotation=0 if one else 90,
                 )  # fmt: skip
-    floor = max(0.0, np.floor(lowest * 20) / 20 - 0.05)
-    axes.set_ylim(floor, 1.0 + 0.06 * (1 - floor))
+    floor = max(0.0, np.floor(lowest * 20 - 0.2) / 20)  # no bar stands on it: marks need no zero
+    axes.set_ylim(floor, 1.0 + (0.06 if one else 0.12) * (1 - floor))
     mark_omitted(axes, omitted_class, classes_there(experiment.data.test_labels))
-    axes.set_ylabel(f"test accuracy (axis starts at {100 * floor:.0f} %)")
+    for border in np.arange(core.N_CLASSES - 1) + 0.5:
+        axes.axvline(border, color=FAINT, linewidth=0.8, zorder=0)
+    axes.set_ylabel(f"test accuracy, seed {experiment.config.seed}\n(axis starts at {100 * floor:.0f} %)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12 if one else -0.15), ncols=4)
     percent_axis(axes)
     return figure

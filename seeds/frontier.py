@@ -2,77 +2,88 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, TEACHER, light_grid, log_ticks, titled_figure
+from support.charts import AFTER, BEFORE, FAINT, INK, SMALL, TEACHER, light_grid, log_ticks, titled_figure
 from support.report import Results
+from support.settings import N_CLASSES
 
 import statistics
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-from runs.folders import value
+from runs.folders import omitted_by, value
 
 PAPER = (
-    (206, "206  the paper's student without 3s"),
-    (109, "109  the same, bias chosen on the test set"),
-    (74, "74  the paper's student of all digits"),
-    (67, "67  the paper's teacher"),
+    (206, "206  student without 3s"),
+    (109, "109  the same, bias chosen\non the test set"),
+    (74, "74  student of all digits"),
+    (67, "67  teacher"),
 )
+# (path of the errors, in the legend, the seconds after which that network is there, look)
 CURVES = (
-    ("teacher", "teacher, has seen every digit", {"color": TEACHER, "marker": "s"}),
-    ("student.before_correction", "student that never saw a 3", {"color": BEFORE, "marker": "o"}),
+    ("teacher", "teacher, has seen every digit", ("data", "teacher"), {"color": TEACHER, "marker": "s"}),
+    ("student.before_correction", "student that never saw a 3", ("total",), {"color": BEFORE, "marker": "o"}),
     (
         "student.after_correction",
         "the same, bias corrected without test labels",
+        ("total",),
         {"color": AFTER, "marker": "D"},
     ),
 )
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
+def mean_seconds(runs: Sequence[Results], parts: Sequence[str]) -> float:
+    return statistics.mean(sum(run["wall_clock_seconds"][part] for part in parts) for run in runs)
+
+
 def draw_frontier(groups: Mapping[str, Sequence[Results]]) -> Figure:
-    """A point per recipe and network, mean and standard deviation over seeds, of runs without 3s on MNIST."""
-    seconds = {
-        name: statistics.mean(run["wall_clock_seconds"]["total"] for run in runs)
-        for name, runs in groups.items()
-    }
-    names = sorted(groups, key=seconds.__getitem__)
-    xs = [seconds[name] for name in names]
+    """A point per recipe and network, mean and standard deviation over seeds, of runs on MNIST.
+
+    A network stands at the seconds after which it is there: the teacher at those of its own training, the
+    student at those of the whole run.
+    """
     seeds = {len(runs) for runs in groups.values()}
     over = f"{seeds.pop()} seeds" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)} seeds"
-    data, threads = groups[names[0]][0]["data"]["name"], groups[names[0]][0]["environment"]["threads"]
+    first = next(iter(groups.values()))[0]
+    data, threads = first["data"]["name"], first["environment"]["threads"]
     origin = f"{data}, {threads} threads, mean ± standard deviation over {over}"
-    title = "What more training buys: errors on 10,000 test images against seconds"
-    figure = titled_figure(title, origin, 11, 6)
+    title = "What does a recipe cost, and how often does it err? On 10,000 test images"
+    figure = titled_figure(title, origin, 12, 6)
     axes = figure.subplots()
-    highest = dict.fromkeys(names, 0.0)
-    for place, (path, label, style) in enumerate(CURVES):
+    names, xs, highest, lowest = list(groups), {}, 206.0, 67.0
+    for path, label, parts, style in CURVES:
         errors = [[value(run, f"{path}.test_errors") for run in groups[name]] for name in names]
         means = [statistics.mean(values) for values in errors]
         spread = [statistics.stdev(values) if len(values) > 1 else 0 for values in errors]
-        shifted = np.array(xs) * 1.012 ** (place - 1)  # side by side, so that no bar hides another
+        seconds = [mean_seconds(groups[name], parts) for name in names]
+        # before and after side by side, so that no bar hides another
+        shifted = [x * (0.985 if "before" in path else 1.015 if "after" in path else 1) for x in seconds]
         axes.errorbar(shifted, means, spread, label=label, markersize=6, capsize=3, linestyle="none", **style)
-        for name, mean, sd in zip(names, means, spread, strict=True):
-            highest[name] = max(highest[name], mean + sd)
-    lowest = min(value(run, "teacher.test_errors") for runs in groups.values() for run in runs)
+        for name, x, mean, sd in zip(names, shifted, means, spread, strict=True):
+            xs.setdefault(name, []).append((x, mean))
+            highest, lowest = max(highest, mean + sd), min(lowest, mean - sd)
     axes.set_yscale("log")
-    axes.set_ylim(0.85 * min(lowest, 67), 1.35 * max(*highest.values(), 206))
+    axes.set_ylim(0.9 * lowest, 1.1 * highest)
     for errors, label in PAPER:
-        axes.axhline(errors, color=INK, linestyle=":", linewidth=1)
-        axes.annotate(label, (0.995, errors), xycoords=("axes fraction", "data"), xytext=(0, 2),
-                      textcoords="offset points", ha="right", va="bottom", fontsize=9, color=INK)  # fmt: skip
-    for name, x in zip(names, xs, strict=True):
-        axes.annotate(name, (x, highest[name]), xytext=(0, 6), textcoords="offset points", ha="center",
-                      fontweight="bold", bbox={"color": "white", "pad": 1})  # fmt: skip
-    log_ticks(axes, [t for t in TICKS if 0.5 * xs[0] <= t <= 3 * xs[-1]], "{:g} s".format)
-    axes.set_xlim(0.7 * xs[0], 2.6 * xs[-1])
-    axes.set_xlabel("seconds of a whole run, from start to end (log scale)")
+        axes.axhline(errors, color=INK, linestyle=":", linewidth=1, zorder=1)
+        axes.annotate(label, (1.01, errors), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL,
+                      color=INK)  # fmt: skip
+    axes.annotate("The paper's errors:", (1.01, 1), xycoords="axes fraction", va="top", fontsize=SMALL)
+    for name, points in xs.items():
+        axes.plot(*zip(points[0], points[-1], strict=True), color=FAINT, linewidth=2, zorder=0)
+        sees = "\n(saw no digit)" if len(omitted_by(groups[name])) == N_CLASSES else ""
+        axes.annotate(f"{name}{sees}", points[-1], xytext=(9, 0), textcoords="offset points", va="center",
+                      fontweight="bold", bbox={"color": "white", "pad": 0.5})  # fmt: skip
+    every = [x for points in xs.values() for x, _ in points]
+    log_ticks(axes, [t for t in TICKS if 0.5 * min(every) <= t <= 3 * max(every)], "{:g} s".format)
+    axes.set_xlim(0.8 * min(every), 1.6 * max(every))
+    axes.set_xlabel("seconds: a teacher's training; a student's, with that of its teacher (log scale)")
     axes.set_ylabel("test errors (log scale)")
     axes.yaxis.set_major_locator(FixedLocator([40, 50, 60, 70, 80, 100, 120, 150, 200]))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_locator(NullLocator())
-    light_grid(axes)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
+    light_grid(axes, "x")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.6, -0.14), ncols=3)
     return figure

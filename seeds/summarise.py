@@ -2,6 +2,7 @@
 
     python3 -m seeds.summarise viz/seeds/described viz/seeds/linear
     python3 -m seeds.summarise viz/seeds/fast viz/seeds/best --picture viz/frontier.png
+    python3 -m seeds.summarise viz/cifar10/unseen_cat --picture viz/cifar10/unseen_cat/unseen_class.png
     python3 -m seeds.summarise --trials viz/cifar10/trials
 
 Each folder holds one sub-folder per seed. For every class left out there are two tables: mean ± standard
@@ -21,8 +22,12 @@ from support.settings import N_CLASSES, named_folder, written_file
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from matplotlib.figure import Figure
+
+from cifar10.charts import draw_compression, draw_unseen_class
 from cifar10.tables import (
     Groups,
     cifar10_table,
@@ -159,8 +164,11 @@ def threads_of(run: Results) -> Any:
 def check_frontier(groups: Groups) -> None:
     """Raises UserError when there is a run whose errors cannot stand beside the paper's 206 and 109."""
     for name, runs in groups.items():
-        if "networks" in runs[0] or runs[0]["data"]["name"] != "MNIST" or omitted_by(runs) != (3,):
-            raise UserError(f"--picture: {name} is not of MNIST without its 3s; leave that folder out")
+        of_ours = len(omitted_by(runs)) == N_CLASSES or omitted_by(runs) == (3,)
+        if "networks" in runs[0] or runs[0]["data"]["name"] != "MNIST" or not of_ours:
+            raise UserError(
+                f"--picture: {name} is not of MNIST without its 3s or without digits; leave that folder out"
+            )
         if len({threads_of(run) for run in runs}) != 1 or threads_of(runs[0]) is None:
             raise UserError(f"--picture: {name} does not say on how many threads it ran; run it again")
         if any(run["wall_clock_seconds"]["total"] <= 0 for run in runs):
@@ -169,6 +177,15 @@ def check_frontier(groups: Groups) -> None:
     if len(by_threads) > 1:
         said = " and ".join(f"{name} of {n}" for n, name in by_threads.items())
         raise UserError(f"--picture: seconds of different numbers of threads, {said}; leave one of them out")
+
+
+def picture_of(groups: Groups) -> Callable[[], Figure]:
+    """What draws them. Raises UserError when they do not belong into one picture."""
+    first = next(iter(groups.values()))
+    if len(groups) == 1 and "networks" in first[0]:
+        return partial(draw_unseen_class if omitted_by(first) else draw_compression, first)
+    check_frontier(groups)
+    return partial(draw_frontier, groups)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -182,20 +199,22 @@ def main(argv: list[str] | None = None) -> None:
         help="folder with a sub-folder per trial on CIFAR-10: what each changed in that called start",
     )  # fmt: skip
     parser.add_argument(
-        "--picture", type=written_file(".png"), metavar="FILE", help="also draw errors against seconds (PNG)"
-    )
+        "--picture", type=written_file(".png"), metavar="FILE",
+        help="also draw errors against seconds or, of one folder of CIFAR-10, what is saved or what a class "
+        "never seen is called (PNG)",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
     if not arguments.folders and (arguments.trials is None or arguments.picture):
         parser.error("name a folder of runs")
     groups = {name: load(folder) for name, folder in named(arguments.folders).items()}
-    if arguments.picture:
-        check_frontier(groups)
+    draw = picture_of(groups) if arguments.picture else None
+    if draw:
         check_output(arguments.picture)
     of_trials = [trials_table(load_trials(arguments.trials))] if arguments.trials else []
     put("\n\n".join(all_tables(groups) + of_trials) + "\n")
-    if arguments.picture:
+    if draw:
         with our_style():
-            save(draw_frontier(groups), arguments.picture, Console())
+            save(draw(), arguments.picture, Console())
 
 
 if __name__ == "__main__":

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from support.charts import AFTER, light_grid
 from support.charts import TEACHER as TEACHER_COLOUR
-from support.charts import light_grid
 from support.report import markdown
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from beyond.settings import RECIPES, TRANSFORMATIONS
-from studies.charts import (
-    BLACK_STYLE,
-    SEEN_STYLE,
-    UNSEEN_AFTER_STYLE,
-    draw_curve,
-    legend_below,
-    study_figure,
-    unseen,
-)
+from studies.charts import draw_curve, legend_below, study_figure, unseen
 from studies.study import (
     ERRORS_AFTER,
     TEACHER_ERRORS,
@@ -88,9 +80,9 @@ def draw(question: str, runs: Runs) -> Figure:
     """Errors of the student, by what is done to the images and in whose training; left all, right on 3s."""
     figure = study_figure(runs, f"{question}  Errors after the bias correction", (12, 5.2))
     whose = {
-        "the teacher alone": ("student (teacher's images)", BLACK_STYLE),
-        "the student alone": ("student (its own)", SEEN_STYLE),
-        "both": ("student (both's)", UNSEEN_AFTER_STYLE),
+        "the teacher alone": ("student (teacher's images)", {"marker": "v", "markerfacecolor": "white"}),
+        "the student alone": ("student (its own)", {"marker": "s", "markerfacecolor": "white"}),
+        "both": ("student (both's)", {"marker": "D", "markersize": 6}),
     }
     kinds = [kind for kind in KINDS if runs_at(runs, kind, "both")]
     for axes, path, title in zip(
@@ -102,7 +94,7 @@ def draw(question: str, runs: Runs) -> Figure:
         for place, (who, (label, style)) in enumerate(whose.items()):
             groups = [runs_at(runs, kind, who) for kind in kinds]
             xs = np.arange(len(kinds)) + 0.16 * (place - 1)
-            draw_curve(axes, xs, groups, path, **{**style, "linestyle": "none", "label": label})
+            draw_curve(axes, xs, groups, path, color=AFTER, linestyle="none", label=label, **style)
         groups = [runs_at(runs, kind, "both") for kind in kinds]
         means = [spread(group, path.replace("after", "teacher"))[0] for group in groups]
         dash = {"color": TEACHER_COLOUR, "markersize": 30, "markeredgewidth": 3}

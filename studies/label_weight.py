@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import INK, light_grid
+from support.charts import INK, SMALL, light_grid
 from support.report import markdown
 
 from itertools import pairwise
@@ -90,7 +90,7 @@ def draw(question: str, runs: Runs) -> Figure:
                 what = "on 3s" if path == UNSEEN_ERRORS else "all"
                 at_side = {"xytext": (0, -11 if what == "on 3s" else 3), "textcoords": "offset points"}
                 said = f"the paper, before: {errors:,} ({what})"
-                axes.annotate(said, (0, errors), fontsize=9, color=INK, **at_side)
+                axes.annotate(said, (0, errors), fontsize=SMALL, color=INK, **at_side)
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -8,6 +8,7 @@ from support.report import markdown
 from matplotlib.figure import Figure
 
 from studies.charts import DOTS, draw_rows, legend_below, percent_x, study_figure
+from studies.claims import ONLY_7_AND_8
 from studies.study import (
     ALL_AFTER,
     ALL_BEFORE,
@@ -20,6 +21,7 @@ from studies.study import (
     at,
     mean,
     paired_difference,
+    where,
 )
 from studies.tables import percent_cell, points_cell, rows_of
 
@@ -48,12 +50,20 @@ def table(runs: Runs) -> str:
     return markdown(["only 7s and 8s", "teacher", "before", "after", "after, less fast"], found)
 
 
+def claimed(runs: Runs) -> Runs:
+    """Of the study of the claims the student of 7s and 8s alone, whose errors the question is about."""
+    return where([run for run in runs if run.study == "paper"], **ONLY_7_AND_8)
+
+
 def draw(question: str, runs: Runs) -> Figure:
-    figure = study_figure(runs, question, (11, 4.6), DOTS)
+    rows = rows_of(runs, POINTS)
+    if mine := claimed(runs):
+        rows.append((f"the claims: teacher of {mine[0].config.n_epochs_teacher} epochs", mine))
+    figure = study_figure([run for _, mine in rows for run in mine], question, (11, 5), DOTS)
     axes = figure.subplots()
     corrected = (ALL_AFTER, "biases corrected, by frequencies alone", AFTER)
-    draw_rows(axes, rows_of(runs, POINTS), [corrected])
-    axes.set_xlabel("test accuracy on all digits of a student that saw 7s and 8s alone")
+    draw_rows(axes, rows, [corrected])
+    axes.set_xlabel("test accuracy on all digits of a student that saw 7s and 8s alone (a part of the axis)")
     percent_x(axes)
     legend_below(axes, 1, -0.2, 0.4)
     return figure
@@ -86,5 +96,5 @@ in them.
 
 STUDY = Study(
     "sevens-and-eights", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5,
-    caption="One difference after the other",
+    beside=("paper",), caption="One difference after the other",
 )  # fmt: skip

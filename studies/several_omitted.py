@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import FAINT, percent_axis
+from support.charts import FAINT, SMALL, percent_axis
 
 import statistics
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ def draw(question: str, runs: Runs) -> Figure:
     axes.set_xticks(range(len(numbers)), map(str, numbers))
     for place, n in enumerate(numbers):
         which = in_digits([classes for classes in left_out if len(classes) == n])
-        below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": 9}
+        below = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "top", "fontsize": SMALL}
         axes.annotate(which, (place, -0.065), **below)
     words = "number of classes left out, and which they are, point by point (lines: means over these choices)"
     axes.set_xlabel(words, labelpad=20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import INK, light_grid
+from support.charts import INK, SMALL, light_grid
 from support.report import markdown
 
 import math
@@ -100,7 +100,7 @@ def draw(question: str, runs: Runs) -> Figure:
             )
         axes.set_xticks(range(len(values)), [f"teacher\n{TEACHERS[k]}" for k in order])
         axes.set_ylabel(label)
-        axes.set_title("axis does not start at 0", fontsize=9)
+        axes.set_title("axis does not start at 0", fontsize=SMALL)
         light_grid(axes)
     lower.legend(*left.get_legend_handles_labels(), loc="center", ncols=5)
     return figure

@@ -55,7 +55,7 @@ def draw(question: str, runs: Runs) -> Figure:
     title = f"{question}  Errors with all classes; recovery of unseen {never}"
     figure = study_figure(runs, title, (12, 7.4))
     sizes = choices(runs, "student_hidden")[::-1]
-    grid = figure.subplots(2, len(sizes), sharex=True, squeeze=False)
+    grid = figure.subplots(2, len(sizes), sharex=True, sharey="row", squeeze=False)
     temperatures = choices(runs, "temperature")
     for column, hidden in zip(grid.T, sizes, strict=True):
         mine = where(runs, student_hidden=hidden)
@@ -63,7 +63,6 @@ def draw(question: str, runs: Runs) -> Figure:
         groups = [where(everything, temperature=t) for t in temperatures]
         draw_curve(column[0], temperatures, groups, ERRORS_BEFORE, color=INK, marker="o")
         column[0].set_title(f"student of {len(hidden)} x {hidden[0]} units")
-        column[0].set_ylim(bottom=0)
         light_grid(column[0])
         groups = [where(partial, temperature=t) for t in temperatures]
         for path, label, style in (
@@ -77,9 +76,8 @@ def draw(question: str, runs: Runs) -> Figure:
         log_ticks(column[1], (1, 2, 4, 8, 20, 50))
     grid[0, 0].set_ylabel("test errors,\ntransfer set of all classes")
     grid[1, 0].set_ylabel(f"test accuracy,\ntransfer set without {never}")
-    lowest = min(axes.get_ylim()[0] for axes in grid[1])
-    for axes in grid[1]:
-        axes.set_ylim(max(0, lowest), 1.02)
+    grid[0, 0].set_ylim(bottom=0)  # shared by its row
+    grid[1, 0].set_ylim(0, 1.03)
     figure.legend(*grid[1, 0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return figure
 

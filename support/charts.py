@@ -18,15 +18,21 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-# Okabe & Ito's palette, told apart with every kind of colour vision.
-OMITTED = "#D55E00"
+# One colour, one meaning; Okabe & Ito's palette, and Tol's indigo. Grey beside green or pink is near for many
+# eyes and in print (tests/legible.py): there marks, hatching or lines differ as well.
+OMITTED = "#D55E00"  # the class that the student never saw
 TEACHER = "#999999"
-BEFORE = "#0072B2"
-AFTER = "#009E73"
-OTHERS = "#56B4E9"
+BEFORE = "#0072B2"  # the student before the correction of its biases
+AFTER = "#009E73"  # the same after it
+OTHERS = "#56B4E9"  # classes that it saw
 BLIND = "#CC79A7"  # a student that has never seen a digit
-INK = "#333333"
+SOFT = "#E69F00"  # a student on soft targets, beside
+HARD = "#332288"  # one on hard labels
+INK = "#333333"  # lines of reference, and whatever none of these means
+MUTED = "#666666"  # small words
 FAINT = "#DDDDDD"
+SMALL = 10  # pt, of the smallest text: 9 px on a page of 830 px, in a figure of no more than
+WIDEST = 12.7  # inches
 STYLE: dict[str, Any] = {
     "font.size": 11,
     "axes.spines.top": False,
@@ -63,13 +69,13 @@ def in_lines(words: str, width: float, font: FontProperties, between: str = " ")
 def titled_figure(title: str, origin: str, width: float, height: float) -> Figure:
     """An empty figure of `width` x `height` inches with its title and, small, what it was made from.
 
-    What is too long for a line goes on in the next.
+    What is too long for a line goes on in the next. `width` is at most WIDEST.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
-    bold, small = FontProperties(size=STYLE["figure.titlesize"], weight="bold"), FontProperties(size=9)
+    bold, small = FontProperties(size=STYLE["figure.titlesize"], weight="bold"), FontProperties(size=SMALL)
     figure.suptitle(in_lines(title, 0.95 * width, bold), x=0.01, ha="left", fontproperties=bold)
     origin = in_lines(origin, 0.95 * width, small, ", ")
-    figure.supxlabel(origin, x=0.99, ha="right", fontproperties=small, color="#666666")
+    figure.supxlabel(origin, x=0.99, ha="right", fontproperties=small, color=MUTED)
     return figure
 
 
@@ -118,7 +124,7 @@ def draw_image(axes: Axes, image: np.ndarray, title: str = "") -> None:
     for spine in axes.spines.values():
         spine.set_visible(True)
         spine.set_color("#CCCCCC")
-    axes.set_title(title, loc="center", fontsize=10, color=INK)
+    axes.set_title(title, loc="center", fontsize=SMALL, color=INK)
 
 
 def save(figure: Figure, path: Path, console: Console) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, OMITTED, TEACHER
+from support.charts import HARD, INK, OMITTED, SOFT, TEACHER
 
+import json
 from dataclasses import replace
 
 import numpy as np
+from legible import alike, clipped, small_texts
 from matplotlib.colors import to_hex
 from small_pictures import bars_of, draw, named_lines, softmaxed, with_offsets
+from small_studies import ROOT
 
-from cifar10 import pictures
+from cifar10 import charts, pictures
 from cifar10.data import class_names
 
-NAMES = {"teacher": ("teacher, hard labels", TEACHER), "student": ("student, soft targets alone", AFTER),
-         "baseline": ("the same student, hard labels", BEFORE)}  # fmt: skip
+NAMES = {"teacher": ("teacher, hard labels", TEACHER), "student": ("student, soft targets alone", SOFT),
+         "baseline": ("the same student, hard labels", HARD)}  # fmt: skip
 
 
 def title_of(axes) -> str:
@@ -59,7 +62,7 @@ def test_soft_targets_stand_below_their_image(small):
                 [bar.get_height() for bar in axes.patches], shares, rtol=1e-4, atol=1e-9
             )
             colours = [to_hex(bar.get_facecolor()).upper() for bar in axes.patches]
-            assert colours == [AFTER if c == label else TEACHER for c in range(10)]
+            assert colours == [INK if c == label else TEACHER for c in range(10)]
         assert [tick.get_text() for tick in column[3].get_xticklabels()] == list(names)
 
 
@@ -70,9 +73,9 @@ def test_bars_of_compression_carry_their_figures_and_names(small):
     assert titles[2] == f"How fast? ms per image, threads: {small.n_threads}"
     for axes, digits, names, labels, colours in (
         (errors, 1, ["teacher", "student,\nsoft targets", "student,\nhard labels"],
-         ["32 bits per weight", "8 bits per weight"], [TEACHER, AFTER, BEFORE]),
-        (size, 0, ["teacher", "student"], ["32 bits per weight", "8 bits per weight"], [TEACHER, AFTER]),
-        (speed, 2, ["teacher", "student"], ["one image alone", "each of many"], [TEACHER, AFTER]),
+         ["32 bits per weight", "8 bits per weight"], [TEACHER, SOFT, HARD]),
+        (size, 0, ["teacher", "student"], ["32 bits per weight", "8 bits per weight"], [TEACHER, SOFT]),
+        (speed, 2, ["teacher", "student"], ["one image alone", "each of many"], [TEACHER, SOFT]),
     ):  # fmt: skip
         assert [tick.get_text() for tick in axes.get_xticklabels()] == names
         assert [text.get_text() for text in axes.get_legend().get_texts()] == labels == list(bars_of(axes))
@@ -107,7 +110,53 @@ def test_the_unseen_class_stands_out_below_the_name_of_each_network(small, data)
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == list(class_names(data))
 
 
+def test_every_picture_can_be_read_by_everyone_on_a_page(small):
+    for picture in pictures.pictures_of(small):
+        figure = draw(picture, small)
+        assert not small_texts(figure), picture
+        assert not alike(figure), picture
+        assert not clipped(figure), picture
+
+
 def test_a_dollar_in_the_datas_name_is_one(small):
     named = replace(small, data=replace(small.data, name=r"$\frac$"))
     for picture in pictures.pictures_of(named):
         draw(picture, named).draw_without_rendering()
+
+
+def committed(folder: str) -> list[dict]:
+    paths = sorted((ROOT / "viz" / "cifar10" / folder).glob("*/results.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_several_seeds_are_bars_of_means_and_dots():
+    cats, runs = committed("unseen_cat"), committed("seeds")
+    said = [
+        (
+            run["teacher"],
+            run["baseline"],
+            run["student"]["before_correction"],
+            run["student"]["after_correction"],
+        )
+        for run in cats
+    ]
+    figure = draw(charts.draw_unseen_class, cats)
+    assert figure.get_supxlabel().endswith("without cat, bars: means, dots: seeds 0, 1, 2, 3, 4")
+    for place, axes in enumerate(figure.axes):
+        shares = np.array([networks[place]["confusion_matrix"][3] for networks in said]) / 1000
+        np.testing.assert_allclose([bar.get_width() for bar in axes.patches], shares.mean(axis=0))
+        dots = [line.get_xydata() for line in axes.lines]
+        np.testing.assert_allclose(dots, [np.c_[mine, range(10)] for mine in shares])
+    errors, size, speed = draw(charts.draw_compression, runs).axes
+    wrong = [
+        [100 - 100 * metrics["test_accuracy"] for metrics in (r["teacher"], r["student"]["before_correction"],
+                                                              r["baseline"])]
+        for r in runs
+    ]  # fmt: skip
+    exact, _ = bars_of(errors).values()
+    np.testing.assert_allclose(exact[1], np.mean(wrong, axis=0))
+    np.testing.assert_allclose([line.get_ydata() for line in errors.lines[: len(runs)]], wrong)
+    assert not [*size.lines, *speed.lines]
+    least = [min(r["networks"][k]["milliseconds_alone"] for r in runs) for k in ("teacher", "student")]
+    np.testing.assert_allclose(bars_of(speed)["one image alone"][1], least)
+    assert title_of(speed) == "How fast? least ms per image, threads: 2"

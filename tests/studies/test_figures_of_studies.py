@@ -181,15 +181,15 @@ def test_points_of_several_classes_are_named_in_their_order(shaken):
         assert [y for x, y in found if round(x) == place][: len(named)] == pytest.approx(before)
 
 
-@pytest.mark.parametrize(("errors", "n_arrows"), [((60, 70, 80), 0), ((1, 300, 2), 1)])
-def test_an_interval_that_goes_on_below_0_errors_is_drawn_as_one(errors, n_arrows, monkeypatch):
+@pytest.mark.parametrize(("errors", "n_arrows"), [((60, 70, 80), 0), ((1, 300, 2), 1), ((0, 0, 0), 1)])
+def test_an_interval_that_goes_on_below_the_axis_is_drawn_as_one(errors, n_arrows, monkeypatch):
     monkeypatch.setattr(claims, "CLAIMS", claims.CLAIMS[:1])
     monkeypatch.setattr(claims, "runs_for", lambda claim, runs: runs)
     axes = claims.draw_claims("?", runs_with_errors(*errors)).axes[0]
     arrows = [line for line in axes.lines if line.get_marker() == CARETLEFT]
-    assert [list(line.get_xdata()) for line in arrows] == [[0]] * n_arrows
+    assert [list(line.get_xdata()) for line in arrows] == [[1]] * n_arrows
     words = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert ("the interval goes on below 0" in words) == (n_arrows > 0)
+    assert ("the interval goes below 1" in words) == (n_arrows > 0)
 
 
 def test_the_marks_of_subliminal_learning_are_means(shaken):
@@ -286,15 +286,15 @@ def test_how_many_classes_a_teacher_says():
     assert classes(0.5, 0.5, *[0.0] * 8) == pytest.approx(2)
 
 
-def test_the_points_of_the_claims_are_our_errors_in_per_cent_of_the_papers(committed):
+def test_the_points_of_the_claims_are_our_errors(committed):
     figure = drawn("paper", committed)
     found = {round(y): x for _, x, y in points(figure)}
     assert list(found) == list(range(len(claims.CLAIMS)))
-    assert found[0] == pytest.approx(100 * np.mean([72, 75, 71]) / 67)
+    assert found[0] == pytest.approx(np.mean([72, 75, 71]))
     only_7_and_8 = [claim.number for claim in claims.CLAIMS].index("8")
-    assert found[only_7_and_8] == pytest.approx(100 * 2153 / 4730)
-    assert "4,730 → 2,153  fewer errors" in words_of(figure)
-    assert "67 → 73  not told apart" in words_of(figure)
+    assert found[only_7_and_8] == pytest.approx(2153, abs=0.5)
+    assert "4,730 → 2,153  n = 3  fewer errors" in words_of(figure)
+    assert "67 → 73  n = 3  as many" in words_of(figure)
     axes = figure.axes[0]
     for container in axes.containers:  # nothing runs past the axis
         for bar in container.lines[2]:

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from legible import alike, clipped, small_texts
 from made_studies import drawn
 from small_pictures import draw, pixels_of, words_of
 from small_studies import ROOT
@@ -20,6 +21,7 @@ from studies.questions import STUDIES
 from synthetic import digits, noise
 
 UNSEEN = "omitted_accuracy"
+RECIPES = ("linear", "fast", "middle", "described", "best", "no-digit")
 
 
 def title_of(axes) -> str:
@@ -87,6 +89,19 @@ def test_the_map_of_gains_stands_under_its_titles():
                 assert texts[x, y + 0.2] == f"{hard:.1f} → {soft:.1f}"
                 assert texts[x, y - 0.13].startswith(f"{soft - hard:+.1f}")
     assert scale.get_ylabel() == "percentage points"
+
+
+def test_every_picture_can_be_read_by_everyone_on_a_page(committed):
+    """Of the studies, of what recipes cost and of the gains on CIFAR-10."""
+    folders = [folder for folder in (ROOT / "viz" / "seeds").iterdir() if folder.name in RECIPES]
+    gain = json.loads((ROOT / "viz" / "cifar10" / "gain" / RESULTS).read_text())
+    figures = {name: drawn(name, committed) for name in {run.study for run in committed}}
+    figures["frontier"] = draw(draw_frontier, {folder.name: load(folder) for folder in folders})
+    figures["gain"] = draw(draw_gain, gain)
+    for name, figure in figures.items():
+        assert not small_texts(figure), name
+        assert not alike(figure), name
+        assert not clipped(figure), name
 
 
 @pytest.mark.parametrize("name", STUDIES)

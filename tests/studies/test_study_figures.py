@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, OTHERS, STYLE, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, INK, OTHERS, STYLE, TEACHER
 
 import math
 
@@ -114,15 +114,15 @@ PAPER_ROWS = [  # words, the paper's figure, where ours is
     ("3  the same, soft targets alone", 74, "paper", "before", "test_errors", FULL | SOFT),
     ("3  soft targets, transformed images", 74, TRANSFORMED, "before", "test_errors", FULL),
     ("6  transfer set without 3s", 206, "paper", "before", "test_errors", NO_3S),
-    ("6  of these, on 3s", 133, "paper", "before", "omitted_errors", NO_3S),
+    ("6  3s, never seen", 133, "paper", "before", "omitted_errors", NO_3S),
     ("6  without 3s, transformed images", 206, TRANSFORMED, "before", "test_errors", NO_3S),
-    ("6  of these, on 3s", 133, TRANSFORMED, "before", "omitted_errors", NO_3S),
+    ("6  3s, never seen, transformed images", 133, TRANSFORMED, "before", "omitted_errors", NO_3S),
     (BIAS_BY_TEST, 109, "paper", "best", "test_errors", NO_3S),
-    ("7  of these, on 3s", 14, "paper", "best", "omitted_errors", NO_3S),
+    ("7  3s, bias chosen on the test set", 14, "paper", "best", "omitted_errors", NO_3S),
     (BIAS, 109, "paper", "after", "test_errors", NO_3S),
-    ("7  of these, on 3s", 14, "paper", "after", "omitted_errors", NO_3S),
+    ("7  3s, bias chosen without test labels", 14, "paper", "after", "omitted_errors", NO_3S),
     ("7  without test labels, transformed images", 109, TRANSFORMED, "after", "test_errors", NO_3S),
-    ("7  of these, on 3s", 14, TRANSFORMED, "after", "omitted_errors", NO_3S),
+    ("7  3s, without test labels, transformed images", 14, TRANSFORMED, "after", "omitted_errors", NO_3S),
     ("8  transfer set of 7s and 8s only", 4730, "paper", "before", "test_errors", ONLY_7_AND_8),
     ("9  one bias for 7 and 8, chosen on the test set", 1320, "paper", "best", "test_errors", ONLY_7_AND_8),
     ("9  eight biases, chosen without test labels", 1320, "paper", "after", "test_errors", ONLY_7_AND_8),
@@ -146,14 +146,23 @@ def test_claims_stand_in_their_rows_beside_the_papers_figures(name, runs):
         half = T_HALF[len(ours)] * ours.std(ddof=1) * math.sqrt(1 + 1 / len(ours))
         ((low, _), (high, _)) = container.lines[2][0].get_segments()[0]
         assert dot_y == y
-        assert dot_x == pytest.approx(100 * ours.mean() / paper)
-        assert high - dot_x == pytest.approx(100 * half / paper, rel=1e-5)
-        assert dot_x - low == pytest.approx(100 * min(half, ours.mean()) / paper, rel=1e-5)
+        assert dot_x == pytest.approx(ours.mean())
+        assert high - dot_x == pytest.approx(half, rel=1e-5)
+        assert low == pytest.approx(max(1, dot_x - half), rel=1e-4)
+        look = {"teacher": (TEACHER, "s"), "before": (BEFORE, "o")}.get(part, (AFTER, "D"))
+        assert (container.lines[0].get_color(), container.lines[0].get_marker()) == look
         less = ours.mean() - paper
         said = "fewer errors" if less + half < 0 else "more errors" if less > half else "not told apart"
-        assert beside[y].startswith(f"{paper:,} → {ours.mean():,.0f}  {said}")
-    levels = [line for line in axes.lines if line.get_label() == "the paper"]
-    assert [list(line.get_xdata()) for line in levels] == [[100, 100]]
+        assert beside[y].startswith(f"{paper:,} → {ours.mean():,.0f}  n = {len(ours)}  {said}")
+    marks = [line for line in axes.lines if line.get_marker() == "|" and line.get_color() == INK]
+    assert [line.get_xydata().tolist() for line in marks] == [[[row[1], y]] for y, row in enumerate(rows)]
+    bands = [line for line in axes.lines if line.get_linewidth() == 9]
+    sds = [math.sqrt(row[1] * (1 - row[1] / 10_000)) for row in rows]  # of a binomial count
+    np.testing.assert_allclose(
+        [line.get_xdata() for line in bands],
+        [(row[1] - 2 * sd, row[1] + 2 * sd) for row, sd in zip(rows, sds, strict=True)],
+    )
+    assert axes.get_xscale() == "log"
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first claim above
 
 
@@ -408,15 +417,19 @@ def test_subliminal_learning_stands_above_its_numbers_and_widths(runs):
     ticks = [[label.get_text() for label in axes.get_xticklabels()] for axes in (left, right)]
     assert ticks == [["2", "3", "10", "30", "none: the ten\nclasses"], ["64", "256", "1024"]]
     starts = (
-        ("teacher", "from the teacher's initial weights", AFTER),
-        ("own", "from weights of its own", BEFORE),
+        ("teacher", "from the teacher's initial weights", BLIND),
+        ("own", "from weights of its own (hollow)", "white"),
     )
     sides = ((left, [(n, 256) for n in (2, 3, 10, 30, 0)]), (right, [(3, w) for w in (64, 256, 1024)]))
     for axes, points in sides:
-        for start, label, colour in starts:
-            dots = [x for x in axes.lines if x.get_marker() == "o" and x.get_color() == colour]
-            marks = [x for x in axes.lines if x.get_marker() == "_" and x.get_color() == colour]
-            assert marks[0].get_label() == label
+        for start, label, inside in starts:
+            at = [i for i, x in enumerate(axes.lines) if x.get_marker() == "o" and len(x.get_xdata())
+                  and x.get_markerfacecolor() == inside]  # fmt: skip
+            dots, marks = [axes.lines[i] for i in at], [axes.lines[i + 1] for i in at]
+            assert {x.get_marker() for x in marks} == {"_"}
+            assert {x.get_color() for x in (*dots, *marks)} == {BLIND}
+            assert axes.lines[at[0] + 2].get_label() == label
+            assert axes.lines[at[0] + 2].get_markerfacecolor() == inside
             for place, (n, width) in enumerate(points):
                 own = at_point(runs, "subliminal", subliminal.spare(n, width, start), "before", ALL)
                 np.testing.assert_allclose(dots[place].get_xydata(), np.c_[np.full(len(own), place), own])
@@ -493,7 +506,9 @@ def test_spread_has_a_bar_per_teacher_and_its_students_above_each_other(runs):
 
 def test_the_papers_lines_of_the_frontier_are_at_its_errors():
     run = {
-        "data": {"name": "MNIST"}, "environment": {"threads": 2}, "wall_clock_seconds": {"total": 10.0},
+        "data": {"name": "MNIST"}, "environment": {"threads": 2},
+        "wall_clock_seconds": {"data": 1.0, "teacher": 4.0, "total": 10.0},
+        "config": {"omitted_class": [3]},
         "teacher": {"test_errors": 90},
         "student": {"before_correction": {"test_errors": 150}, "after_correction": {"test_errors": 110}},
     }  # fmt: skip
@@ -503,8 +518,8 @@ def test_the_papers_lines_of_the_frontier_are_at_its_errors():
     paper = [text for text in axes.texts if text.get_text()[0].isdigit()]
     words_ = [text.get_text().split(maxsplit=1) for text in paper]
     assert {int(n): text for n, text in words_} == {
-        206: "the paper's student without 3s", 109: "the same, bias chosen on the test set",
-        74: "the paper's student of all digits", 67: "the paper's teacher",
+        206: "student without 3s", 109: "the same, bias chosen\non the test set",
+        74: "student of all digits", 67: "teacher",
     }  # fmt: skip
     assert [text.xy[1] for text in paper] == [206, 109, 74, 67]
     found = series(axes)

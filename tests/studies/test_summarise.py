@@ -371,26 +371,28 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 
 def test_the_frontier_shows_each_recipe_at_its_seconds_and_its_errors(run, tmp_path, capsys):
-    """Mean and spread, teacher, student before and after; a slower recipe further right, and named."""
+    """Mean and spread, each network at the seconds after which it is there; who saw no digit, too."""
     slower = copy.deepcopy(run)
-    slower["wall_clock_seconds"]["total"] = 500.0
+    slower["wall_clock_seconds"] |= {"total": 500.0, "teacher": 300.0, "data": 1.0}
+    slower["config"]["omitted_class"] = list(range(10))
     slower["student"]["after_correction"]["test_errors"] = 60
     groups = {"slow": [slower, slower], "fast": [run, changed(run, "teacher.test_errors", 80)]}
     figure = draw_frontier(groups)
     axes = figure.axes[0]
     curves = {c.get_label(): c.lines[0].get_xydata() for c in axes.containers}
-    teacher, before, after = (curves[label] for _, label, _ in CURVES)
-    seconds = [run["wall_clock_seconds"]["total"], 500.0]
-    for curve in (teacher, before, after):
-        assert curve[:, 0] == pytest.approx(seconds, rel=0.02)
+    teacher, before, after = (curves[label] for _, label, *_ in CURVES)
+    spent = run["wall_clock_seconds"]
+    assert teacher[:, 0] == pytest.approx([301.0, spent["teacher"] + spent["data"]])
+    for curve in (before, after):
+        assert curve[:, 0] == pytest.approx([500.0, spent["total"]], rel=0.02)
     own = run["student"]["before_correction"]["test_errors"]
     assert teacher[:, 1] == pytest.approx(
-        [(run["teacher"]["test_errors"] + 80) / 2, run["teacher"]["test_errors"]]
+        [run["teacher"]["test_errors"], (run["teacher"]["test_errors"] + 80) / 2]
     )
     assert before[:, 1] == pytest.approx([own, own])
-    assert after[:, 1] == pytest.approx([run["student"]["after_correction"]["test_errors"], 60])
+    assert after[:, 1] == pytest.approx([60, run["student"]["after_correction"]["test_errors"]])
     words = [text.get_text() for text in axes.texts]
-    assert {"fast", "slow"} <= set(words)
+    assert {"fast", "slow\n(saw no digit)"} <= set(words)
     assert {word.split()[0] for word in words} >= {"206", "109", "74", "67"}
     assert axes.get_ylim()[0] < 60
 
