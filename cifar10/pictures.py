@@ -18,6 +18,7 @@ from support.charts import (
     epoch_axis,
     light_grid,
     percent_axis,
+    say_if_cut,
     titled_figure,
     write_pictures,
 )
@@ -82,6 +83,7 @@ def curves(experiment: Experiment) -> Figure:
     for one in axes[:2]:
         one.set_ylim(0, 1.05 * max(max(line.get_ydata()) for line in one.lines))
     percent_axis(axes[2])
+    say_if_cut(axes[2])
     legend_beside_title(figure, axes[2])
     return figure
 
@@ -149,7 +151,10 @@ def grouped_bars(
 
 def compression(experiment: Experiment) -> Figure:
     """Three questions: how often is it wrong, how small is it, how fast does it answer?"""
-    figure = new_figure(experiment, "What a small network saves, and what it costs", 12.5, 5)
+    seed = experiment.config.seed
+    figure = new_figure(
+        experiment, f"What a small network saves, and what it costs: one run, seed {seed}", 12.5, 5
+    )
     metrics, networks = experiment.metrics(), experiment.networks
     three, two = [kind for kind, *_ in SERIES], ["teacher", "student"]
     exact = [metrics["before_correction" if k == "student" else k]["test_accuracy"] for k in three]
@@ -199,6 +204,7 @@ def unseen_class(experiment: Experiment) -> Figure:
     )
     unseen = " and ".join(names[c] for c in omitted)
     title = f"What networks call {mine.sum():,} test images of class {unseen}, which no student ever saw"
+    title += f": one run, seed {experiment.config.seed}"
     figure = new_figure(experiment, title, 12, 4.4)
     colours = [OMITTED if c in omitted else TEACHER for c in range(len(names))]
     panels: Iterable[Axes] = figure.subplots(1, len(shown), sharex=True, sharey=True)

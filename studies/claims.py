@@ -151,7 +151,9 @@ class Row:
 
     def cells(self) -> list[str]:
         p = "-" if math.isnan(self.p) else "< 0.001" if self.p < 0.001 else f"{self.p:.3f}"
-        found = str(self.difference or "-")
+        # errors are no fewer than none
+        least = -self.claim.paper if self.claim else -math.inf
+        found = self.difference.clipped(least) if self.difference else "-"
         return [self.number, self.text, self.paper, self.ours, str(self.n_seeds), found, p, self.words]
 
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+from support.charts import AFTER, light_grid
 from support.charts import TEACHER as TEACHER_COLOUR
-from support.charts import light_grid
 from support.report import markdown
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from beyond.settings import RECIPES, TRANSFORMATIONS
-from studies.charts import (
-    BLACK_STYLE,
-    SEEN_STYLE,
-    UNSEEN_AFTER_STYLE,
-    draw_curve,
-    legend_below,
-    study_figure,
-    unseen,
-)
+from studies.charts import UNSEEN_AFTER_STYLE, draw_curve, legend_below, study_figure, unseen
 from studies.study import (
     ERRORS_AFTER,
     TEACHER_ERRORS,
@@ -40,6 +32,7 @@ KINDS = {
     "elastic": ("elastic",),
     "all": ("jitter", "rotation", "scaling", "shear", "elastic"),
 }
+HOLLOW = {"color": AFTER, "markerfacecolor": "white"}  # all are corrected students
 WHOSE = ("the teacher alone", "the student alone", "both")
 
 
@@ -88,8 +81,8 @@ def draw(question: str, runs: Runs) -> Figure:
     """Errors of the student, by what is done to the images and in whose training; left all, right on 3s."""
     figure = study_figure(runs, f"{question}  Errors after the bias correction", (12, 5.2))
     whose = {
-        "the teacher alone": ("student (teacher's images)", BLACK_STYLE),
-        "the student alone": ("student (its own)", SEEN_STYLE),
+        "the teacher alone": ("student (teacher's images)", HOLLOW | {"marker": "v"}),
+        "the student alone": ("student (its own)", HOLLOW | {"marker": "o"}),
         "both": ("student (both's)", UNSEEN_AFTER_STYLE),
     }
     kinds = [kind for kind in KINDS if runs_at(runs, kind, "both")]

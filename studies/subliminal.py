@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, light_grid
+from support.charts import BLIND, INK, light_grid
 from support.report import markdown
 
 import statistics
@@ -63,8 +63,8 @@ def draw(question: str, runs: Runs) -> Figure:
     figure = study_figure(runs, question, (12, 5.2), DOTS)
     left, right = figure.subplots(1, 2, sharey=True)
     starts = (
-        ("teacher", "from the teacher's initial weights", AFTER),
-        ("own", "from weights of its own", BEFORE),
+        ("teacher", "from the teacher's initial weights", BLIND),
+        ("own", "from weights of its own", INK),
     )
     sides: tuple[tuple[Axes, list[tuple[int, int]], str], ...] = (
         (left, [(n, 256) for n in (*N_SPARE, 0)],

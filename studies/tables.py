@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.intervals import Interval
+from support.intervals import Interval, bounds
 from support.report import markdown
 
 import math
@@ -57,19 +57,25 @@ def metric_table(runs: Runs, points: Mapping[str, Settings]) -> str:
     return markdown(["%", *(name for name, _ in METRIC_COLUMNS)], rows)
 
 
-def interval_cell(found: Interval, digits: int) -> str:
-    """ "96.24 (95.10 to 97.38)"; "-" where no run of this point succeeded."""
+def interval_cell(found: Interval, digits: int, most: float = math.inf) -> str:
+    """ "96.24 (95.10 to 97.38)"; "-" where no run of this point succeeded; "0 in all runs".
+
+    Nothing lies below 0 or above `most`: a bound that would is that, and "clipped".
+    """
     if math.isnan(found.mean):
         return "-"
     if math.isnan(found.half):
         return f"{found.mean:.{digits}f}"
+    if found.half == 0:
+        return f"{found.mean:.{digits if found.mean else 0}f} in all runs"
     low, high = found.mean - found.half, found.mean + found.half
-    return f"{found.mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+    ends = (f"{end:.{digits}f}" for end in (max(low, 0.0), min(high, most)))
+    return f"{found.mean:.{digits}f} ({bounds(*ends, cut_low=low < 0, cut_high=high > most)})"
 
 
 def percent_cell(runs: Runs, path: str) -> str:
     """The mean of an accuracy with its 95 % interval, in per cent."""
-    return interval_cell(over_seeds(runs, path, 100), 2)
+    return interval_cell(over_seeds(runs, path, 100), 2, most=100)
 
 
 def points_cell(first: Runs, second: Runs, path: str) -> str:

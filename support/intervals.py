@@ -50,15 +50,25 @@ class Interval:
     p: float = field(default=math.nan, compare=False)
 
     def __str__(self) -> str:
-        mean = f"{self.mean:+.1f}"
+        return self.clipped(-math.inf)
+
+    def clipped(self, least: float) -> str:
+        """ "+1.2 (-0.3 to +2.7)"; of what cannot fall below `least` "+1.2 (-0.2, clipped, to +2.7)"."""
+        mean, low = f"{self.mean:+.1f}", self.mean - self.half
         if math.isnan(self.half):
             return mean
-        return f"{mean} ({self.mean - self.half:+.1f} to {self.mean + self.half:+.1f})"
+        high = f"{self.mean + self.half:+.1f}"
+        return f"{mean} ({bounds(f'{max(low, least):+.1f}', high, low < least, cut_high=False)})"
 
     def plus_minus(self, digits: int) -> str:
         """ "+1.2 ± 0.3", "+1.2"."""
         half = "" if math.isnan(self.half) else f" ± {self.half:.{digits}f}"
         return f"{self.mean:+.{digits}f}{half}"
+
+
+def bounds(low: str, high: str, cut_low: bool, cut_high: bool) -> str:
+    """ "1.2 to 3.4"; "clipped" after a bound beyond which nothing can lie."""
+    return f"{low}{', clipped,' if cut_low else ''} to {high}{', clipped' if cut_high else ''}"
 
 
 def interval(values: Sequence[float]) -> Interval:

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from legible import alike, clipped, small_texts
+from legible import alike, clipped, small_texts, unsaid_cuts
 from made_studies import drawn
 from small_pictures import draw, pixels_of, words_of
 from small_studies import ROOT
@@ -102,6 +102,7 @@ def test_every_picture_can_be_read_by_everyone_on_a_page(committed):
         assert not small_texts(figure), name
         assert not alike(figure), name
         assert not clipped(figure), name
+        assert not unsaid_cuts(figure), name
 
 
 @pytest.mark.parametrize("name", STUDIES)

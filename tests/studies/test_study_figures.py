@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, OMITTED, OTHERS, STYLE, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, INK, OMITTED, OTHERS, STYLE, TEACHER
 
 import math
 
@@ -360,7 +360,8 @@ ROWS = {  # what stands beside the rows, in their order; the metric; the series
 def test_rows_have_their_names_dots_and_means(name, runs):
     names, key, parts, x_label = ROWS[name]
     (axes,) = (axes for axes in drawn(name, runs).axes if axes.get_xlabel())
-    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    besides = {"sevens-and-eights": ["the claims: teacher of 60 epochs"]}.get(name, [])
+    assert [label.get_text() for label in axes.get_yticklabels()] == names + besides
     assert len(names) == len(STUDIES[name].grid)
     assert axes.get_xlabel().startswith(x_label)
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row above
@@ -375,6 +376,9 @@ def test_rows_have_their_names_dots_and_means(name, runs):
             y = row + 0.3 * (place - (len(parts) - 1) / 2)
             np.testing.assert_allclose(dots[row].get_xydata(), np.c_[own, np.full(len(own), y)])
             np.testing.assert_allclose(marks[row].get_xydata(), [[own.mean(), y]])
+    if besides:
+        own = 100 * values(runs, "paper", "after", ALL, **ONLY_7_AND_8)
+        np.testing.assert_allclose(dots[-1].get_xydata(), np.c_[own, np.full(len(own), len(names))])
 
 
 def test_images_have_dots_lines_and_a_level_for_all_images(runs):
@@ -416,8 +420,8 @@ def test_subliminal_learning_stands_above_its_numbers_and_widths(runs):
     ticks = [[label.get_text() for label in axes.get_xticklabels()] for axes in (left, right)]
     assert ticks == [["2", "3", "10", "30", "none: the ten\nclasses"], ["64", "256", "1024"]]
     starts = (
-        ("teacher", "from the teacher's initial weights", AFTER),
-        ("own", "from weights of its own", BEFORE),
+        ("teacher", "from the teacher's initial weights", BLIND),
+        ("own", "from weights of its own", INK),
     )
     sides = ((left, [(n, 256) for n in (2, 3, 10, 30, 0)]), (right, [(3, w) for w in (64, 256, 1024)]))
     for axes, points in sides:
