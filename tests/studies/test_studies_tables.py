@@ -87,13 +87,28 @@ def by_seed(runs: list[Run], point: dict[str, Any], path: str) -> dict[int, floa
     return found
 
 
-def with_interval(values: list[float], digits: int, sign: str = "", further: bool = False) -> str:
-    """With the interval of the mean or, where one is asked for, that for one `further` value."""
+def with_interval(
+    values: list[float],
+    digits: int,
+    sign: str = "",
+    further: bool = False,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> str:
+    """With the interval of the mean or, where one is asked for, that for one `further` value.
+
+    A bound beyond `least` or `most` is that, and "clipped".
+    """
     mean, n = np.mean(values), len(values)
     if n == 1:
         return f"{mean:{sign}.{digits}f}"
     half = T[n] * np.std(values, ddof=1) * math.sqrt(further + 1 / n)
-    return f"{mean:{sign}.{digits}f} ({mean - half:{sign}.{digits}f} to {mean + half:{sign}.{digits}f})"
+    if half == 0 and not sign:
+        return f"{mean:.{digits}f} in all runs" if mean else "0 in all runs"
+    low, high = (f"{min(max(x, least), most):{sign}.{digits}f}" for x in (mean - half, mean + half))
+    low += ", clipped," if mean - half < least else ""
+    high += ", clipped" if mean + half > most else ""
+    return f"{mean:{sign}.{digits}f} ({low} to {high})"
 
 
 def with_sd(values: list[float], digits: int) -> str:
@@ -111,7 +126,8 @@ class Cells:
         self.runs = runs
 
     def mean(self, point: dict[str, Any], path: str, scale: float = 100, digits: int = 2) -> str:
-        return with_interval([scale * v for v in by_seed(self.runs, point, path).values()], digits)
+        values = [scale * v for v in by_seed(self.runs, point, path).values()]
+        return with_interval(values, digits, least=0, most=100)
 
     def less(self, point: dict[str, Any], other: dict[str, Any], path: str, scale: float = 100) -> str:
         """The difference of the seeds that both have, and of no others."""
@@ -290,9 +306,11 @@ def test_claims_are_our_figures_and_comparisons_pair_the_seeds_that_both_have():
             if (p["omitted_class"], p["hard_weight"]) == (omitted, weight)
         )  # fmt: skip
         values = list(by_seed(runs, point, path).values())
-        difference = with_interval([v - claim.paper for v in values], 1, "+", further=True)
-        wanted = [number, claim.text, f"{claim.paper:g}", with_sd(values, 1), difference]
-        assert wanted in [row[:5] for row in rows]
+        difference = with_interval(
+            [v - claim.paper for v in values], 1, "+", further=True, least=-claim.paper
+        )
+        wanted = [number, claim.text, f"{claim.paper:g}", with_sd(values, 1)]
+        assert [*wanted, str(len(values)), difference] in [row[:6] for row in rows]
     hard, soft, mixed = (
         next(p for p in STUDIES["paper"].grid if one.items() <= p.items())
         for one in (claims.HARD_ALL, claims.SOFT_ALL, claims.MIXED_ALL)
@@ -301,7 +319,10 @@ def test_claims_are_our_figures_and_comparisons_pair_the_seeds_that_both_have():
         path = f"{BEFORE}.test_errors"
         (row,) = (row for row in rows if row[1] == f"{text} against hard labels")
         ours, theirs = (np.mean(list(by_seed(runs, p, path).values())) for p in (point, hard))
-        assert row[3:5] == [f"{ours:.1f} against {theirs:.1f}", Cells(runs).less(point, hard, path, 1)]
+        assert [row[3], row[5]] == [
+            f"{ours:.1f} against {theirs:.1f}",
+            Cells(runs).less(point, hard, path, 1),
+        ]
 
 
 def test_drawing_again_takes_every_run(tmp_path, monkeypatch):

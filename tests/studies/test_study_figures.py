@@ -16,7 +16,6 @@ from matplotlib.text import Text
 from shaken import committed_runs, shaken_runs
 
 from beyond.settings import DRAWN_SETS
-from seeds import frontier
 from studies import ingredients, sevens_and_eights, subliminal
 from studies.claims import TRANSFORMED
 from studies.questions import STUDIES
@@ -475,33 +474,4 @@ def test_prior_has_what_em_says_and_what_the_mean_probability_is_made_of(runs):
     assert level.get_ydata() == pytest.approx([100 * share] * 2)
     assert [c.get_label() for c in right.containers] == [
         "from 3s: their share x their mean p(3)", "from other digits",
-    ]  # fmt: skip
-
-
-# ---- What a recipe costs -----------------------------------------------------------------------------------
-
-
-def test_the_papers_lines_of_the_frontier_are_at_its_errors():
-    run = {
-        "data": {"name": "MNIST"}, "environment": {"threads": 2},
-        "wall_clock_seconds": {"data": 1.0, "teacher": 4.0, "total": 10.0},
-        "config": {"omitted_class": [3]},
-        "teacher": {"test_errors": 90},
-        "student": {"before_correction": {"test_errors": 150}, "after_correction": {"test_errors": 110}},
-    }  # fmt: skip
-    axes = frontier.draw_frontier({"one": [run]}).axes[0]
-    lines = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
-    assert lines == [206, 109, 74, 67]
-    paper = [text for text in axes.texts if text.get_text()[0].isdigit()]
-    words_ = [text.get_text().split(maxsplit=1) for text in paper]
-    assert {int(n): text for n, text in words_} == {
-        206: "student without 3s", 109: "the same, bias chosen\non the test set",
-        74: "student of all digits", 67: "teacher",
-    }  # fmt: skip
-    assert [text.xy[1] for text in paper] == [206, 109, 74, 67]
-    found = series(axes)
-    assert [point[1] for points in found.values() for point in points] == [90, 150, 110]
-    assert list(found) == [
-        "teacher, has seen every digit", "student that never saw a 3",
-        "the same, bias corrected without test labels",
     ]  # fmt: skip
