@@ -179,7 +179,8 @@ says `--seeds 5`, with seeds 0 to 4 (other seeds that results.json holds stay in
 otherwise, figures are mean ± standard deviation over these seeds. All but the first three studies use the
 recipe `fast`, with all training images as the probe; a flag that you give (as `--recipe best`) holds for
 every run, unless the study varies it. Nothing was chosen on the test set, with two exceptions: rows that say
-so, and how contour lines of noise are drawn.
+so, and how contour lines of noise are drawn. "Every seed" stands where all seeds gave the same figure: from
+these no interval can be had.
 
 `viz/study/results.json` holds every run, and the tables on this page are made from it. In them, "seen
 classes" and "unseen" are test accuracies on the classes that were in the transfer set and on those that

@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -114,8 +114,9 @@ def against_paper(runs: Runs, claim: Claim) -> Interval:
     """Our mean errors less the paper's figure, with the interval for one further run of ours.
 
     The paper's figure is one run, too: it can be told from ours if it lies where one of ours would not.
+    No run makes fewer than 0 errors.
     """
-    return prediction([run.value(claim.path) - claim.paper for run in runs])
+    return replace(prediction([run.value(claim.path) - claim.paper for run in runs]), least=-claim.paper)
 
 
 def margin(errors: float, n_test: int) -> float:
@@ -151,9 +152,7 @@ class Row:
 
     def cells(self) -> list[str]:
         p = "-" if math.isnan(self.p) else "< 0.001" if self.p < 0.001 else f"{self.p:.3f}"
-        # errors are no fewer than none
-        least = -self.claim.paper if self.claim else -math.inf
-        found = self.difference.clipped(least) if self.difference else "-"
+        found = str(self.difference or "-")
         return [self.number, self.text, self.paper, self.ours, str(self.n_seeds), found, p, self.words]
 
 

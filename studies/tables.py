@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from support.intervals import Interval, bounds
+from support.intervals import Interval
 from support.report import markdown
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from studies.study import (
     ALL_AFTER,
@@ -57,25 +58,14 @@ def metric_table(runs: Runs, points: Mapping[str, Settings]) -> str:
     return markdown(["%", *(name for name, _ in METRIC_COLUMNS)], rows)
 
 
-def interval_cell(found: Interval, digits: int, most: float = math.inf) -> str:
-    """ "96.24 (95.10 to 97.38)"; "-" where no run of this point succeeded; "0 in all runs".
-
-    Nothing lies below 0 or above `most`: a bound that would is that, and "clipped".
-    """
-    if math.isnan(found.mean):
-        return "-"
-    if math.isnan(found.half):
-        return f"{found.mean:.{digits}f}"
-    if found.half == 0:
-        return f"{found.mean:.{digits if found.mean else 0}f} in all runs"
-    low, high = found.mean - found.half, found.mean + found.half
-    ends = (f"{end:.{digits}f}" for end in (max(low, 0.0), min(high, most)))
-    return f"{found.mean:.{digits}f} ({bounds(*ends, cut_low=low < 0, cut_high=high > most)})"
+def interval_cell(found: Interval, digits: int) -> str:
+    """A mean with its 95 % interval; "-" where no run of this point succeeded."""
+    return "-" if math.isnan(found.mean) else found.text(f".{digits}f")
 
 
 def percent_cell(runs: Runs, path: str) -> str:
-    """The mean of an accuracy with its 95 % interval, in per cent."""
-    return interval_cell(over_seeds(runs, path, 100), 2, most=100)
+    """The mean of an accuracy with its 95 % interval, in per cent; "-" where no run succeeded."""
+    return interval_cell(replace(over_seeds(runs, path, 100), least=0.0, most=100.0), 2)
 
 
 def points_cell(first: Runs, second: Runs, path: str) -> str:

@@ -43,32 +43,37 @@ class Interval:
     """A mean, and the half width of its 95 % interval: NaN for a single value, which has none.
 
     `p`: the probability, two-sided, of a mean at least as far from 0 if there were no difference.
+    `least`, `most`: what the mean cannot go beyond, as 0 errors; nor do the bounds of the interval.
     """
 
     mean: float
     half: float
     p: float = field(default=math.nan, compare=False)
+    least: float = field(default=-math.inf, compare=False)
+    most: float = field(default=math.inf, compare=False)
+
+    @property
+    def low(self) -> float:
+        return max(self.mean - self.half, self.least)
+
+    @property
+    def high(self) -> float:
+        return min(self.mean + self.half, self.most)
 
     def __str__(self) -> str:
-        return self.clipped(-math.inf)
+        return self.text("+.1f")
 
-    def clipped(self, least: float) -> str:
-        """ "+1.2 (-0.3 to +2.7)"; of what cannot fall below `least` "+1.2 (-0.2, clipped, to +2.7)"."""
-        mean, low = f"{self.mean:+.1f}", self.mean - self.half
+    def text(self, form: str) -> str:
+        """ "+1.2 (+0.9 to +1.5)", "+1.2" of one value; alike values have no spread to take bounds from."""
         if math.isnan(self.half):
-            return mean
-        high = f"{self.mean + self.half:+.1f}"
-        return f"{mean} ({bounds(f'{max(low, least):+.1f}', high, low < least, cut_high=False)})"
+            return f"{self.mean:{form}}"
+        bounds = f"{self.low:{form}} to {self.high:{form}}" if self.half else "every seed"
+        return f"{self.mean:{form}} ({bounds})"
 
     def plus_minus(self, digits: int) -> str:
         """ "+1.2 ± 0.3", "+1.2"."""
         half = "" if math.isnan(self.half) else f" ± {self.half:.{digits}f}"
         return f"{self.mean:+.{digits}f}{half}"
-
-
-def bounds(low: str, high: str, cut_low: bool, cut_high: bool) -> str:
-    """ "1.2 to 3.4"; "clipped" after a bound beyond which nothing can lie."""
-    return f"{low}{', clipped,' if cut_low else ''} to {high}{', clipped' if cut_high else ''}"
 
 
 def interval(values: Sequence[float]) -> Interval:
