@@ -16,7 +16,6 @@ from matplotlib.text import Text
 from shaken import committed_runs, shaken_runs
 
 from beyond.settings import DRAWN_SETS
-from seeds import frontier
 from studies import ingredients, sevens_and_eights, subliminal
 from studies.claims import TRANSFORMED
 from studies.questions import STUDIES
@@ -360,7 +359,8 @@ ROWS = {  # what stands beside the rows, in their order; the metric; the series
 def test_rows_have_their_names_dots_and_means(name, runs):
     names, key, parts, x_label = ROWS[name]
     (axes,) = (axes for axes in drawn(name, runs).axes if axes.get_xlabel())
-    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    besides = {"sevens-and-eights": ["the claims: teacher of 60 epochs"]}.get(name, [])
+    assert [label.get_text() for label in axes.get_yticklabels()] == names + besides
     assert len(names) == len(STUDIES[name].grid)
     assert axes.get_xlabel().startswith(x_label)
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row above
@@ -375,6 +375,9 @@ def test_rows_have_their_names_dots_and_means(name, runs):
             y = row + 0.3 * (place - (len(parts) - 1) / 2)
             np.testing.assert_allclose(dots[row].get_xydata(), np.c_[own, np.full(len(own), y)])
             np.testing.assert_allclose(marks[row].get_xydata(), [[own.mean(), y]])
+    if besides:
+        own = 100 * values(runs, "paper", "after", ALL, **ONLY_7_AND_8)
+        np.testing.assert_allclose(dots[-1].get_xydata(), np.c_[own, np.full(len(own), len(names))])
 
 
 def test_images_have_dots_and_lines_of_both_kinds_of_digits(runs):
@@ -499,32 +502,3 @@ def test_spread_has_a_bar_per_teacher_and_its_students_above_each_other(runs):
         np.testing.assert_allclose(bars, [[by_teacher[t].mean()] * 2 for t in order])
         dots = np.array([line.get_ydata() for line in axes.lines if line.get_color() != INK]).T
         np.testing.assert_allclose(np.sort(dots, axis=1), [np.sort(by_teacher[t]) for t in order])
-
-
-# ---- What a recipe costs -----------------------------------------------------------------------------------
-
-
-def test_the_papers_lines_of_the_frontier_are_at_its_errors():
-    run = {
-        "data": {"name": "MNIST"}, "environment": {"threads": 2},
-        "wall_clock_seconds": {"data": 1.0, "teacher": 4.0, "total": 10.0},
-        "config": {"omitted_class": [3]},
-        "teacher": {"test_errors": 90},
-        "student": {"before_correction": {"test_errors": 150}, "after_correction": {"test_errors": 110}},
-    }  # fmt: skip
-    axes = frontier.draw_frontier({"one": [run]}).axes[0]
-    lines = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
-    assert lines == [206, 109, 74, 67]
-    paper = [text for text in axes.texts if text.get_text()[0].isdigit()]
-    words_ = [text.get_text().split(maxsplit=1) for text in paper]
-    assert {int(n): text for n, text in words_} == {
-        206: "student without 3s", 109: "the same, bias chosen\non the test set",
-        74: "student of all digits", 67: "teacher",
-    }  # fmt: skip
-    assert [text.xy[1] for text in paper] == [206, 109, 74, 67]
-    found = series(axes)
-    assert [point[1] for points in found.values() for point in points] == [90, 150, 110]
-    assert list(found) == [
-        "teacher, has seen every digit", "student that never saw a 3",
-        "the same, bias corrected without test labels",
-    ]  # fmt: skip
