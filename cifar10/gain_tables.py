@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import INK, SMALL, titled_figure
+from support.charts import INK, SMALL, WIDEST, titled_figure
 from support.intervals import interval
 from support.report import Results, markdown
 
@@ -138,12 +138,11 @@ def draw_map(axes: Axes, cells: Map, title: str, colours: ScalarMappable, n_trai
 def draw_gain(found: Results) -> Figure:
     """A map for each table, on one scale of colours."""
     drawn = maps(found)
-    widths = [len(columns_of(cells)) for cells in drawn.values()]
     figure = titled_figure(
         "Where a teacher pays: points of test accuracy that soft targets gain over hard labels",
         f"{found['data']['name']}; {n_seeds(drawn.values())}, ± half a 95 % interval; "
         "small: % right, hard → soft",
-        2 + 2 * sum(widths), 5,
+        WIDEST, 5 if len(drawn) == 1 else 8.5,
     )  # fmt: skip
     gains = [
         c.mean("soft") - c.mean("hard")
@@ -152,7 +151,9 @@ def draw_gain(found: Results) -> Figure:
         for c in r.values()
     ]
     colours = ScalarMappable(Normalize(min(0.0, *gains), max(gains)), COLOURS)
-    panels = figure.subplots(1, len(drawn), width_ratios=widths, squeeze=False)[0]
+    # sizes above, lengths of training side by side below
+    grid = figure.add_gridspec(min(len(drawn), 2), max(len(drawn) - 1, 1))
+    panels = [figure.add_subplot(grid[0, :]), *map(figure.add_subplot, list(grid)[len(drawn) - 1 :])]
     for axes, (title, cells) in zip(panels, drawn.items(), strict=True):
         draw_map(axes, cells, title, colours, found["data"]["n_train"])
     panels[0].set_xlabel(

@@ -17,6 +17,7 @@ from support.charts import (
     epoch_axis,
     light_grid,
     percent_axis,
+    say_if_cut,
     titled_figure,
     write_pictures,
 )
@@ -80,6 +81,7 @@ def curves(experiment: Experiment) -> Figure:
     for one in axes[:2]:
         one.set_ylim(0, 1.05 * max(max(line.get_ydata()) for line in one.lines))
     percent_axis(axes[2])
+    say_if_cut(axes[2])
     legend_beside_title(figure, axes[2])
     return figure
 

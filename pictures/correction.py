@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, BLIND, INK, OMITTED, SMALL, TEACHER, draw_image, percent_axis
+from support.charts import AFTER, BEFORE, INK, OMITTED, SMALL, TEACHER, draw_image, percent_axis
 from support.experiment import Experiment
 from support.offsets import add_offsets
 from support.report import class_name
@@ -145,9 +145,9 @@ def fates(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[tup
     """
     was, is_now = before == labels, after == labels
     return [
-        ("right before\nand after", was & is_now, AFTER),
-        ("right only after\nthe correction", ~was & is_now, BEFORE),
-        ("lost by the bias,\nright before", was & ~is_now, BLIND),
+        ("right before\nand after", was & is_now, INK),
+        ("right only after\nthe correction", ~was & is_now, AFTER),
+        ("lost by the bias,\nright before", was & ~is_now, BEFORE),
         ("never right", ~was & ~is_now, OMITTED),
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import percent_axis
+from support.charts import percent_axis, say_if_cut
 
 from matplotlib.figure import Figure
 
@@ -59,6 +59,7 @@ def draw(question: str, runs: Runs) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("weight of the hard labels (0: soft targets alone)")
         percent_axis(axes)
+        say_if_cut(axes)
         legend_below(axes, 2)
     return figure
 

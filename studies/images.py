@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import BEFORE, OMITTED, light_grid, log_ticks
-from support.charts import TEACHER as TEACHER_COLOUR
+from support.charts import AFTER, BEFORE, light_grid, log_ticks
 from support.checks import list_of, whole
 from support.data import Data
 from support.experiment import Experiment
@@ -15,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -109,37 +107,41 @@ def table(runs: Runs) -> str:
     return markdown(header, found, n_left=2)
 
 
+LOOKS = {  # of the ways; blue is before the correction, green after it
+    "at random": {"marker": "o", "linestyle": "-"},
+    "the most 3-like": {"marker": "D", "linestyle": "--"},
+    "the most 3-like of each digit": {"marker": "v", "linestyle": ":"},
+}
+
+
 def draw(question: str, runs: Runs) -> Figure:
-    figure = study_figure(runs, question, (12, 5.6), DOTS)
-    upper, lower = above_a_legend(figure)
-    left, right = upper.subplots(1, 2, sharey=True)
-    sides: tuple[tuple[Axes, Sequence[float], str, str], ...] = (
-        (left, DROPPED, "without {:g} %", "taken out of the transfer set"),
-        (right, KEPT, "{:g} % alone", "kept, and nothing else"),
+    figure = study_figure(runs, question, (12, 8.4), DOTS)
+    upper, lower = above_a_legend(figure, 0.14)
+    rows = upper.subplots(2, 2, sharex="col", sharey="row")
+    sides: tuple[tuple[int, Sequence[float], str, str, str], ...] = (
+        (0, DROPPED, "without {:g} %", "images taken out", "taken out of the transfer set"),
+        (1, KEPT, "{:g} % alone", "images kept alone", "kept, and nothing else"),
     )
-    for axes, shares, name, words in sides:
+    for column, shares, name, title, said in sides:
         xs = [100 * share for share in shares]
-        for which, label, colour in (
-            ("the most 3-like", "the most 3-like", OMITTED), ("at random", "at random", TEACHER_COLOUR),
-        ):  # fmt: skip
-            for path, when, line in ((UNSEEN_BEFORE, "before", "--"), (UNSEEN_AFTER, "after", "-")):
-                groups = [at(runs, POINTS[f"{name.format(x)}, {which}"]) for x in xs]
-                means = [over_seeds(group, path, 100).mean for group in groups]
-                of = f"{label}, {when} the correction"
-                axes.plot(xs, means, line, color=colour, label=of, linewidth=1.8)
-                for x, group in zip(xs, groups, strict=True):
-                    values = [100 * run.value(path) for run in group]
-                    axes.plot([x] * len(values), values, "o", color=colour, markersize=4, alpha=0.5)
-        log_ticks(axes, xs, "{:g} %".format)
-        axes.set_xlabel(f"share of the images {words} (log scale)")
-        light_grid(axes)
-    whole = over_seeds(at(runs, POINTS["all of them"]), UNSEEN_BEFORE, 100).mean
-    left.axhline(whole, color=BEFORE, linestyle=":", label="all images, before the correction")
-    left.set_ylabel("test 3s recognised")
-    left.yaxis.set_major_formatter(FuncFormatter(per_cent))
-    left.set_title("images taken out")
-    right.set_title("images kept alone")
-    lower.legend(*left.get_legend_handles_labels(), loc="center", ncols=3)
+        for row, before, after in ((0, UNSEEN_BEFORE, UNSEEN_AFTER), (1, SEEN_BEFORE, SEEN_AFTER)):
+            axes = rows[row, column]
+            for path, when, colour in ((before, "before", BEFORE), (after, "after", AFTER)):
+                for way, look in LOOKS.items():
+                    groups = [at(runs, POINTS[f"{name.format(x)}, {way}"]) for x in xs]
+                    means = [over_seeds(group, path, 100).mean for group in groups]
+                    axes.plot(xs, means, color=colour, label=f"{way}, {when} the correction", **look)
+                    for x, group in zip(xs, groups, strict=True):
+                        values = [100 * run.value(path) for run in group]
+                        axes.plot([x] * len(values), values, ".", color=colour, markersize=4, alpha=0.5)
+            log_ticks(axes, xs, "{:g} %".format)
+            axes.yaxis.set_major_formatter(FuncFormatter(per_cent))
+            light_grid(axes)
+        rows[0, column].set_title(title)
+        rows[1, column].set_xlabel(f"share of the images {said} (log scale)")
+    rows[0, 0].set_ylabel("test 3s recognised, never seen")
+    rows[1, 0].set_ylabel("other digits recognised")
+    lower.legend(*rows[0, 0].get_legend_handles_labels(), loc="center", ncols=2)
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.charts import TEACHER as TEACHER_COLOUR
-from support.charts import percent_axis
+from support.charts import percent_axis, say_if_cut
 
 import statistics
 
@@ -53,6 +53,7 @@ def draw(question: str, runs: Runs) -> Figure:
     axes.set_xlabel("the class left out of the transfer set")
     axes.set_ylabel("test accuracy on that class")
     percent_axis(axes)
+    say_if_cut(axes)
     legend_below(axes, 3)
     return figure
 

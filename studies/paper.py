@@ -58,7 +58,8 @@ def words(runs: Runs) -> str:
 {{table}}
 
 "difference" is our mean errors less the paper's figure. That figure is one run, so the 95 % interval is a
-prediction interval: where one further run of ours would fall, by Student's t over our seeds. With three
+prediction interval: where one further run of ours would fall, by Student's t over our seeds; it
+ends where a run would make no errors at all. With three
 seeds it is wide. A figure of the paper's that lies outside is none that we would expect of our runs. Where
 two of our own settings are named, the difference is paired by seed and the interval is that of its mean.
 There are {n_tested} rows, of which one or two would exclude 0 by chance; p is Holm's, over all of them.

@@ -63,7 +63,9 @@ def draw(question: str, runs: Runs) -> Figure:
     axes = figure.subplots()
     corrected = (ALL_AFTER, "biases corrected, by frequencies alone", AFTER)
     draw_rows(axes, rows, [corrected])
-    axes.set_xlabel("test accuracy on all digits of a student that saw 7s and 8s alone (a part of the axis)")
+    axes.set_xlabel(
+        "test accuracy on all digits of a student that saw 7s and 8s alone (axis does not start at 0)"
+    )
     percent_x(axes)
     legend_below(axes, 1, -0.2, 0.4)
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import FAINT, SMALL, percent_axis
+from support.charts import FAINT, SMALL, percent_axis, say_if_cut
 
 import statistics
 from collections.abc import Sequence
@@ -96,6 +96,7 @@ def draw(question: str, runs: Runs) -> Figure:
     axes.set_xlabel(words, labelpad=20)
     axes.set_ylabel("test accuracy")
     percent_axis(axes)
+    say_if_cut(axes)
     legend_below(axes, 3, -0.22)
     return figure
 

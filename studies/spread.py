@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import INK, SMALL, light_grid
+from support.charts import AFTER, BEFORE, INK, light_grid, say_if_cut
 from support.report import markdown
 
 import math
@@ -86,21 +86,26 @@ def draw(question: str, runs: Runs) -> Figure:
     upper, lower = above_a_legend(figure, 0.1)
     left, right = upper.subplots(1, 2)
     sides = (
-        (left, UNSEEN_BEFORE, 100.0, "3s recognised before the correction, %"),
-        (right, ERRORS_AFTER, 1.0, "test errors after the correction"),
+        (left, UNSEEN_BEFORE, BEFORE, 100.0, "3s recognised before the correction, %"),
+        (right, ERRORS_AFTER, AFTER, 1.0, "test errors after the correction"),
     )
-    for axes, path, scale, label in sides:
+    for axes, path, colour, scale, label in sides:
         values = square(runs, path, scale)
         order = values.mean(axis=1).argsort()
         for place, row in enumerate(values[order]):
             axes.plot([place - 0.28, place + 0.28], [row.mean()] * 2, color=INK, linewidth=2.5)
         for student, marker in enumerate("osD^v"[: values.shape[1]]):
             axes.plot(
-                values[order, student], marker, markersize=7, alpha=0.75, label=f"student {student + 1}"
+                values[order, student],
+                marker,
+                color=colour,
+                markersize=7,
+                alpha=0.75,
+                label=f"student {student + 1}",
             )
         axes.set_xticks(range(len(values)), [f"teacher\n{TEACHERS[k]}" for k in order])
         axes.set_ylabel(label)
-        axes.set_title("axis does not start at 0", fontsize=SMALL)
+        say_if_cut(axes)
         light_grid(axes)
     lower.legend(*left.get_legend_handles_labels(), loc="center", ncols=5)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.intervals import Interval
 from support.report import markdown
 
 import math
@@ -57,10 +58,14 @@ def metric_table(runs: Runs, points: Mapping[str, Settings]) -> str:
     return markdown(["%", *(name for name, _ in METRIC_COLUMNS)], rows)
 
 
+def interval_cell(found: Interval, digits: int) -> str:
+    """A mean with its 95 % interval; "-" where no run of this point succeeded."""
+    return "-" if math.isnan(found.mean) else found.text(f".{digits}f")
+
+
 def percent_cell(runs: Runs, path: str) -> str:
     """The mean of an accuracy with its 95 % interval, in per cent; "-" where no run succeeded."""
-    found = replace(over_seeds(runs, path, 100), least=0.0, most=100.0)
-    return "-" if math.isnan(found.mean) else found.text(".2f")
+    return interval_cell(replace(over_seeds(runs, path, 100), least=0.0, most=100.0), 2)
 
 
 def points_cell(first: Runs, second: Runs, path: str) -> str:

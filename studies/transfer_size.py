@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from support.charts import log_ticks, percent_axis
+from support.charts import HARD, SOFT, log_ticks, percent_axis, say_if_cut
 
 from matplotlib.figure import Figure
 
 from studies.charts import (
-    BLACK_STYLE,
-    SEEN_STYLE,
     UNSEEN_AFTER_STYLE,
     UNSEEN_BEFORE_STYLE,
     draw_curve,
@@ -54,13 +52,14 @@ def draw(question: str, runs: Runs) -> Figure:
     draw_curve(left, xs, soft, UNSEEN_AFTER, label="after it", **UNSEEN_AFTER_STYLE)
     left.set_title(f"soft targets: test accuracy on {unseen(runs)}, never seen")
     left.set_ylim(-0.03, 1.03)
-    draw_curve(right, xs, soft, SEEN_BEFORE, label="soft targets", **SEEN_STYLE)
-    draw_curve(right, xs, hard, SEEN_BEFORE, label="hard labels", **BLACK_STYLE)
+    draw_curve(right, xs, soft, SEEN_BEFORE, label="soft targets", color=SOFT, marker="s")
+    draw_curve(right, xs, hard, SEEN_BEFORE, label="hard labels", color=HARD, marker="v", linestyle=":")
     right.set_title("test accuracy on the classes seen")
     for axes in (left, right):
         log_ticks(axes, xs, "{:g} %".format)
         axes.set_xlabel(f"share of the transfer set (100 %: {runs[0].n_transfer:,} images; log scale)")
         percent_axis(axes)
+        say_if_cut(axes)
         legend_below(axes, 2)
     return figure
 

@@ -89,6 +89,12 @@ def percent_axis(axes: Axes) -> None:
     light_grid(axes)
 
 
+def say_if_cut(axes: Axes) -> None:
+    """Say in the label of y that the axis does not start at 0, where it does not; limits are final then."""
+    if axes.get_yscale() == "linear" and axes.get_ylim()[0] > 0:
+        axes.set_ylabel(f"{axes.get_ylabel()}\n(axis does not start at 0)".strip())
+
+
 def epoch_axis(axes: Axes, n_epochs: int) -> None:
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from typing import Any
 
@@ -60,6 +61,22 @@ def clipped(figure: Figure) -> bool:
     figure.draw_without_rendering()
     box, inches = figure.get_tightbbox(), figure.bbox_inches
     return box.x0 < -0.01 or box.y0 < -0.01 or box.x1 > inches.x1 + 0.01 or box.y1 > inches.y1 + 0.01
+
+
+def unsaid_cuts(figure: Figure) -> list[str]:
+    """Axes in per cent, of equal steps, that do not start at 0 and do not say so."""
+    figure.draw_without_rendering()
+    found = []
+    for axes in figure.findobj(Axes):
+        for axis, scale, low in (
+            (axes.xaxis, axes.get_xscale(), min(axes.get_xlim())),
+            (axes.yaxis, axes.get_yscale(), min(axes.get_ylim())),
+        ):
+            ticks = [label.get_text() for label in axis.get_ticklabels() if label.get_text()]
+            cut = scale == "linear" and low > 0 and ticks and all(tick.endswith("%") for tick in ticks)
+            if cut and not re.search(r"starts? at", axis.label.get_text()):
+                found.append(f"{axes.get_title(loc='left')}: {ticks}")
+    return found
 
 
 def looks_of(axes: Axes) -> dict[str, tuple[Any, tuple[Any, ...]]]:

@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
-from legible import alike, clipped, small_texts
+from legible import alike, clipped, small_texts, unsaid_cuts
 from matplotlib.colors import to_hex
 from small_pictures import bars_of, draw, named_lines, softmaxed, with_offsets
 from small_studies import ROOT
@@ -116,6 +116,7 @@ def test_every_picture_can_be_read_by_everyone_on_a_page(small):
         assert not small_texts(figure), picture
         assert not alike(figure), picture
         assert not clipped(figure), picture
+        assert not unsaid_cuts(figure), picture
 
 
 def test_a_dollar_in_the_datas_name_is_one(small):

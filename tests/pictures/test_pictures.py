@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from legible import alike, clipped, small_texts
+from legible import alike, clipped, small_texts, unsaid_cuts
 from small_pictures import DRAWN, SOME, TINY, counted_errors, data_of, draw, maker, words_of
 
 import distillation_mnist_omitted_3 as core
@@ -90,6 +90,7 @@ def test_every_picture_can_be_read_by_everyone_on_a_page(settings, made):
         assert not small_texts(figure), picture
         assert not alike(figure), picture
         assert not clipped(figure), picture
+        assert not unsaid_cuts(figure), picture
 
 
 # other seeds

@@ -225,9 +225,9 @@ def test_ten_offsets_stand_beside_what_they_do(settings, made):
 
 
 FATES = (
-    ("right before\nand after", True, True, AFTER),
-    ("right only after\nthe correction", False, True, BEFORE),
-    ("lost by the bias,\nright before", True, False, "#CC79A7"),
+    ("right before\nand after", True, True, INK),
+    ("right only after\nthe correction", False, True, AFTER),
+    ("lost by the bias,\nright before", True, False, BEFORE),
     ("never right", False, False, OMITTED),
 )
 

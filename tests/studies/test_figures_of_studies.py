@@ -192,27 +192,6 @@ def test_an_interval_that_goes_on_below_the_axis_is_drawn_as_one(errors, n_arrow
     assert ("the interval goes below 1" in words) == (n_arrows > 0)
 
 
-def test_the_lines_of_images_are_means_and_each_stands_where_its_share_is(shaken):
-    runs = shaken(["images"])
-    left, right = drawn("images", runs).axes
-    for axes, shares, choice, kept in (
-        (left, images.DROPPED, "least-like", lambda share: 1 - share),
-        (right, images.KEPT, "most-like", lambda share: share),
-    ):
-        lines = {
-            line.get_label(): line.get_xydata() for line in axes.lines if "correction" in line.get_label()
-        }
-        for which, words in ((choice, "the most 3-like"), ("random", "at random")):
-            for part in ("before", "after"):
-                fractions = [kept(share) for share in shares]
-                expected = [
-                    100 * mean_of(runs, part, UNSEEN, transfer_fraction=f, transfer_choice=which)
-                    for f in fractions
-                ]
-                found = lines[f"{words}, {part} the correction"]
-                np.testing.assert_allclose(found, np.array([[100 * s for s in shares], expected]).T)
-
-
 def test_the_marks_of_subliminal_learning_are_means(shaken):
     runs = shaken(["subliminal"])
     left, right = marks(drawn("subliminal", runs), "_")[:2]
@@ -225,32 +204,12 @@ def test_the_marks_of_subliminal_learning_are_means(shaken):
     assert right == pytest.approx([mean(3, w, s) for s in ("teacher", "own") for w in (64, 256, 1024)])
 
 
-def test_the_bars_of_calibration_add_up_to_the_mean_probability(shaken):
-    runs = shaken(["prior"])
-    right = drawn("prior", runs).axes[1]
-    mine = [r for r in runs if r.settings == {"omitted_class": (3,), "probe": "training", "prior": "known"}]
-    assert len(mine) == 3
-    first = [r for r in runs if r.settings == {"omitted_class": (3,), "probe_size": 5000, "prior": "known"}]
-    share = np.mean([r.record["share"] for r in mine])
-    tops = [bar.get_y() + bar.get_height() for bar in right.patches[4:8]]
-    for top, side, k in zip(tops, (mine, mine, mine, first), (0, 2, 1, 1), strict=True):
-        at = [r.record["bias_correction"]["calibration"][k] for r in side]
-        expected = np.mean([share * a["on_omitted"] + (1 - share) * a["on_others"] for a in at])
-        assert top == pytest.approx(100 * expected)
-    said = [line.get_ydata() for line in drawn("prior", runs).axes[0].lines if line.get_marker() == "o"]
-    em = [r for r in runs if r.config.prior == "em" and r.config.probe_share]
-    assert np.concatenate(said) == pytest.approx(
-        [100 * r.record["bias_correction"]["target_frequencies"][0] for r in em]
-    )
-
-
 def test_tables_beyond_the_paper_are_counted_by_hand(shaken):
-    runs = shaken(["answers", "sevens-and-eights", "prior", "little"])
+    runs = shaken(["answers", "sevens-and-eights", "little"])
     found = tables(runs)
     for name, point, path, scale, digits in (
         ("answers", STUDIES["answers"].grid[1], "omitted_accuracy", 100, 2),
         ("sevens-and-eights", STUDIES["sevens-and-eights"].grid[2], "test_accuracy", 100, 2),
-        ("prior", STUDIES["prior"].grid[0], "test_errors", 1, 1),
     ):
         values = [r.record["student"]["after_correction"][path] for r in runs if r.settings == point]
         mean = scale * np.mean(values)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_further import FURTHER
 from small_studies import ROOT
 
 from cifar10.tables import cifar10_table, unlabelled_table, unseen_class_table
@@ -70,6 +71,8 @@ def made(name: str) -> list[Run]:
             if not config.is_drawn:
                 del found["transfer_set"]
             if config.seed != (3 - place) % 4:
+                if name in FURTHER:
+                    found["further"] = FURTHER[name](rng, config)
                 runs.append(Run(name, STUDIES[name].grid[place], config, found))
     random.Random(7).shuffle(runs)
     return runs
@@ -141,13 +144,18 @@ def cells_of_answers(c: Cells) -> list[list[str]]:
 
 def cells_of_images(c: Cells) -> list[list[str]]:
     paths = [f"{part}.{of}" for of in (UNSEEN, "other_accuracy") for part in (BEFORE, AFTER)]
-    found = [[*(c.mean(images.part(1.0, "random"), path) for path in paths), "", ""]]
+
+    def cells(point: dict[str, Any]) -> list[str]:
+        false = [list(by_seed(c.runs, point, f"further.{when}").values()) for when in ("before", "after")]
+        return [*(c.mean(point, path) for path in paths), *(with_sd(counts, 0) for counts in false)]
+
+    found = [[*cells(images.part(1.0, "random")), "", ""]]
     pairs = [(1 - share, "least-like") for share in (0.01, 0.05, 0.1, 0.25, 0.5)]
     for share, choice in (*pairs, *((share, "most-like") for share in (0.01, 0.05, 0.1))):
-        at_random, chosen = images.part(share, "random"), images.part(share, choice)
-        found.append([*(c.mean(at_random, path) for path in paths), "", ""])
-        less = [c.less(chosen, at_random, path) for path in paths[:2]]
-        found.append([*(c.mean(chosen, path) for path in paths), *less])
+        at_random = images.part(share, "random")
+        found.append([*cells(at_random), "", ""])
+        for chosen in (images.part(share, choice), images.part(share, f"{choice}-within")):
+            found.append([*cells(chosen), *(c.less(chosen, at_random, path) for path in paths[:2])])
     return found
 
 
@@ -185,12 +193,29 @@ def cells_of_subliminal(c: Cells) -> list[list[str]]:
 
 
 def cells_of_prior(c: Cells) -> list[list[str]]:
+    probes = [{"probe": "training"}, *({"probe_share": share} for share in (0.01, 0.1, 0.3))]
     found = []
-    for known, em in zip(prior.STUDY.grid[::2], prior.STUDY.grid[1::2], strict=True):
-        cells = [c.mean(em, "bias_correction.target_frequencies.0")]
-        for point in (known, em):
-            cells.append(c.mean(point, "bias_correction.offsets.0", 1))
-            cells.append(c.mean(point, f"{AFTER}.test_errors", 1, 1))
+    for way in (prior.NONE, *prior.WAYS):
+        cells = []
+        for probe in probes:
+            known, em = ({"omitted_class": (3,), **probe, "prior": of} for of in ("known", "em"))
+            further = by_seed(c.runs, known, "further")
+            after = by_seed(c.runs, em, "student.after_correction")
+            share = by_seed(c.runs, em, "bias_correction.target_frequencies.0")
+            said, errors = [], []
+            for seed in further:
+                if seed not in after:
+                    continue
+                one = further[seed]["ways"].get(way) or {
+                    "share": share[seed],
+                    "on_omitted": after[seed]["omitted_errors"],
+                    "on_others": after[seed]["test_errors"] - after[seed]["omitted_errors"],
+                }
+                truth, n = further[seed]["ways"][prior.TRUTH]["share"], further[seed]["n_omitted"]
+                of_both = truth * one["on_omitted"] / n, (1 - truth) * one["on_others"] / (10_000 - n)
+                errors.append(10_000 * sum(of_both))
+                said.append(100 * (one["share"] or 0))
+            cells += ["" if way == prior.NONE else with_sd(said, 1), with_sd(errors, 0)]
         found.append(cells)
     return found
 
@@ -302,8 +327,8 @@ def test_claims_are_our_figures_and_comparisons_pair_the_seeds_that_both_have():
         values = list(by_seed(runs, point, path).values())
         no_errors = (-claim.paper, np.inf)
         difference = with_interval([v - claim.paper for v in values], 1, "+", True, no_errors)
-        wanted = [number, claim.text, f"{claim.paper:g}", with_sd(values, 1), difference]
-        assert wanted in [row[:5] for row in rows]
+        wanted = [number, claim.text, f"{claim.paper:g}", with_sd(values, 1), str(len(values)), difference]
+        assert wanted in [row[:6] for row in rows]
     hard, soft, mixed = (
         next(p for p in STUDIES["paper"].grid if one.items() <= p.items())
         for one in (claims.HARD_ALL, claims.SOFT_ALL, claims.MIXED_ALL)
@@ -312,7 +337,9 @@ def test_claims_are_our_figures_and_comparisons_pair_the_seeds_that_both_have():
         path = f"{BEFORE}.test_errors"
         (row,) = (row for row in rows if row[1] == f"{text} against hard labels")
         ours, theirs = (np.mean(list(by_seed(runs, p, path).values())) for p in (point, hard))
-        assert row[3:5] == [f"{ours:.1f} against {theirs:.1f}", Cells(runs).less(point, hard, path, 1)]
+        seeds = by_seed(runs, point, path).keys() & by_seed(runs, hard, path).keys()
+        less = Cells(runs).less(point, hard, path, 1)
+        assert row[3:6] == [f"{ours:.1f} against {theirs:.1f}", str(len(seeds)), less]
 
 
 def test_drawing_again_takes_every_run(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from legible import alike, clipped, small_texts
+from legible import alike, clipped, small_texts, unsaid_cuts
 from made_studies import drawn
 from small_pictures import draw, pixels_of, words_of
 from small_studies import ROOT
@@ -102,6 +102,7 @@ def test_every_picture_can_be_read_by_everyone_on_a_page(committed):
         assert not small_texts(figure), name
         assert not alike(figure), name
         assert not clipped(figure), name
+        assert not unsaid_cuts(figure), name
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -120,3 +121,29 @@ def test_a_dollar_in_the_name_of_a_folder_or_of_a_student_is_one():
     found = json.loads((ROOT / "viz" / "cifar10" / "gain" / RESULTS).read_text())
     found["data"]["name"] = r"$\frac$"
     draw(draw_gain, found).draw_without_rendering()
+
+
+def test_the_papers_lines_of_the_frontier_are_at_its_errors():
+    run = {
+        "data": {"name": "MNIST"}, "environment": {"threads": 2},
+        "wall_clock_seconds": {"data": 1.0, "teacher": 4.0, "total": 10.0},
+        "config": {"omitted_class": [3]},
+        "teacher": {"test_errors": 90},
+        "student": {"before_correction": {"test_errors": 150}, "after_correction": {"test_errors": 110}},
+    }  # fmt: skip
+    axes = draw_frontier({"one": [run]}).axes[0]
+    lines = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert lines == [206, 109, 74, 67]
+    paper = [text for text in axes.texts if text.get_text()[0].isdigit()]
+    words_ = [text.get_text().split(maxsplit=1) for text in paper]
+    assert {int(n): text for n, text in words_} == {
+        206: "student without 3s", 109: "the same, bias chosen\non the test set",
+        74: "student of all digits", 67: "teacher",
+    }  # fmt: skip
+    assert [text.xy[1] for text in paper] == [206, 109, 74, 67]
+    found = {c.get_label(): c.lines[0].get_ydata().tolist() for c in axes.containers}
+    assert list(found.values()) == [[90], [150], [110]]
+    assert list(found) == [
+        "teacher, has seen every digit", "student that never saw a 3",
+        "the same, bias corrected without test labels",
+    ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, BLIND, INK, OMITTED, OTHERS, STYLE, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, INK, OTHERS, STYLE, TEACHER
 
 import math
 
@@ -16,7 +16,6 @@ from matplotlib.text import Text
 from shaken import committed_runs, shaken_runs
 
 from beyond.settings import DRAWN_SETS
-from seeds import frontier
 from studies import ingredients, sevens_and_eights, subliminal
 from studies.claims import TRANSFORMED
 from studies.questions import STUDIES
@@ -360,7 +359,8 @@ ROWS = {  # what stands beside the rows, in their order; the metric; the series
 def test_rows_have_their_names_dots_and_means(name, runs):
     names, key, parts, x_label = ROWS[name]
     (axes,) = (axes for axes in drawn(name, runs).axes if axes.get_xlabel())
-    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    besides = {"sevens-and-eights": ["the claims: teacher of 60 epochs"]}.get(name, [])
+    assert [label.get_text() for label in axes.get_yticklabels()] == names + besides
     assert len(names) == len(STUDIES[name].grid)
     assert axes.get_xlabel().startswith(x_label)
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row above
@@ -375,40 +375,44 @@ def test_rows_have_their_names_dots_and_means(name, runs):
             y = row + 0.3 * (place - (len(parts) - 1) / 2)
             np.testing.assert_allclose(dots[row].get_xydata(), np.c_[own, np.full(len(own), y)])
             np.testing.assert_allclose(marks[row].get_xydata(), [[own.mean(), y]])
+    if besides:
+        own = 100 * values(runs, "paper", "after", ALL, **ONLY_7_AND_8)
+        np.testing.assert_allclose(dots[-1].get_xydata(), np.c_[own, np.full(len(own), len(names))])
 
 
-def test_images_have_dots_lines_and_a_level_for_all_images(runs):
-    figure = drawn("images", runs)
-    left, right = figure.axes[:2]
-    assert (left.get_title(loc="left"), right.get_title(loc="left")) == (
-        "images taken out", "images kept alone",
-    )  # fmt: skip
-    assert "taken out of" in left.get_xlabel()
-    assert "kept, and nothing else" in right.get_xlabel()
+def test_images_have_dots_and_lines_of_both_kinds_of_digits(runs):
+    upper, lower = drawn("images", runs).axes[:2], drawn("images", runs).axes[2:4]
+    assert [axes.get_title(loc="left") for axes in upper] == ["images taken out", "images kept alone"]
+    assert "taken out of" in lower[0].get_xlabel()
+    assert "kept, and nothing else" in lower[1].get_xlabel()
     sides = (
-        (left, (0.01, 0.05, 0.1, 0.25, 0.5), "least-like", lambda s: 1 - s),
-        (right, (0.01, 0.05, 0.1), "most-like", lambda s: s),
+        (0, (0.01, 0.05, 0.1, 0.25, 0.5), "least-like", lambda s: 1 - s),
+        (1, (0.01, 0.05, 0.1), "most-like", lambda s: s),
     )
-    for axes, shares, choice, kept in sides:
-        for which, words_, colour in ((choice, "the most 3-like", OMITTED), ("random", "at random", TEACHER)):
-            for part, style in (("before", "--"), ("after", "-")):
-                groups = [
-                    100 * values(runs, "images", part, UNSEEN, transfer_fraction=kept(s),
-                                 transfer_choice=which) for s in shares
-                ]  # fmt: skip
-                (line,) = (x for x in axes.lines if x.get_label() == f"{words_}, {part} the correction")
-                assert (line.get_color(), line.get_linestyle()) == (colour, style)
-                means = [group.mean() for group in groups]
-                np.testing.assert_allclose(line.get_xydata(), np.c_[[100 * s for s in shares], means])
-                dots = {
-                    tuple(np.round(p, 9)) for x in axes.lines for p in x.get_xydata()
-                    if x.get_marker() == "o" and x.get_color() == colour
-                }  # fmt: skip
-                for share, group in zip(shares, groups, strict=True):
-                    assert {(round(100 * share, 9), round(v, 9)) for v in group} <= dots
-    (level,) = (x for x in left.lines if x.get_label() == "all images, before the correction")
-    whole = values(runs, "images", "before", UNSEEN, transfer_fraction=1.0)
-    assert level.get_ydata() == pytest.approx([100 * whole.mean()] * 2)
+    for column, shares, choice, kept in sides:
+        for axes, key in ((upper[column], UNSEEN), (lower[column], "other_accuracy")):
+            for which, words_ in (
+                ("random", "at random"), (choice, "the most 3-like"),
+                (f"{choice}-within", "the most 3-like of each digit"),
+            ):  # fmt: skip
+                for part, colour in (("before", BEFORE), ("after", AFTER)):
+                    groups = [
+                        100
+                        * values(runs, "images", part, key, transfer_fraction=kept(s), transfer_choice=which)
+                        for s in shares
+                    ]
+                    (line,) = (x for x in axes.lines if x.get_label() == f"{words_}, {part} the correction")
+                    assert line.get_color() == colour
+                    means = [group.mean() for group in groups]
+                    np.testing.assert_allclose(line.get_xydata(), np.c_[[100 * s for s in shares], means])
+                    dots = {
+                        tuple(np.round(p, 9)) for x in axes.lines for p in x.get_xydata()
+                        if x.get_marker() == "." and x.get_color() == colour
+                    }  # fmt: skip
+                    for share, group in zip(shares, groups, strict=True):
+                        assert {(round(100 * share, 9), round(v, 9)) for v in group} <= dots
+    looks = {(line.get_marker(), line.get_linestyle()) for line in upper[0].lines if line.get_marker() != "."}
+    assert len(looks) == 3  # what colour does not tell apart
 
 
 def test_subliminal_learning_stands_above_its_numbers_and_widths(runs):
@@ -438,70 +442,63 @@ def test_subliminal_learning_stands_above_its_numbers_and_widths(runs):
     assert "units per hidden layer" in right.get_xlabel()
 
 
-def test_prior_has_what_em_says_and_what_the_mean_probability_is_made_of(runs):
-    left, right = drawn("prior", runs).axes
+def test_prior_has_what_each_way_says_and_its_errors_on_that_mixture(runs):
+    left, right = drawn("prior", runs).axes[:2]
     mine = [r for r in runs if r.study == "prior"]
-    dots = [line for line in left.lines if line.get_marker() == "o"]
-    for line, share in zip(dots, (0.01, 0.1, 0.3), strict=True):
-        em = [r for r in mine if r.config.probe_share == share and r.config.prior == "em"]
-        said = [100 * r.record["bias_correction"]["target_frequencies"][0] for r in em]
-        np.testing.assert_allclose(line.get_xydata(), np.c_[[100 * share] * len(said), said])
+    shares = (0.01, 0.1, 0.3)
+
+    def found(way: str, share: float) -> tuple[list[float], list[float]]:
+        """What it says and its errors per 10,000 images, by seed: both in per cent and per 10,000."""
+        at = {
+            prior_: {r.config.seed: r.record for r in mine
+                     if r.config.probe_share == share and r.config.prior == prior_}
+            for prior_ in ("known", "em")
+        }  # fmt: skip
+        said, errors = [], []
+        for seed in sorted(at["known"].keys() & at["em"].keys()):
+            further, em = at["known"][seed]["further"], at["em"][seed]
+            one = further["ways"].get(way)
+            if one is None:  # EM's are of the run with EM
+                after = em["student"]["after_correction"]
+                one = {
+                    "share": em["bias_correction"]["target_frequencies"][0],
+                    "on_omitted": after["omitted_errors"],
+                    "on_others": after["test_errors"] - after["omitted_errors"],
+                }
+            truth, n = further["ways"]["the probe's own labels"]["share"], further["n_omitted"]
+            others = at["known"][seed]["data"]["n_test"] - n
+            errors.append(1e4 * (truth * one["on_omitted"] / n + (1 - truth) * one["on_others"] / others))
+            said.append(100 * (one["share"] or 0))
+        return said, errors
+
+    for way in (
+        "the teacher's mean answer", "the training labels", "EM", "EM, calibrated with labels",
+        "black-box estimation, with labels", "no correction",
+    ):  # fmt: skip
+        for axes, k in ((left, 0), (right, 1)):
+            lines = [line for line in axes.lines if line.get_label() == way]
+            if way == "no correction" and k == 0:
+                assert not lines
+                continue
+            means = [np.mean(found(way, share)[k]) for share in shares]
+            np.testing.assert_allclose(lines[0].get_ydata(), means)
+            ratio = lines[0].get_xdata() / (100 * np.array(shares))  # a little beside each other
+            assert ratio == pytest.approx(ratio[0])
+            assert 0.85 < ratio[0] < 1.15
     (truth,) = (line for line in left.lines if line.get_label() == "the truth")
     assert list(truth.get_xdata()) == list(truth.get_ydata())
 
-    whole, first = (
-        [r for r in mine if r.settings == {"omitted_class": (3,), **probe, "prior": "known"}]
-        for probe in ({"probe": "training"}, {"probe_size": 5000})
-    )
-    share = np.mean([0.2 + 0.01 * r.config.seed for r in whole])
-    choices = (
-        ("no offset", whole, 0, ("student", "before_correction")),
-        ("best on the\ntest set", whole, 2, ("bias_correction", "best_on_test_set")),
-        ("matched on\n60,000", whole, 1, ("student", "after_correction")),
-        ("matched on the\nfirst 5,000", first, 1, ("student", "after_correction")),
-    )
-    on_3s, on_others = (list(container) for container in right.containers)
-    names = [label.get_text() for label in right.get_xticklabels()]
-    for place, (name, side, k, (outer, inner)) in enumerate(choices):
-        at = [r.record["bias_correction"]["calibration"][k] for r in side]
-        of_3s = 100 * share * np.mean([a["on_omitted"] for a in at])
-        of_others = 100 * (1 - share) * np.mean([a["on_others"] for a in at])
-        assert on_3s[place].get_height() == pytest.approx(of_3s)
-        assert (on_others[place].get_y(), on_others[place].get_height()) == pytest.approx((of_3s, of_others))
-        errors = np.mean([r.record[outer][inner]["test_errors"] for r in side])
-        assert names[place] == f"{name}\n{np.mean([a['offset'] for a in at]):+.2f}: {errors:.0f} errors"
-        assert right.texts[place].get_text() == f"{of_3s + of_others:.2f} %"
-    (level,) = (x for x in right.lines if x.get_label() == f"the share of 3s: {100 * share:.1f} %")
-    assert level.get_ydata() == pytest.approx([100 * share] * 2)
-    assert [c.get_label() for c in right.containers] == [
-        "from 3s: their share x their mean p(3)", "from other digits",
-    ]  # fmt: skip
 
-
-# ---- What a recipe costs -----------------------------------------------------------------------------------
-
-
-def test_the_papers_lines_of_the_frontier_are_at_its_errors():
-    run = {
-        "data": {"name": "MNIST"}, "environment": {"threads": 2},
-        "wall_clock_seconds": {"data": 1.0, "teacher": 4.0, "total": 10.0},
-        "config": {"omitted_class": [3]},
-        "teacher": {"test_errors": 90},
-        "student": {"before_correction": {"test_errors": 150}, "after_correction": {"test_errors": 110}},
-    }  # fmt: skip
-    axes = frontier.draw_frontier({"one": [run]}).axes[0]
-    lines = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
-    assert lines == [206, 109, 74, 67]
-    paper = [text for text in axes.texts if text.get_text()[0].isdigit()]
-    words_ = [text.get_text().split(maxsplit=1) for text in paper]
-    assert {int(n): text for n, text in words_} == {
-        206: "student without 3s", 109: "the same, bias chosen\non the test set",
-        74: "student of all digits", 67: "teacher",
-    }  # fmt: skip
-    assert [text.xy[1] for text in paper] == [206, 109, 74, 67]
-    found = series(axes)
-    assert [point[1] for points in found.values() for point in points] == [90, 150, 110]
-    assert list(found) == [
-        "teacher, has seen every digit", "student that never saw a 3",
-        "the same, bias corrected without test labels",
-    ]  # fmt: skip
+def test_spread_has_a_bar_per_teacher_and_its_students_above_each_other(runs):
+    left, right = drawn("spread", runs).axes[:2]
+    for axes, part, key, scale in ((left, "before", UNSEEN, 100), (right, "after", "test_errors", 1)):
+        by_teacher = {
+            t: scale * values(runs, "spread", part, key, teacher_seed=t) for t in (0, 10, 20, 30, 40)
+        }
+        order = sorted(by_teacher, key=lambda t: by_teacher[t].mean())
+        names = [label.get_text() for label in axes.get_xticklabels()]
+        assert names == [f"teacher\n{t}" for t in order]
+        bars = [line.get_ydata() for line in axes.lines if line.get_color() == INK]
+        np.testing.assert_allclose(bars, [[by_teacher[t].mean()] * 2 for t in order])
+        dots = np.array([line.get_ydata() for line in axes.lines if line.get_color() != INK]).T
+        np.testing.assert_allclose(np.sort(dots, axis=1), [np.sort(by_teacher[t]) for t in order])
