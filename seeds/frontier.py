@@ -78,7 +78,7 @@ def draw_frontier(groups: Mapping[str, Sequence[Results]]) -> Figure:
                       fontweight="bold", bbox={"color": "white", "pad": 0.5})  # fmt: skip
     every = [x for points in xs.values() for x, _ in points]
     log_ticks(axes, [t for t in TICKS if 0.5 * min(every) <= t <= 3 * max(every)], "{:g} s".format)
-    axes.set_xlim(0.8 * min(every), 1.6 * max(every))
+    axes.set_xlim(0.8 * min(every), 2 * max(every))
     axes.set_xlabel("seconds: a teacher's training; a student's, with that of its teacher (log scale)")
     axes.set_ylabel("test errors (log scale)")
     axes.yaxis.set_major_locator(FixedLocator([40, 50, 60, 70, 80, 100, 120, 150, 200]))
