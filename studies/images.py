@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, light_grid, log_ticks
+from support.charts import AFTER, BEFORE, light_grid, log_ticks, say_if_cut
 from support.checks import list_of, whole
 from support.data import Data
 from support.experiment import Experiment
@@ -141,6 +141,8 @@ def draw(question: str, runs: Runs) -> Figure:
         rows[1, column].set_xlabel(f"share of the images {said} (log scale)")
     rows[0, 0].set_ylabel("test 3s recognised, never seen")
     rows[1, 0].set_ylabel("other digits recognised")
+    say_if_cut(rows[0, 0])
+    say_if_cut(rows[1, 0])
     lower.legend(*rows[0, 0].get_legend_handles_labels(), loc="center", ncols=2)
     return figure
 
