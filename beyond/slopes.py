@@ -19,6 +19,7 @@ from support.settings import DECIDE_NOTHING, N_CLASSES
 from support.slopes import line, linear, nearest, ridge
 from support.tiles import Workers
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -59,35 +60,34 @@ def is_the_recipe(config: Config) -> bool:
 def followed(student: np.ndarray, teacher: np.ndarray, mine: np.ndarray) -> dict[str, float]:
     """How a student's logit (n,) of one class follows its teacher's, on images of it (`mine`) and on others.
 
-    `ratio` of the means and `slope` of least squares are of images of the class, `bias` (mean difference) and
-    `slope_on_others` of all others.
+    `ratio` of the means and `slope` of least squares are of images of the class, `bias` (the mean difference)
+    and `slope_on_others` of all others. A single image has no slope: it is taken as its ratio.
     """
+    ratio = student[mine].mean() / teacher[mine].mean()
     return {
-        "ratio": student[mine].mean() / teacher[mine].mean(),
-        "slope": line(teacher[mine], student[mine])[0],
+        "ratio": ratio,
+        "slope": line(teacher[mine], student[mine])[0] if mine.sum() > 1 else ratio,
         "bias": (student - teacher)[~mine].mean(),
         "slope_on_others": line(teacher[~mine], student[~mine])[0],
     }
 
 
-def following(student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, omitted: Any) -> dict[str, Any]:
+def following(
+    student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, omitted: Sequence[int]
+) -> dict[str, Any]:
     """That of every class left out, in their order, and the mean of the classes seen; None where none is.
 
-    Centred logits (n, classes) of the same images; a class without images, or with a single one, is left out.
+    Centred logits (n, classes) of the same images.
     """
     of = {
-        c: followed(student[:, c], teacher[:, c], labels == c)
-        for c in range(N_CLASSES)
-        if (labels == c).sum() > 1
+        c: followed(student[:, c], teacher[:, c], labels == c) for c in range(N_CLASSES) if c in set(labels)
     }
-    unseen, seen = ([of[c] for c in of if (c in omitted) == wanted] for wanted in (True, False))
+    seen = [of[c] for c in of if c not in omitted]
     ratios = [one["ratio"] for one in seen]
+    means = {key: float(np.mean([one[key] for one in seen])) for key in seen[0]} if seen else {}
     return {
-        "unseen": {key: [one[key] for one in unseen] for key in of[next(iter(of))]},
-        "seen": {key: float(np.mean([one[key] for one in seen])) for key in seen[0]}
-        | {"lowest_ratio": min(ratios), "highest_ratio": max(ratios)}
-        if seen
-        else None,
+        "unseen": {key: [of[c][key] for c in omitted] for key in of[omitted[0]]},
+        "seen": means | {"lowest_ratio": min(ratios), "highest_ratio": max(ratios)} if seen else None,
     }
 
 

@@ -20,6 +20,7 @@ from studies import (
     prior,
     sevens_and_eights,
     several_omitted,
+    slope,
     student_size,
     subliminal,
     temperature,
@@ -48,6 +49,7 @@ STUDIES: dict[str, Study] = {
         subliminal,
         sevens_and_eights,
         prior,
+        slope,
     )
 }
 

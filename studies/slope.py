@@ -1,0 +1,322 @@
+"""Does the correction mend a prior, or a slope?"""
+
+from __future__ import annotations
+
+from support.charts import INK, OMITTED, OTHERS, light_grid
+from support.checks import Check, dict_of, list_of, number, object_of, optional, whole
+from support.console import Console, UserError
+from support.intervals import Interval, interval
+from support.report import markdown
+from support.slopes import rank_correlation
+
+import argparse
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from beyond.settings import DRAWN_DEFAULTS, Config
+from beyond.slopes import FACTORS, OFFSETS, measured_slopes
+from runs.records import Further
+from studies.charts import study_figure
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, all_but, at, holds
+from studies.tables import interval_cell, rows_of
+
+NO_3S: Settings = {"omitted_class": (3,)}
+THE_CLASS = "without 3"
+FOLDS = ((0, 1, 2, 3), (3, 4, 5, 6), (3, 7, 8, 9))  # every other class is left out once beside 3
+MARGIN = 2.0  # errors, declared before looking: what a correction without a 3 may make more than the offset
+TRANSFORMED: Settings = {
+    "jitter_student": 2, "rotation_student": 15.0, "scaling_student": 0.15, "shear_student": 0.15,
+    "elastic_student": 2.0,
+}  # fmt: skip
+CLASSES: dict[str, Settings] = {f"without {c}": {"omitted_class": (c,)} for c in range(10)}
+FOLDED: dict[str, Settings] = {
+    f"without {' '.join(map(str, fold))}": {"omitted_class": fold} for fold in FOLDS
+}
+POINTS: dict[str, Settings] = {
+    THE_CLASS: NO_3S,
+    "student of 50 units": NO_3S | {"student_hidden": (50, 50)},
+    "student of 200 units": NO_3S | {"student_hidden": (200, 200)},
+    "temperature 1": NO_3S | {"temperature": 1.0},
+    "2 epochs": NO_3S | {"n_epochs_student": 2},
+    "1 % of the images": NO_3S | {"transfer_fraction": 0.01},
+    "hard weight 0.5": NO_3S | {"hard_weight": 0.5},
+    "teacher of 200 units": NO_3S | {"teacher_hidden": (200, 200)},
+    "transformed images": NO_3S | TRANSFORMED,
+    **FOLDED,
+    "only 7 8": {"omitted_class": all_but(7, 8), "n_epochs_student": 30},
+    "contour lines": {"transfer_set": "contours", **DRAWN_DEFAULTS, "transfer_images": 60_000},
+    **{name: point for name, point in CLASSES.items() if name != THE_CLASS},
+}
+LINEAR = {"pixels": "pixels", "random": "random ReLU features", "teacher": "the teacher's first layer"}
+
+# ---- What each run measures ----------------------------------------------------------------------------------
+
+NUMBER = number()
+UNSEEN_KEYS = ("ratio", "slope", "bias", "slope_on_others")
+COUNTS = list_of(whole(0), 3)
+CORRECTION = optional(object_of({"factor": NUMBER, "offset": NUMBER, "counts": COUNTS}))
+HOLDS: dict[str, Check] = {
+    "unseen": object_of(dict.fromkeys(UNSEEN_KEYS, list_of(NUMBER))),
+    "seen": optional(object_of(dict.fromkeys((*UNSEEN_KEYS, "lowest_ratio", "highest_ratio"), NUMBER))),
+    "ratio_on_training": list_of(NUMBER),
+    "at_same_height": optional(list_of(optional(NUMBER), 2)),
+    "corrections": optional(dict_of(CORRECTION)),
+    "best_offset_on_training": optional(NUMBER),
+    "area": optional(object_of({"student": NUMBER, "factor": optional(NUMBER), "teacher": NUMBER})),
+    "predictors": optional(object_of({
+        "linear": object_of(dict.fromkeys(LINEAR, object_of({"ratio": NUMBER, "residual": NUMBER}))),
+        "nearest": NUMBER,
+    })),
+    "by_factor": optional(list_of(list_of(whole(0), len(FACTORS)), 3)),
+    "by_offset": optional(list_of(list_of(whole(0), len(OFFSETS)), 3)),
+    "points": optional(list_of(list_of(list_of(NUMBER), 2), 2)),
+}  # fmt: skip
+
+
+def further(arguments: argparse.Namespace, config: Config, console: Console) -> Further:
+    """Raises UserError for a probe whose labels are not those of the first training images."""
+    if config.probe != "training" or config.probe_share is not None or config.prior != "known":
+        raise UserError(
+            "--study slope corrects on training images; leave --probe, --probe-share, --prior out"
+        )
+    return Further("slope", measured_slopes)
+
+
+def ratio(run: Run) -> float:
+    """Student / teacher of the own class's logit, on test images of the classes left out: of 3, if it is."""
+    omitted, ratios = run.config.omitted_class, run.value("further.unseen.ratio")
+    return ratios[omitted.index(3)] if 3 in omitted and len(omitted) < 10 else statistics.mean(ratios)
+
+
+def unseen(run: Run, key: str) -> float:
+    return statistics.mean(run.value(f"further.unseen.{key}"))
+
+
+def seen(run: Run, key: str) -> float | None:
+    return None if run.value("further.seen") is None else run.value(f"further.seen.{key}")
+
+
+def over(runs: Runs, value: Callable[[Run], float | None], digits: int = 3) -> str:
+    """Its mean and interval over seeds, as a cell; "-" where it was not measured."""
+    found = [v for run in runs if (v := value(run)) is not None]
+    return interval_cell(interval(found), digits) if found else "-"
+
+
+# ---- Corrections, each with its setting: factor and offset -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """One correction of one run: test errors in all, on the class left out, and others taken for it."""
+
+    factor: float
+    offset: float
+    counts: Sequence[float]
+
+
+def of_run(name: str) -> Callable[[Run, Runs], Corrected | None]:
+    """A correction that the run set by itself."""
+
+    def found(run: Run, runs: Runs) -> Corrected | None:
+        one = (run.value("further.corrections") or {}).get(name)
+        return one and Corrected(**one)
+
+    return found
+
+
+def between_counted(run: Run, what: str, at_value: float) -> Sequence[float] | None:
+    """The counts at a factor or an offset, linear between those at which they were taken; None outside."""
+    xs = {"by_factor": FACTORS, "by_offset": OFFSETS}[what]
+    if run.value(f"further.{what}") is None or not xs[0] <= at_value <= xs[-1]:
+        return None
+    return [float(np.interp(at_value, xs, ys)) for ys in run.value(f"further.{what}")]
+
+
+def others_of(run: Run, runs: Runs) -> list[Run]:
+    """The runs of its seed that left one other class out."""
+    points = [p for p in CLASSES.values() if p["omitted_class"] != run.config.omitted_class]
+    return [one for one in runs if one.settings in points and one.config.seed == run.config.seed]
+
+
+def factor_of_others(run: Run, runs: Runs) -> Corrected | None:
+    """One over the mean ratio of the nine other classes, each on training images, when it was left out."""
+    ratios = [one.value("further.ratio_on_training.0") for one in others_of(run, runs)]
+    return with_factor(run, ratios) if len(ratios) == 9 else None
+
+
+def factor_without_it(run: Run, runs: Runs) -> Corrected | None:
+    """The same from students that never saw the 3 either, with three others at a time left out beside it."""
+    mine = [one for one in runs if one.settings in FOLDED.values() and one.config.seed == run.config.seed]
+    if run.config.omitted_class != (3,) or len(mine) < len(FOLDS):
+        return None
+    ratios = [
+        value
+        for one in mine
+        for c, value in zip(one.config.omitted_class, one.value("further.ratio_on_training"), strict=True)
+        if c != 3
+    ]
+    return with_factor(run, ratios)
+
+
+def with_factor(run: Run, ratios: Sequence[float]) -> Corrected | None:
+    factor = 1 / statistics.mean(ratios)
+    found = between_counted(run, "by_factor", factor)
+    return found and Corrected(factor, 0.0, found)
+
+
+def offset_of_others(run: Run, runs: Runs) -> Corrected | None:
+    """Calibrated stacking (Chao et al. 2016): the mean of the offsets that were best for the nine others.
+
+    Each is best on training images, by their labels, for the student that never saw that class.
+    """
+    best = [one.value("further.best_offset_on_training") for one in others_of(run, runs)]
+    offset = statistics.mean(best) if len(best) == 9 else -1.0
+    found = between_counted(run, "by_offset", offset)
+    return found and Corrected(1.0, offset, found)
+
+
+IT, NO_IMAGE = "unlabelled images of all classes", "no image of it"
+CORRECTIONS: dict[str, tuple[str, Callable[[Run, Runs], Corrected | None]]] = {
+    "none": ("nothing", of_run("none")),
+    "offset, by frequencies (the paper)": (IT, of_run("offset")),
+    "factor, by frequencies": (IT, of_run("factor")),
+    "factor and offset": (IT, of_run("both")),
+    "offset, from the transfer set": (NO_IMAGE, of_run("transfer")),
+    "offset, logit adjustment": (NO_IMAGE, of_run("prior")),
+    "offset, calibrated stacking": ("nine other students", offset_of_others),
+    "factor of nine other classes": ("nine other students", factor_of_others),
+    "factor of others, without any 3": ("three other students, no image of it", factor_without_it),
+}
+THE_OFFSET = "offset, by frequencies (the paper)"
+WITHOUT_ANY = "factor of others, without any 3"
+
+
+def differences(name: str, runs: Runs, classes: Sequence[int]) -> list[float]:
+    """A correction's test errors less the offset's, by seed: the mean over these classes left out."""
+    by_seed: dict[int, list[float]] = {}
+    for run in (run for c in classes for run in at(runs, CLASSES[f"without {c}"])):
+        ours, usual = (CORRECTIONS[one][1](run, runs) for one in (name, THE_OFFSET))
+        if ours and usual:
+            by_seed.setdefault(run.config.seed, []).append(ours.counts[0] - usual.counts[0])
+    return [statistics.mean(found) for found in by_seed.values() if len(found) == len(classes)]
+
+
+def less_the_offset(name: str, runs: Runs, classes: Sequence[int]) -> Interval | None:
+    found = differences(name, runs, classes)
+    return interval(found) if found else None
+
+
+# ---- Shown ---------------------------------------------------------------------------------------------------
+
+
+def following_table(runs: Runs) -> str:
+    rows = []
+    for name, mine in rows_of(runs, POINTS):
+        cells = [over(mine, ratio), over(mine, lambda run: unseen(run, "slope"))]
+        cells += [over(mine, lambda run: unseen(run, "bias"), 2), over(mine, lambda run: seen(run, "ratio"))]
+        rows.append([name, *cells, over(mine, lambda run: 100 * run.value("before.omitted_accuracy"), 1)])
+    header = ["student", "ratio", "slope", "bias on others", "ratio, seen classes", "% right, unseen"]
+    return markdown(header, rows)
+
+
+def of_classes(runs: Runs) -> dict[int, list[Run]]:
+    """The runs that left one class out and were the recipe otherwise, by class."""
+    found = {point["omitted_class"][0]: at(runs, point) for point in CLASSES.values()}
+    return {c: mine for c, mine in found.items() if mine and all(r.value("further.predictors") for r in mine)}
+
+
+PREDICTORS: dict[str, str] = {
+    "nearest image": "further.predictors.nearest",
+    **{f"residual, {said}": f"further.predictors.linear.{name}.residual" for name, said in LINEAR.items()},
+}
+
+
+def mean_of(runs: Runs, path: str) -> float:
+    return statistics.mean(run.value(path) for run in runs)
+
+
+def correlations(runs: Runs) -> dict[str, tuple[float, float, float]]:
+    """Of each predictor with the ratio: the rank correlation over classes left out, and its interval."""
+    groups = list(of_classes(runs).values())
+    ratios = [statistics.mean(map(ratio, mine)) for mine in groups]
+    return {
+        name: rank_correlation([mean_of(mine, path) for mine in groups], ratios)
+        for name, path in PREDICTORS.items()
+        if len(groups) > 3
+    }
+
+
+def classes_table(runs: Runs) -> str:
+    rows = [
+        [str(c), over(mine, ratio), *(f"{mean_of(mine, path):.2f}" for path in PREDICTORS.values())]
+        for c, mine in of_classes(runs).items()
+    ]
+    if found := correlations(runs):
+        rows.append(
+            ["rank correlation", "", *(f"{r:+.2f} ({a:+.2f} to {b:+.2f})" for r, a, b in found.values())]
+        )
+    return markdown(["left out", "ratio", *PREDICTORS], rows)
+
+
+def corrections_table(runs: Runs) -> str:
+    three, rows = at(runs, NO_3S), []
+    for name, (needs, of) in CORRECTIONS.items():
+        found = [one for run in three if (one := of(run, runs))]
+        if not found:
+            continue
+        setting = statistics.mean(one.factor for one in found), statistics.mean(one.offset for one in found)
+        errors = [statistics.mean(one.counts[k] for one in found) for k in range(3)]
+        less = [less_the_offset(name, runs, classes) for classes in ((3,), tuple(range(10)))]
+        said = ["" if name == THE_OFFSET or one is None else str(one) for one in less]
+        rows.append(
+            [name, needs, f"{setting[0]:.2f}", f"{setting[1]:+.2f}", *(f"{e:.1f}" for e in errors), *said]
+        )
+    header = ["correction", "needs", "factor", "offset", "errors", "on 3s", "false 3s", "less the offset's",
+              "the same, ten classes"]  # fmt: skip
+    return markdown(header, rows)
+
+
+def table(runs: Runs) -> str:
+    return "\n\n".join(part(runs) for part in (following_table, classes_table, corrections_table))
+
+
+def draw(question: str, runs: Runs) -> Figure:
+    shown = next((run for run in runs if run.value("further.points")), None)
+    figure = study_figure([shown] if shown else runs, question, (10, 6.6))
+    axes = figure.subplots()
+    axes.set_xlabel("the teacher's logit for 3 (less the image's mean)")
+    axes.set_ylabel("its student's, which never saw a 3")
+    light_grid(axes, "both")
+    if shown is None:  # of another grid, or other settings
+        axes.set_title("(no run of the recipe itself with seed 0)")
+        return figure
+    (t3, s3), (t, s) = (np.asarray(part) for part in shown.value("further.points"))
+    axes.plot(t, s, "o", color=OTHERS, markersize=4, alpha=0.7, label="other digits: as its teacher says")
+    axes.plot(t3, s3, "D", color=OMITTED, markersize=4, alpha=0.7, label=f"3s: {ratio(shown):.2f} of it")
+    low, high = min(t.min(), s.min()), max(t3.max(), s3.max())
+    axes.plot([low, high], [low, high], color=INK, linewidth=1, label="student = teacher")
+    axes.plot([0, high], [0, ratio(shown) * high], color=OMITTED, linewidth=1.5)
+    prior = (s3 - t3).mean()
+    axes.plot([-prior, high], [0, high + prior], color=INK, linestyle=":", linewidth=1.5,
+              label="were a prior lacking: less by one number")  # fmt: skip
+    axes.legend(loc="upper left")
+    return figure
+
+
+def words(runs: Runs) -> str:
+    return f"""
+{{table}}
+
+{{command}}
+"""
+
+
+STUDY = Study(
+    "slope", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5, apart=10, further=further,
+    further_holds=HOLDS, caption="On a 3 the student gives four fifths of its teacher's logit, on others all of it",
+)  # fmt: skip

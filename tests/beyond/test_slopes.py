@@ -1,0 +1,188 @@
+"""What is measured of a student's logits beside its teacher's: against loops, polyfit and made networks."""
+
+from __future__ import annotations
+
+from support.console import Console
+from support.stored import open_session
+from support.tiles import Workers
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import distillation_mnist_omitted_3 as core
+from beyond import pipeline, slopes
+from beyond.settings import DRAWN_DEFAULTS, Config
+from beyond.slopes import at_same_height, following, is_the_recipe, measured_slopes
+
+TINY = {
+    "recipe": "fast", "n_epochs_teacher": 8, "n_epochs_student": 12, "teacher_hidden": (60,), "batch_size": 32,
+    "student_hidden": (40,),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(small_data, tmp_path_factory):
+    """An experiment of given settings on small data."""
+    folder = tmp_path_factory.mktemp("cache")
+
+    def experiment(**settings):
+        config = Config(**{**TINY, "cache_dir": folder, **settings})
+        with open_session(folder, False, Console(quiet=True)) as session:
+            return pipeline.run_on_data(small_data, config, session)
+
+    return experiment
+
+
+@pytest.fixture(scope="module")
+def usual(made):
+    return made()
+
+
+def rest(logits: np.ndarray) -> np.ndarray:
+    return logits.astype(float) - logits.astype(float).mean(axis=1)[:, None]
+
+
+def test_following_is_that_of_polyfit_and_of_means():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 12)
+    teacher = rng.normal(0, 3, (120, 10)) + 9 * np.eye(10)[labels]
+    student = 0.7 * teacher + rng.normal(0.2, 0.5, (120, 10))
+    found = following(student, teacher, labels, (3, 8))
+    for place, c in enumerate((3, 8)):
+        mine = labels == c
+        t, s = teacher[:, c], student[:, c]
+        wanted = {
+            "ratio": sum(s[mine]) / sum(t[mine]),
+            "slope": np.polyfit(t[mine], s[mine], 1)[0],
+            "bias": np.mean([b - a for a, b, own in zip(t, s, mine, strict=True) if not own]),
+            "slope_on_others": np.polyfit(t[~mine], s[~mine], 1)[0],
+        }
+        assert {key: found["unseen"][key][place] for key in wanted} == pytest.approx(wanted)
+    ratios = [student[labels == c, c].mean() / teacher[labels == c, c].mean() for c in range(10) if c not in (3, 8)]
+    said = [found["seen"][key] for key in ("ratio", "lowest_ratio", "highest_ratio")]
+    assert said == pytest.approx([np.mean(ratios), min(ratios), max(ratios)])
+    assert following(student, teacher, labels, range(10))["seen"] is None
+    few = labels != 8
+    few[np.flatnonzero(labels == 8)[0]] = True  # one image has no slope
+    found = following(student[few], teacher[few], labels[few], (8,))["unseen"]
+    assert found["slope"] == found["ratio"]
+
+
+def test_at_the_same_height_means_of_the_teachers_logit():
+    teacher = np.array([5.9, 6.0, 11.9, 12.0, 8.0, 7.0])
+    student = np.array([1.0, 3.0, 6.0, 1.0, 8.0, 6.5])
+    mine = np.array([True, True, True, True, False, False])
+    assert at_same_height(student, teacher, mine) == pytest.approx([9 / 17.9, 14.5 / 15])
+    assert at_same_height(student, teacher, np.zeros(6, bool)) == [None, pytest.approx(23.5 / 32.9)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [({}, True), ({"omitted_class": (5,), "seed": 7, "probe_size": 60_000}, True), ({"temperature": 4}, False),
+     ({"n_epochs_student": 2}, False), ({"hard_weight": 0.1}, False), ({"jitter_student": 1}, False),
+     ({"quiet": True, "retrain": True}, True)],
+)  # fmt: skip
+def test_a_run_is_the_recipe_if_the_class_left_out_alone_differs(settings, wanted):
+    assert is_the_recipe(Config(recipe="fast", **settings)) == wanted
+
+
+def count(experiment, factor: float, offset: float) -> list[int]:
+    z = rest(experiment.student_logits)
+    z[:, 3] = factor * z[:, 3] + offset
+    guess, labels = z.argmax(axis=1), experiment.data.test_labels
+    return [int((guess != labels).sum()), int(((labels == 3) & (guess != 3)).sum()),
+            int(((labels != 3) & (guess == 3)).sum())]  # fmt: skip
+
+
+def mean_p(logits: np.ndarray, factor: float = 1, offset: float = 0) -> float:
+    z = rest(logits)
+    z[:, 3] = factor * z[:, 3] + offset
+    return float(core.softmax(z)[:, 3].mean())
+
+
+def test_every_correction_does_what_sets_it(usual):
+    with Workers() as workers:
+        found = measured_slopes(usual, workers, None)
+        seen = usual.data.train_images[usual.data.train_labels != 3]
+        student, teacher = (core.predict(usual.runs[k].network, seen, workers) for k in ("student", "teacher"))
+    settings = {name: (one["factor"], one["offset"]) for name, one in found["corrections"].items()}
+    share = float((usual.data.train_labels == 3).mean())
+    for name in ("offset", "factor", "both"):
+        assert mean_p(usual.probe_logits, *settings[name]) == pytest.approx(share, abs=1e-4), name
+    assert settings["offset"][1] == pytest.approx(usual.correction.offsets[0], abs=1e-3)
+    assert mean_p(student, *settings["transfer"]) == pytest.approx(mean_p(teacher), abs=1e-4)
+    factor, offset = settings["both"]
+    middle = rest(student)[:, 3].mean()
+    assert factor * middle + offset == pytest.approx(middle, abs=1e-3)
+    p = mean_p(teacher)
+    assert settings["prior"] == (1, pytest.approx(np.log(share / (1 - share) * (1 - p) / p), abs=1e-3))
+    for name, one in found["corrections"].items():
+        assert one["counts"] == count(usual, *settings[name]), name
+    of_3 = usual.data.train_images[usual.data.train_labels == 3]
+    with Workers() as workers:
+        both = [rest(core.predict(usual.runs[k].network, of_3, workers))[:, 3] for k in ("student", "teacher")]
+    assert found["ratio_on_training"] == [pytest.approx(both[0].mean() / both[1].mean(), abs=1e-4)]
+    offsets = np.linspace(-20, 20, 4001)
+    labels, on_probe = usual.data.train_labels, usual.probe_logits.astype(float)
+    errors = [(np.where(np.arange(10) == 3, on_probe + b, on_probe).argmax(axis=1) != labels).sum() for b in offsets]
+    at_best = np.where(np.arange(10) == 3, on_probe + found["best_offset_on_training"], on_probe)
+    assert (at_best.argmax(axis=1) != labels).sum() == min(errors)
+    assert {key: found[key] for key in ("predictors", "by_factor", "by_offset", "points")} == dict.fromkeys(
+        ("predictors", "by_factor", "by_offset", "points")
+    )
+
+
+def test_of_the_recipe_itself_errors_are_counted_along_the_way_and_points_kept(usual, monkeypatch):
+    monkeypatch.setattr(slopes, "is_the_recipe", lambda config: True)
+    monkeypatch.setattr(slopes, "N_VALID", 100)
+    with Workers() as workers:
+        found = measured_slopes(usual, workers, None)
+    for place in (0, 7, len(slopes.FACTORS) - 1):
+        assert [one[place] for one in found["by_factor"]] == count(usual, slopes.FACTORS[place], 0)
+    assert [one[3] for one in found["by_offset"]] == count(usual, 1, slopes.OFFSETS[3])
+    teacher, student = (rest(usual.runs[k].test_logits[-1])[:, 3] for k in ("teacher", "student"))
+    (t3, s3), (t, s) = found["points"]
+    mine = usual.data.test_labels == 3
+    assert t3 == teacher[mine][:150].round(2).tolist() and s3 == student[mine][:150].round(2).tolist()
+    assert t == teacher[~mine][:300].round(2).tolist() and s == student[~mine][:300].round(2).tolist()
+    assert set(found["predictors"]["linear"]) == {"pixels", "random", "teacher"}
+    with Workers() as workers:
+        other = measured_slopes(replace(usual, config=Config(**TINY, seed=10)), workers, None)
+    assert other["points"] is None and other["by_factor"] == found["by_factor"]
+
+
+def test_a_linear_teacher_is_what_a_linear_student_finds(usual, monkeypatch):
+    """One whose logits are linear in its pixels: nothing is lacking, but from too few random features."""
+    rng = np.random.default_rng(4)
+    weights = rng.normal(0, 0.1, (784, 10))
+
+    def logits(images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1) / 255 @ weights
+
+    data = usual.data
+    teacher = replace(usual.teacher, test_logits=[logits(data.test_images).astype(np.float32)])
+    experiment = replace(usual, runs={**usual.runs, "teacher": teacher})
+    monkeypatch.setattr(slopes, "N_VALID", 100)
+    monkeypatch.setattr(slopes, "N_RANDOM", 5)
+    learned = usual.lesson.first(10_000)
+    found = slopes.predictors(experiment, 3, learned, rest(logits(learned)))
+    assert found["linear"]["pixels"]["ratio"] == pytest.approx(1, abs=0.15)
+    assert found["linear"]["pixels"]["residual"] < 0.5 < found["linear"]["random"]["residual"]
+    threes = data.test_images[data.test_labels == 3].reshape(-1, 784) / 255
+    seen = learned.reshape(-1, 784) / 255
+    wanted = np.mean([np.sqrt(((one - seen) ** 2).sum(axis=1)).min() for one in threes])
+    assert found["nearest"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_several_classes_left_out_have_ratios_and_no_correction(made):
+    several = made(omitted_class=(3, 5))
+    with Workers() as workers:
+        found = measured_slopes(several, workers, None)
+    assert len(found["unseen"]["ratio"]) == len(found["ratio_on_training"]) == 2
+    assert all(found[name] is None for name in slopes.PERHAPS)
+    drawn = made(transfer_set="contours", **DRAWN_DEFAULTS, transfer_images=64, n_epochs_student=1)
+    with Workers() as workers:
+        found = measured_slopes(drawn, workers, None)
+    assert found["seen"] is None and len(found["unseen"]["slope"]) == 10
