@@ -16,7 +16,7 @@ from support.data import Data
 from support.experiment import Experiment
 from support.offsets import best_offset_on_test_set
 from support.settings import DECIDE_NOTHING, N_CLASSES
-from support.slopes import line, linear, nearest, ridge
+from support.regression import line, linear, nearest, ridge
 from support.tiles import Workers
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from distillation_mnist_omitted_3 import MLP, predict
 
 FACTORS = tuple(np.linspace(1, 1.8, 33).round(3).tolist())  # at which errors are counted
 OFFSETS = tuple(np.linspace(0, 5, 21).round(3).tolist())
-SAME_HEIGHT = (6.0, 12.0)  # of the teacher's logit, where the omitted class and others overlap
+SAME_HEIGHT = (6.0, 12.0)  # of the teacher's logit: there are images of the omitted class and others
 N_TRANSFER = 10_000  # images that the student learned from: enough for means
 N_VALID = 3_000  # of these, what a linear student does not learn from: its penalty is chosen there
 PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
@@ -92,7 +92,7 @@ def following(
 
 
 def at_same_height(student: np.ndarray, teacher: np.ndarray, mine: np.ndarray) -> list[float | None]:
-    """Student / teacher of one logit (n,), on images of the class and on others whose teacher's is as high."""
+    """Student / teacher of one logit (n,), on images of the class and on others, where the teacher's is high."""
     high = (teacher >= SAME_HEIGHT[0]) & (teacher < SAME_HEIGHT[1])
     parts = [high & part for part in (mine, ~mine)]
     return [float(student[p].mean() / teacher[p].mean()) if p.any() else None for p in parts]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from support.charts import INK, OMITTED, OTHERS, light_grid
 from support.checks import Check, dict_of, list_of, number, object_of, optional, whole
 from support.console import Console, UserError
-from support.intervals import Interval, interval
+from support.intervals import interval
 from support.report import markdown
-from support.slopes import rank_correlation
+from support.regression import rank_correlation
 
 import argparse
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,21 +20,16 @@ from beyond.settings import DRAWN_DEFAULTS, Config
 from beyond.slopes import FACTORS, OFFSETS, measured_slopes
 from runs.records import Further
 from studies.charts import study_figure
+from studies.corrections import CLASSES, CORRECTIONS, FOLDED, THE_OFFSET, less_the_offset
 from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, all_but, at, holds
 from studies.tables import interval_cell, rows_of
 
 NO_3S: Settings = {"omitted_class": (3,)}
 THE_CLASS = "without 3"
-FOLDS = ((0, 1, 2, 3), (3, 4, 5, 6), (3, 7, 8, 9))  # every other class is left out once beside 3
-MARGIN = 2.0  # errors, declared before looking: what a correction without a 3 may make more than the offset
 TRANSFORMED: Settings = {
     "jitter_student": 2, "rotation_student": 15.0, "scaling_student": 0.15, "shear_student": 0.15,
     "elastic_student": 2.0,
 }  # fmt: skip
-CLASSES: dict[str, Settings] = {f"without {c}": {"omitted_class": (c,)} for c in range(10)}
-FOLDED: dict[str, Settings] = {
-    f"without {' '.join(map(str, fold))}": {"omitted_class": fold} for fold in FOLDS
-}
 POINTS: dict[str, Settings] = {
     THE_CLASS: NO_3S,
     "student of 50 units": NO_3S | {"student_hidden": (50, 50)},
@@ -54,7 +47,7 @@ POINTS: dict[str, Settings] = {
 }
 LINEAR = {"pixels": "pixels", "random": "random ReLU features", "teacher": "the teacher's first layer"}
 
-# ---- What each run measures ----------------------------------------------------------------------------------
+# ---- What each run measures --------------------------------------------------------------------------------
 
 NUMBER = number()
 UNSEEN_KEYS = ("ratio", "slope", "bias", "slope_on_others")
@@ -107,111 +100,7 @@ def over(runs: Runs, value: Callable[[Run], float | None], digits: int = 3) -> s
     return interval_cell(interval(found), digits) if found else "-"
 
 
-# ---- Corrections, each with its setting: factor and offset -----------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """One correction of one run: test errors in all, on the class left out, and others taken for it."""
-
-    factor: float
-    offset: float
-    counts: Sequence[float]
-
-
-def of_run(name: str) -> Callable[[Run, Runs], Corrected | None]:
-    """A correction that the run set by itself."""
-
-    def found(run: Run, runs: Runs) -> Corrected | None:
-        one = (run.value("further.corrections") or {}).get(name)
-        return one and Corrected(**one)
-
-    return found
-
-
-def between_counted(run: Run, what: str, at_value: float) -> Sequence[float] | None:
-    """The counts at a factor or an offset, linear between those at which they were taken; None outside."""
-    xs = {"by_factor": FACTORS, "by_offset": OFFSETS}[what]
-    if run.value(f"further.{what}") is None or not xs[0] <= at_value <= xs[-1]:
-        return None
-    return [float(np.interp(at_value, xs, ys)) for ys in run.value(f"further.{what}")]
-
-
-def others_of(run: Run, runs: Runs) -> list[Run]:
-    """The runs of its seed that left one other class out."""
-    points = [p for p in CLASSES.values() if p["omitted_class"] != run.config.omitted_class]
-    return [one for one in runs if one.settings in points and one.config.seed == run.config.seed]
-
-
-def factor_of_others(run: Run, runs: Runs) -> Corrected | None:
-    """One over the mean ratio of the nine other classes, each on training images, when it was left out."""
-    ratios = [one.value("further.ratio_on_training.0") for one in others_of(run, runs)]
-    return with_factor(run, ratios) if len(ratios) == 9 else None
-
-
-def factor_without_it(run: Run, runs: Runs) -> Corrected | None:
-    """The same from students that never saw the 3 either, with three others at a time left out beside it."""
-    mine = [one for one in runs if one.settings in FOLDED.values() and one.config.seed == run.config.seed]
-    if run.config.omitted_class != (3,) or len(mine) < len(FOLDS):
-        return None
-    ratios = [
-        value
-        for one in mine
-        for c, value in zip(one.config.omitted_class, one.value("further.ratio_on_training"), strict=True)
-        if c != 3
-    ]
-    return with_factor(run, ratios)
-
-
-def with_factor(run: Run, ratios: Sequence[float]) -> Corrected | None:
-    factor = 1 / statistics.mean(ratios)
-    found = between_counted(run, "by_factor", factor)
-    return found and Corrected(factor, 0.0, found)
-
-
-def offset_of_others(run: Run, runs: Runs) -> Corrected | None:
-    """Calibrated stacking (Chao et al. 2016): the mean of the offsets that were best for the nine others.
-
-    Each is best on training images, by their labels, for the student that never saw that class.
-    """
-    best = [one.value("further.best_offset_on_training") for one in others_of(run, runs)]
-    offset = statistics.mean(best) if len(best) == 9 else -1.0
-    found = between_counted(run, "by_offset", offset)
-    return found and Corrected(1.0, offset, found)
-
-
-IT, NO_IMAGE = "unlabelled images of all classes", "no image of it"
-CORRECTIONS: dict[str, tuple[str, Callable[[Run, Runs], Corrected | None]]] = {
-    "none": ("nothing", of_run("none")),
-    "offset, by frequencies (the paper)": (IT, of_run("offset")),
-    "factor, by frequencies": (IT, of_run("factor")),
-    "factor and offset": (IT, of_run("both")),
-    "offset, from the transfer set": (NO_IMAGE, of_run("transfer")),
-    "offset, logit adjustment": (NO_IMAGE, of_run("prior")),
-    "offset, calibrated stacking": ("nine other students", offset_of_others),
-    "factor of nine other classes": ("nine other students", factor_of_others),
-    "factor of others, without any 3": ("three other students, no image of it", factor_without_it),
-}
-THE_OFFSET = "offset, by frequencies (the paper)"
-WITHOUT_ANY = "factor of others, without any 3"
-
-
-def differences(name: str, runs: Runs, classes: Sequence[int]) -> list[float]:
-    """A correction's test errors less the offset's, by seed: the mean over these classes left out."""
-    by_seed: dict[int, list[float]] = {}
-    for run in (run for c in classes for run in at(runs, CLASSES[f"without {c}"])):
-        ours, usual = (CORRECTIONS[one][1](run, runs) for one in (name, THE_OFFSET))
-        if ours and usual:
-            by_seed.setdefault(run.config.seed, []).append(ours.counts[0] - usual.counts[0])
-    return [statistics.mean(found) for found in by_seed.values() if len(found) == len(classes)]
-
-
-def less_the_offset(name: str, runs: Runs, classes: Sequence[int]) -> Interval | None:
-    found = differences(name, runs, classes)
-    return interval(found) if found else None
-
-
-# ---- Shown ---------------------------------------------------------------------------------------------------
+# ---- Shown -------------------------------------------------------------------------------------------------
 
 
 def following_table(runs: Runs) -> str:
@@ -318,5 +207,5 @@ def words(runs: Runs) -> str:
 
 STUDY = Study(
     "slope", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5, apart=10, further=further,
-    further_holds=HOLDS, caption="On a 3 the student gives four fifths of its teacher's logit, on others all of it",
+    further_holds=HOLDS, caption="The teacher's logit for 3, and its student's",
 )  # fmt: skip

@@ -17,8 +17,8 @@ from beyond.settings import DRAWN_DEFAULTS, Config
 from beyond.slopes import at_same_height, following, is_the_recipe, measured_slopes
 
 TINY = {
-    "recipe": "fast", "n_epochs_teacher": 8, "n_epochs_student": 12, "teacher_hidden": (60,), "batch_size": 32,
-    "student_hidden": (40,),
+    "recipe": "fast", "n_epochs_teacher": 8, "n_epochs_student": 12, "teacher_hidden": (60,),
+    "student_hidden": (40,), "batch_size": 32,
 }  # fmt: skip
 
 
@@ -60,7 +60,9 @@ def test_following_is_that_of_polyfit_and_of_means():
             "slope_on_others": np.polyfit(t[~mine], s[~mine], 1)[0],
         }
         assert {key: found["unseen"][key][place] for key in wanted} == pytest.approx(wanted)
-    ratios = [student[labels == c, c].mean() / teacher[labels == c, c].mean() for c in range(10) if c not in (3, 8)]
+    ratios = [
+        student[labels == c, c].mean() / teacher[labels == c, c].mean() for c in range(10) if c not in (3, 8)
+    ]
     said = [found["seen"][key] for key in ("ratio", "lowest_ratio", "highest_ratio")]
     assert said == pytest.approx([np.mean(ratios), min(ratios), max(ratios)])
     assert following(student, teacher, labels, range(10))["seen"] is None
@@ -80,10 +82,16 @@ def test_at_the_same_height_means_of_the_teachers_logit():
 
 @pytest.mark.parametrize(
     ("settings", "wanted"),
-    [({}, True), ({"omitted_class": (5,), "seed": 7, "probe_size": 60_000}, True), ({"temperature": 4}, False),
-     ({"n_epochs_student": 2}, False), ({"hard_weight": 0.1}, False), ({"jitter_student": 1}, False),
-     ({"quiet": True, "retrain": True}, True)],
-)  # fmt: skip
+    [
+        ({}, True),
+        ({"omitted_class": (5,), "seed": 7, "probe_size": 60_000}, True),
+        ({"quiet": True, "retrain": True}, True),
+        ({"temperature": 4}, False),
+        ({"n_epochs_student": 2}, False),
+        ({"hard_weight": 0.1}, False),
+        ({"jitter_student": 1}, False),
+    ],
+)
 def test_a_run_is_the_recipe_if_the_class_left_out_alone_differs(settings, wanted):
     assert is_the_recipe(Config(recipe="fast", **settings)) == wanted
 
@@ -102,13 +110,19 @@ def mean_p(logits: np.ndarray, factor: float = 1, offset: float = 0) -> float:
     return float(core.softmax(z)[:, 3].mean())
 
 
+def said(experiment, images: np.ndarray) -> list[np.ndarray]:
+    """The student's and the teacher's logits."""
+    with Workers() as workers:
+        return [core.predict(experiment.runs[k].network, images, workers) for k in ("student", "teacher")]
+
+
 def test_every_correction_does_what_sets_it(usual):
     with Workers() as workers:
         found = measured_slopes(usual, workers, None)
-        seen = usual.data.train_images[usual.data.train_labels != 3]
-        student, teacher = (core.predict(usual.runs[k].network, seen, workers) for k in ("student", "teacher"))
+    images, labels = usual.data.train_images, usual.data.train_labels
+    student, teacher = said(usual, images[labels != 3])
     settings = {name: (one["factor"], one["offset"]) for name, one in found["corrections"].items()}
-    share = float((usual.data.train_labels == 3).mean())
+    share = float((labels == 3).mean())
     for name in ("offset", "factor", "both"):
         assert mean_p(usual.probe_logits, *settings[name]) == pytest.approx(share, abs=1e-4), name
     assert settings["offset"][1] == pytest.approx(usual.correction.offsets[0], abs=1e-3)
@@ -122,11 +136,15 @@ def test_every_correction_does_what_sets_it(usual):
         assert one["counts"] == count(usual, *settings[name]), name
     of_3 = usual.data.train_images[usual.data.train_labels == 3]
     with Workers() as workers:
-        both = [rest(core.predict(usual.runs[k].network, of_3, workers))[:, 3] for k in ("student", "teacher")]
+        both = [
+            rest(core.predict(usual.runs[k].network, of_3, workers))[:, 3] for k in ("student", "teacher")
+        ]
     assert found["ratio_on_training"] == [pytest.approx(both[0].mean() / both[1].mean(), abs=1e-4)]
     offsets = np.linspace(-20, 20, 4001)
     labels, on_probe = usual.data.train_labels, usual.probe_logits.astype(float)
-    errors = [(np.where(np.arange(10) == 3, on_probe + b, on_probe).argmax(axis=1) != labels).sum() for b in offsets]
+    errors = [
+        (np.where(np.arange(10) == 3, on_probe + b, on_probe).argmax(axis=1) != labels).sum() for b in offsets
+    ]
     at_best = np.where(np.arange(10) == 3, on_probe + found["best_offset_on_training"], on_probe)
     assert (at_best.argmax(axis=1) != labels).sum() == min(errors)
     assert {key: found[key] for key in ("predictors", "by_factor", "by_offset", "points")} == dict.fromkeys(
@@ -145,12 +163,15 @@ def test_of_the_recipe_itself_errors_are_counted_along_the_way_and_points_kept(u
     teacher, student = (rest(usual.runs[k].test_logits[-1])[:, 3] for k in ("teacher", "student"))
     (t3, s3), (t, s) = found["points"]
     mine = usual.data.test_labels == 3
-    assert t3 == teacher[mine][:150].round(2).tolist() and s3 == student[mine][:150].round(2).tolist()
-    assert t == teacher[~mine][:300].round(2).tolist() and s == student[~mine][:300].round(2).tolist()
+    assert t3 == teacher[mine][:150].round(2).tolist()
+    assert s3 == student[mine][:150].round(2).tolist()
+    assert t == teacher[~mine][:300].round(2).tolist()
+    assert s == student[~mine][:300].round(2).tolist()
     assert set(found["predictors"]["linear"]) == {"pixels", "random", "teacher"}
     with Workers() as workers:
         other = measured_slopes(replace(usual, config=Config(**TINY, seed=10)), workers, None)
-    assert other["points"] is None and other["by_factor"] == found["by_factor"]
+    assert other["points"] is None
+    assert other["by_factor"] == found["by_factor"]
 
 
 def test_a_linear_teacher_is_what_a_linear_student_finds(usual, monkeypatch):
@@ -185,4 +206,5 @@ def test_several_classes_left_out_have_ratios_and_no_correction(made):
     drawn = made(transfer_set="contours", **DRAWN_DEFAULTS, transfer_images=64, n_epochs_student=1)
     with Workers() as workers:
         found = measured_slopes(drawn, workers, None)
-    assert found["seen"] is None and len(found["unseen"]["slope"]) == 10
+    assert found["seen"] is None
+    assert len(found["unseen"]["slope"]) == 10

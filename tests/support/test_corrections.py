@@ -14,6 +14,8 @@ from support.corrections import (
     seen_unseen_curve,
 )
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -75,7 +77,8 @@ def test_offset_factor_or_both_bring_the_mean_probability_to_its_target(logits):
     for f, b in ((1.0, offset), (factor, 0.0), both, (1.1, given)):
         assert softmax(by_hand(logits, f, b))[:, C].mean() == pytest.approx(target, abs=1e-8)
     assert both[0] * -0.5 + both[1] == pytest.approx(-0.5)  # the pivot stays
-    assert given < offset and both[0] < factor
+    assert given < offset
+    assert both[0] < factor
 
 
 def test_what_cannot_be_reached_is_none(logits):
@@ -104,7 +107,8 @@ def test_counts_are_those_of_a_loop(logits, labels):
         wrong += guess != label
         missed += label == C != guess
         false += guess == C != label
-    assert 0 < false < wrong and 0 < missed < wrong
+    assert 0 < false < wrong
+    assert 0 < missed < wrong
     assert counts(logits, labels, C) == (wrong, missed, false)
 
 
@@ -120,9 +124,11 @@ def test_the_curve_holds_every_pair_of_accuracies_that_an_offset_gives(logits, l
     curve = set(zip(unseen.round(9), seen.round(9), strict=True))
     tried = np.concatenate(([-1e6, 1e6], np.linspace(-30, 30, 5000)))
     given = {tuple(np.round(accuracies(logits, labels, b), 9)) for b in tried}
-    assert given <= curve and len(given) > 60
+    assert given <= curve
+    assert len(given) > 60
     assert (unseen[0], unseen[-1], seen[-1]) == (0, 1, 0)
-    assert (np.diff(unseen) >= 0).all() and (np.diff(seen) <= 0).all()
+    assert (np.diff(unseen) >= 0).all()
+    assert (np.diff(seen) <= 0).all()
 
 
 def test_the_area_is_that_of_brute_force_and_of_a_perfect_network_1(logits, labels):
@@ -130,9 +136,10 @@ def test_the_area_is_that_of_brute_force_and_of_a_perfect_network_1(logits, labe
     margins = np.sort(np.delete(z, C, axis=1).max(axis=1) - z[:, C])
     offsets = [margins[0] - 1, *((margins[1:] + margins[:-1]) / 2), margins[-1] + 1]
     pairs, area = [accuracies(logits, labels, b) for b in offsets], 0.0
-    for (u0, s0), (u1, s1) in zip(pairs, pairs[1:], strict=False):
+    for (u0, s0), (u1, s1) in itertools.pairwise(pairs):
         area += (u1 - u0) * (s0 + s1) / 2
     found = area_under(*seen_unseen_curve(logits, labels, C))
-    assert 0.5 < found < 1 and found == pytest.approx(area, abs=1e-9)
+    assert 0.5 < found < 1
+    assert found == pytest.approx(area, abs=1e-9)
     perfect = 20 * np.eye(10)[labels]
     assert area_under(*seen_unseen_curve(perfect, labels, C)) == 1

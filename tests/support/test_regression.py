@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.slopes import line, linear, nearest, rank_correlation, ridge
+from support.regression import line, linear, nearest, rank_correlation, ridge
 
 import math
 
@@ -52,7 +52,9 @@ def test_a_rank_correlation_sees_the_order_alone():
     r, low, high = rank_correlation(x, y)
     assert r == pytest.approx(wanted)
     half = 1.959964 * math.sqrt(1.06 / 3)
-    assert (low, high) == pytest.approx((math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)), abs=1e-4)
+    assert (low, high) == pytest.approx(
+        (math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)), abs=1e-4
+    )
 
 
 def test_what_is_alike_shares_its_rank():
