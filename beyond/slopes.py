@@ -15,8 +15,8 @@ from support.corrections import (
 from support.data import Data
 from support.experiment import Experiment
 from support.offsets import best_offset_on_test_set
-from support.settings import DECIDE_NOTHING, N_CLASSES
 from support.regression import line, linear, nearest, ridge
+from support.settings import DECIDE_NOTHING, N_CLASSES
 from support.tiles import Workers
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def following(
 
 
 def at_same_height(student: np.ndarray, teacher: np.ndarray, mine: np.ndarray) -> list[float | None]:
-    """Student / teacher of one logit (n,), on images of the class and on others, where the teacher's is high."""
+    """Student / teacher of one logit (n,) where the teacher's is high: on images of the class, on others."""
     high = (teacher >= SAME_HEIGHT[0]) & (teacher < SAME_HEIGHT[1])
     parts = [high & part for part in (mine, ~mine)]
     return [float(student[p].mean() / teacher[p].mean()) if p.any() else None for p in parts]

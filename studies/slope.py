@@ -6,8 +6,8 @@ from support.charts import INK, OMITTED, OTHERS, light_grid
 from support.checks import Check, dict_of, list_of, number, object_of, optional, whole
 from support.console import Console, UserError
 from support.intervals import interval
-from support.report import markdown
 from support.regression import rank_correlation
+from support.report import markdown
 
 import argparse
 import statistics
@@ -26,10 +26,6 @@ from studies.tables import interval_cell, rows_of
 
 NO_3S: Settings = {"omitted_class": (3,)}
 THE_CLASS = "without 3"
-TRANSFORMED: Settings = {
-    "jitter_student": 2, "rotation_student": 15.0, "scaling_student": 0.15, "shear_student": 0.15,
-    "elastic_student": 2.0,
-}  # fmt: skip
 POINTS: dict[str, Settings] = {
     THE_CLASS: NO_3S,
     "student of 50 units": NO_3S | {"student_hidden": (50, 50)},
@@ -39,7 +35,7 @@ POINTS: dict[str, Settings] = {
     "1 % of the images": NO_3S | {"transfer_fraction": 0.01},
     "hard weight 0.5": NO_3S | {"hard_weight": 0.5},
     "teacher of 200 units": NO_3S | {"teacher_hidden": (200, 200)},
-    "transformed images": NO_3S | TRANSFORMED,
+    "shifted images": NO_3S | {"jitter_student": 2},
     **FOLDED,
     "only 7 8": {"omitted_class": all_but(7, 8), "n_epochs_student": 30},
     "contour lines": {"transfer_set": "contours", **DRAWN_DEFAULTS, "transfer_images": 60_000},
