@@ -37,7 +37,8 @@ PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 N_RANDOM = 1000  # random ReLU features
 N_NEAREST = 300  # images of which the nearest is looked for
 N_OF_CLASS = 1000  # training images of a class left out
-N_SHOWN = 150  # images of the omitted class in the picture, and twice as many others
+SHOWN = (0, 3, (800, 800))  # in the picture: the seed, the class left out, the student
+N_SHOWN = 150  # images of the omitted class in it, and twice as many others
 
 
 def rounded(value: Any, digits: int = 4) -> Any:
@@ -50,9 +51,9 @@ def rounded(value: Any, digits: int = 4) -> Any:
 
 
 def is_the_recipe(config: Config) -> bool:
-    """Whether a run differs from its recipe in the class left out alone (and in its seed and probe)."""
-    same = {name: getattr(config, name) for name in ("recipe", "seed", "omitted_class", "probe_size")}
-    usual = Config(**same)
+    """Whether a run differs from its recipe in the class left out alone, and in its student's size."""
+    same = ("recipe", "seed", "omitted_class", "student_hidden", "probe_size")
+    usual = Config(**{name: getattr(config, name) for name in same})
     names = {item.name for item in fields(Config)} - set(DECIDE_NOTHING)
     return all(getattr(config, name) == getattr(usual, name) for name in names)
 
@@ -240,6 +241,6 @@ def measured_slopes(experiment: Experiment, workers: Workers, images: Data | Non
         logits = student[:, c], teacher[:, c], labels == c
         found["at_same_height"] = at_same_height(*logits)
         found |= corrections(experiment, c, workers)
-        if is_the_recipe(config) and (config.seed, c) == (0, 3):
+        if is_the_recipe(config) and (config.seed, c, config.student_hidden) == SHOWN:
             found["points"] = points(*logits)
     return rounded(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.intervals import Interval, interval
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,14 @@ import numpy as np
 from beyond.slopes import FACTORS, OFFSETS
 from studies.study import Run, Runs, Settings, at
 
+SMALL: Settings = {"student_hidden": (200, 200)}  # a fifth of the recipe's time, so that there may be many
 FOLDS = ((0, 1, 2, 3), (3, 4, 5, 6), (3, 7, 8, 9))  # every other class is left out once beside 3
 MARGIN = 2.0  # errors, declared before looking: what a correction without a 3 may make more than the offset
-CLASSES: dict[str, Settings] = {f"without {c}": {"omitted_class": (c,)} for c in range(10)}
+CLASSES: dict[str, Settings] = {f"small, without {c}": {"omitted_class": (c,)} | SMALL for c in range(10)}
 FOLDED: dict[str, Settings] = {
-    f"without {' '.join(map(str, fold))}": {"omitted_class": fold} for fold in FOLDS
+    f"{size}without {' '.join(map(str, fold))}": {"omitted_class": fold} | more
+    for size, more in (("", {}), ("small, ", SMALL))
+    for fold in FOLDS
 }
 
 
@@ -48,21 +51,26 @@ def between_counted(run: Run, what: str, at_value: float) -> Sequence[float] | N
     return [float(np.interp(at_value, xs, ys)) for ys in run.value(f"further.{what}")]
 
 
-def others_of(run: Run, runs: Runs) -> list[Run]:
-    """The runs of its seed that left one other class out."""
-    points = [p for p in CLASSES.values() if p["omitted_class"] != run.config.omitted_class]
-    return [one for one in runs if one.settings in points and one.config.seed == run.config.seed]
+def beside(run: Run, runs: Runs, points: Iterable[Settings]) -> list[Run]:
+    """The runs of these points that share a run's seed and its student's size, but not what it left out."""
+    return [
+        one
+        for one in runs
+        if one.settings in points
+        and one.settings != run.settings
+        and (one.config.seed, one.config.student_hidden) == (run.config.seed, run.config.student_hidden)
+    ]
 
 
 def factor_of_others(run: Run, runs: Runs) -> Corrected | None:
     """One over the mean ratio of the nine other classes, each on training images, when it was left out."""
-    ratios = [one.value("further.ratio_on_training.0") for one in others_of(run, runs)]
+    ratios = [one.value("further.ratio_on_training.0") for one in beside(run, runs, CLASSES.values())]
     return with_factor(run, ratios) if len(ratios) == 9 else None
 
 
 def factor_without_it(run: Run, runs: Runs) -> Corrected | None:
-    """The same from students that never saw the 3 either, with three others at a time left out beside it."""
-    mine = [one for one in runs if one.settings in FOLDED.values() and one.config.seed == run.config.seed]
+    """The same from students that never saw the 3 either: three others at a time are left out beside it."""
+    mine = beside(run, runs, FOLDED.values())
     if run.config.omitted_class != (3,) or len(mine) < len(FOLDS):
         return None
     ratios = [
@@ -85,7 +93,8 @@ def offset_of_others(run: Run, runs: Runs) -> Corrected | None:
 
     Each is best on training images, by their labels, for the student that never saw that class.
     """
-    best = [one.value("further.best_offset_on_training") for one in others_of(run, runs)]
+    mine = beside(run, runs, CLASSES.values())
+    best = [one.value("further.best_offset_on_training") for one in mine]
     offset = statistics.mean(best) if len(best) == 9 else -1.0
     found = between_counted(run, "by_offset", offset)
     return found and Corrected(1.0, offset, found)
@@ -107,16 +116,16 @@ THE_OFFSET = "offset, by frequencies (the paper)"
 WITHOUT_ANY = "factor of others, without any 3"
 
 
-def differences(name: str, runs: Runs, classes: Sequence[int]) -> list[float]:
-    """A correction's test errors less the offset's, by seed: the mean over these classes left out."""
+def differences(name: str, runs: Runs, points: Sequence[Settings]) -> list[float]:
+    """A correction's test errors less the offset's, by seed: the mean over these points."""
     by_seed: dict[int, list[float]] = {}
-    for run in (run for c in classes for run in at(runs, CLASSES[f"without {c}"])):
+    for run in (run for point in points for run in at(runs, point)):
         ours, usual = (CORRECTIONS[one][1](run, runs) for one in (name, THE_OFFSET))
         if ours and usual:
             by_seed.setdefault(run.config.seed, []).append(ours.counts[0] - usual.counts[0])
-    return [statistics.mean(found) for found in by_seed.values() if len(found) == len(classes)]
+    return [statistics.mean(found) for found in by_seed.values() if len(found) == len(points)]
 
 
-def less_the_offset(name: str, runs: Runs, classes: Sequence[int]) -> Interval | None:
-    found = differences(name, runs, classes)
+def less_the_offset(name: str, runs: Runs, points: Sequence[Settings]) -> Interval | None:
+    found = differences(name, runs, points)
     return interval(found) if found else None

@@ -20,26 +20,28 @@ from beyond.settings import DRAWN_DEFAULTS, Config
 from beyond.slopes import FACTORS, OFFSETS, measured_slopes
 from runs.records import Further
 from studies.charts import study_figure
-from studies.corrections import CLASSES, CORRECTIONS, FOLDED, THE_OFFSET, less_the_offset
+from studies.corrections import CLASSES, CORRECTIONS, FOLDED, SMALL, THE_OFFSET, less_the_offset
 from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, all_but, at, holds
 from studies.tables import interval_cell, rows_of
 
 NO_3S: Settings = {"omitted_class": (3,)}
-THE_CLASS = "without 3"
+USUAL, FEW = "without 3", NO_3S | SMALL
 POINTS: dict[str, Settings] = {
-    THE_CLASS: NO_3S,
-    "student of 50 units": NO_3S | {"student_hidden": (50, 50)},
-    "student of 200 units": NO_3S | {"student_hidden": (200, 200)},
-    "temperature 1": NO_3S | {"temperature": 1.0},
-    "2 epochs": NO_3S | {"n_epochs_student": 2},
-    "1 % of the images": NO_3S | {"transfer_fraction": 0.01},
-    "hard weight 0.5": NO_3S | {"hard_weight": 0.5},
-    "teacher of 200 units": NO_3S | {"teacher_hidden": (200, 200)},
-    "shifted images": NO_3S | {"jitter_student": 2},
+    USUAL: NO_3S,
+    **CLASSES,
     **FOLDED,
-    "only 7 8": {"omitted_class": all_but(7, 8), "n_epochs_student": 30},
-    "contour lines": {"transfer_set": "contours", **DRAWN_DEFAULTS, "transfer_images": 60_000},
-    **{name: point for name, point in CLASSES.items() if name != THE_CLASS},
+    "small, T = 1": FEW | {"temperature": 1.0},
+    "small, T = 4": FEW | {"temperature": 4.0},
+    "small, 2 epochs": FEW | {"n_epochs_student": 2},
+    "small, 20 epochs": FEW | {"n_epochs_student": 20},
+    "small, 1 % of the images": FEW | {"transfer_fraction": 0.01},
+    "small, hard weight 0.5": FEW | {"hard_weight": 0.5},
+    "small, images shifted": FEW | {"jitter_student": 2},
+    "small, teacher of 1 epoch": FEW | {"n_epochs_teacher": 1},
+    "small, teacher of 200 units": FEW | {"teacher_hidden": (200, 200)},
+    "50 units": NO_3S | {"student_hidden": (50, 50)},
+    "small, only 7 8": SMALL | {"omitted_class": all_but(7, 8), "n_epochs_student": 30},
+    "small, contour lines": SMALL | {"transfer_set": "contours", **DRAWN_DEFAULTS, "transfer_images": 60_000},
 }
 LINEAR = {"pixels": "pixels", "random": "random ReLU features", "teacher": "the teacher's first layer"}
 

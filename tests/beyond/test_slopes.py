@@ -85,7 +85,7 @@ def test_at_the_same_height_means_of_the_teachers_logit():
     [
         ({}, True),
         ({"omitted_class": (5,), "seed": 7, "probe_size": 60_000}, True),
-        ({"quiet": True, "retrain": True}, True),
+        ({"quiet": True, "retrain": True, "student_hidden": (50, 50)}, True),
         ({"temperature": 4}, False),
         ({"n_epochs_student": 2}, False),
         ({"hard_weight": 0.1}, False),
@@ -155,6 +155,7 @@ def test_every_correction_does_what_sets_it(usual):
 def test_of_the_recipe_itself_errors_are_counted_along_the_way_and_points_kept(usual, monkeypatch):
     monkeypatch.setattr(slopes, "is_the_recipe", lambda config: True)
     monkeypatch.setattr(slopes, "N_VALID", 100)
+    monkeypatch.setattr(slopes, "SHOWN", (0, 3, (40,)))
     with Workers() as workers:
         found = measured_slopes(usual, workers, None)
     for place in (0, 7, len(slopes.FACTORS) - 1):
