@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import INK, OMITTED, OTHERS, light_grid
+from support.charts import AFTER, BEFORE, INK, OMITTED, OTHERS, light_grid
 from support.checks import Check, dict_of, list_of, number, object_of, optional, whole
 from support.console import Console, UserError
 from support.intervals import interval
@@ -14,6 +14,7 @@ import statistics
 from collections.abc import Callable
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from beyond.settings import DRAWN_DEFAULTS, Config
@@ -151,21 +152,24 @@ def classes_table(runs: Runs) -> str:
 
 
 def corrections_table(runs: Runs) -> str:
-    three, rows = at(runs, NO_3S), []
+    """Of the recipe's student, and less the offset's errors of the small ones."""
+    rows = []
     for name, (needs, of) in CORRECTIONS.items():
-        found = [one for run in three if (one := of(run, runs))]
-        if not found:
+        usual, small = ([one for run in at(runs, p) if (one := of(run, runs))] for p in (NO_3S, FEW))
+        if not (usual or small):
             continue
-        setting = statistics.mean(one.factor for one in found), statistics.mean(one.offset for one in found)
-        errors = [statistics.mean(one.counts[k] for one in found) for k in range(3)]
-        less = [less_the_offset(name, runs, classes) for classes in ((3,), tuple(range(10)))]
-        said = ["" if name == THE_OFFSET or one is None else str(one) for one in less]
-        rows.append(
-            [name, needs, f"{setting[0]:.2f}", f"{setting[1]:+.2f}", *(f"{e:.1f}" for e in errors), *said]
-        )
-    header = ["correction", "needs", "factor", "offset", "errors", "on 3s", "false 3s", "less the offset's",
-              "the same, ten classes"]  # fmt: skip
-    return markdown(header, rows)
+        found = [
+            f"{statistics.mean(getattr(one, key) for one in usual or small):{form}}"
+            for key, form in (("factor", ".2f"), ("offset", "+.2f"))
+        ]
+        for k in range(3):
+            found.append(f"{statistics.mean(one.counts[k] for one in usual):.1f}" if usual else "-")
+        less = [less_the_offset(name, runs, points) for points in ([NO_3S], [FEW], [*CLASSES.values()])]
+        found += ["" if name == THE_OFFSET else "-" if one is None else str(one) for one in less]
+        rows.append([name, needs, *found])
+    header = ["correction", "its setting needs", "factor", "offset", "errors", "on 3s", "false 3s", "less the offset's",
+              "small student", "small, ten classes"]  # fmt: skip
+    return markdown(header, rows, n_left=2)
 
 
 def table(runs: Runs) -> str:
@@ -174,25 +178,57 @@ def table(runs: Runs) -> str:
 
 def draw(question: str, runs: Runs) -> Figure:
     shown = next((run for run in runs if run.value("further.points")), None)
-    figure = study_figure([shown] if shown else runs, question, (10, 6.6))
-    axes = figure.subplots()
-    axes.set_xlabel("the teacher's logit for 3 (less the image's mean)")
-    axes.set_ylabel("its student's, which never saw a 3")
-    light_grid(axes, "both")
-    if shown is None:  # of another grid, or other settings
-        axes.set_title("(no run of the recipe itself with seed 0)")
-        return figure
-    (t3, s3), (t, s) = (np.asarray(part) for part in shown.value("further.points"))
-    axes.plot(t, s, "o", color=OTHERS, markersize=4, alpha=0.7, label="other digits: as its teacher says")
-    axes.plot(t3, s3, "D", color=OMITTED, markersize=4, alpha=0.7, label=f"3s: {ratio(shown):.2f} of it")
-    low, high = min(t.min(), s.min()), max(t3.max(), s3.max())
-    axes.plot([low, high], [low, high], color=INK, linewidth=1, label="student = teacher")
-    axes.plot([0, high], [0, ratio(shown) * high], color=OMITTED, linewidth=1.5)
-    prior = (s3 - t3).mean()
-    axes.plot([-prior, high], [0, high + prior], color=INK, linestyle=":", linewidth=1.5,
-              label="were a prior lacking: less by one number")  # fmt: skip
-    axes.legend(loc="upper left")
+    figure = study_figure(runs, question, (12.5, 6), "left: one seed, right: mean")
+    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    draw_points(left, shown)
+    draw_trade(right, at(runs, NO_3S))
     return figure
+
+
+def draw_points(axes: Axes, run: Run | None) -> None:
+    """The student's logit for 3 against its teacher's; two lines through the 3s, a slope's and a prior's."""
+    axes.set_xlabel("the teacher's logit for 3, less the image's mean")
+    axes.set_ylabel("the student's, which never saw a 3")
+    axes.set_title("what lacks on a 3 grows with the logit")
+    light_grid(axes, "both")
+    axes.axline((0, 0), slope=1, color=INK, linewidth=1, label="student = teacher")
+    if run is not None:
+        (t3, s3), (t, s) = (np.asarray(part) for part in run.value("further.points"))
+        axes.plot(t, s, "o", color=OTHERS, markersize=4, alpha=0.7, label="other digits")
+        axes.plot(t3, s3, "D", color=OMITTED, markersize=4, alpha=0.7, label="3s")
+        axes.plot([0, t3.max()], [0, ratio(run) * t3.max()], color=OMITTED, label=f"{ratio(run):.2f} of it")
+        ends = np.array([0, t3.max()])
+        axes.plot(ends, ends + (s3 - t3).mean(), ":", color=INK, label="were it a prior: less by one number")
+    axes.legend(loc="upper left")
+
+
+def draw_trade(axes: Axes, runs: Runs) -> None:
+    """The curve between seen and unseen, in errors: whichever way the logit for 3 is raised."""
+    for what, name, marker, colour in (
+        ("by_offset", "offset", "o", AFTER), ("by_factor", "factor", "s", BEFORE)
+    ):  # fmt: skip
+        counted = [run.value(f"further.{what}") for run in runs]
+        chosen = [one for run in runs if (one := (run.value("further.corrections") or {}).get(name))]
+        if not all(counted) or not chosen:
+            continue
+        wrong, missed, _ = np.mean(counted, axis=0)
+        axes.plot(missed, wrong - missed, color=colour, label=f"{name}, larger and larger")
+        wrong, missed, _ = np.mean([one["counts"] for one in chosen], axis=0)
+        setting = statistics.mean(one[name] for one in chosen)
+        axes.plot(
+            missed,
+            wrong - missed,
+            marker,
+            color=colour,
+            markersize=9,
+            label=f"set by frequencies: {setting:.2f}",
+        )
+    axes.set_xlabel("3s that are missed")
+    axes.set_ylabel("errors on other digits")
+    axes.set_title("a factor and an offset trade alike")
+    light_grid(axes, "both")
+    if axes.lines:
+        axes.legend(loc="upper right")
 
 
 def words(runs: Runs) -> str:
