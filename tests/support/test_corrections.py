@@ -143,3 +143,12 @@ def test_the_area_is_that_of_brute_force_and_of_a_perfect_network_1(logits, labe
     assert found == pytest.approx(area, abs=1e-9)
     perfect = 20 * np.eye(10)[labels]
     assert area_under(*seen_unseen_curve(perfect, labels, C)) == 1
+
+
+def test_where_both_change_at_once_the_area_is_that_of_a_straight_line():
+    """One 3 and one 5, whose margins are the same: right is the one or the other."""
+    logits = np.zeros((2, 10))
+    logits[:, 5], logits[:, C] = 4, 1
+    unseen, seen = seen_unseen_curve(logits, np.array([C, 5]), C)
+    assert (unseen.tolist(), seen.tolist()) == ([0, 1], [1, 0])
+    assert area_under(unseen, seen) == 0.5
