@@ -31,7 +31,9 @@ def runs(shaken) -> list[Run]:
 
 def of(runs: list[Run], omitted: tuple[int, ...], hidden: tuple[int, ...] = SMALL, **settings) -> list[Run]:
     """The runs with one omission and size, in the order of their seeds, and otherwise the recipe's."""
-    wanted = Config(recipe="fast", probe_size=60_000, omitted_class=omitted, student_hidden=hidden, **settings)
+    wanted = Config(
+        recipe="fast", probe_size=60_000, omitted_class=omitted, student_hidden=hidden, **settings
+    )
     mine = [r for r in runs if Config(**{**vars(r.config), "seed": 0}) == wanted]
     assert [r.config.seed for r in mine] == [0, 10, 20]
     return mine
@@ -146,7 +148,9 @@ def test_corrections_stand_beside_each_other_less_the_offsets_errors(runs):
     ]  # fmt: skip
     assert cells[7] == interval(by_class[3], 1, "+")
     assert cells[8] == interval(np.mean(by_class, axis=0), 1, "+")
-    assert found["factor of nine other classes"][3:7] == ["-"] * 4  # nine of the recipe's own size were not run
+    assert (
+        found["factor of nine other classes"][3:7] == ["-"] * 4
+    )  # nine of the recipe's own size were not run
     assert less_the_offset("factor, by frequencies", runs, []) is None
 
 
