@@ -186,7 +186,7 @@ def test_of_the_recipe_itself_errors_are_counted_along_the_way_and_points_kept(u
 
 
 def best_linear(fitted, held_out, features: np.ndarray) -> np.ndarray:
-    """What the best of all penalties gives for 3; (features, targets) to fit and to choose by. lstsq alone."""
+    """What the best of all penalties gives for 3; (features, targets) to fit, and to choose by."""
     (x, y), (x_held, y_held), found = fitted, held_out, []
     middle, d = x.mean(axis=0), x.shape[1]
     for penalty in slopes.PENALTIES:
