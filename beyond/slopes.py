@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from beyond.images import Drawing
 from beyond.settings import Config
 from distillation_mnist_omitted_3 import MLP, predict
 
@@ -37,6 +38,7 @@ PENALTIES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 N_RANDOM = 1000  # random ReLU features
 N_NEAREST = 300  # images of which the nearest is looked for
 N_OF_CLASS = 1000  # training images of a class left out
+N_GLUED = 6000  # images glued together of two halves
 SHOWN = (0, 3, (800, 800))  # in the picture: the seed, the class left out, the student
 N_SHOWN = 150  # images of the omitted class in it, and twice as many others
 
@@ -164,6 +166,22 @@ def settings_of_corrections(
     }
 
 
+def factor_from_glued(experiment: Experiment, c: int, learned: np.ndarray, workers: Workers) -> float | None:
+    """One over student / teacher of the logit for class c, on images that its teacher takes for one of it.
+
+    They are the upper half of an image that the student learned from on the lower half of another: images
+    of no class that leave the transfer set in the direction of c, as far as its teacher can tell. None where
+    there is none of them.
+    """
+    glued = Drawing("halves", learned, experiment.config.seed + 73).images(range(N_GLUED), workers)
+    student, teacher = (
+        centred(predict(experiment.runs[kind].network, glued, workers)) for kind in ("student", "teacher")
+    )
+    mine = teacher.argmax(axis=1) == c
+    ratio = student[mine, c].mean() / teacher[mine, c].mean() if mine.any() else 0.0
+    return 1 / float(ratio) if ratio > 0 else None
+
+
 def ratios_on_training(experiment: Experiment, workers: Workers) -> list[float]:
     """Student / teacher of each omitted class's own logit, on the first training images of it."""
     data, found = experiment.data, []
@@ -185,6 +203,8 @@ def corrections(experiment: Experiment, c: int, workers: Workers) -> dict[str, A
         predict(experiment.runs[kind].network, learned, workers) for kind in ("student", "teacher")
     )
     settings = settings_of_corrections(experiment, c, student, teacher)
+    glued = factor_from_glued(experiment, c, learned, workers)
+    settings["glued"] = None if glued is None else (glued, 0.0)
 
     def count(factor: float, offset: float) -> tuple[int, int, int]:
         return counts(corrected(test, c, factor, offset), labels, c)

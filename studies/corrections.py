@@ -109,11 +109,12 @@ CORRECTIONS: dict[str, tuple[str, Callable[[Run, Runs], Corrected | None]]] = {
     "offset, from the transfer set": (NO_IMAGE, of_run("transfer")),
     "offset, logit adjustment": (NO_IMAGE, of_run("prior")),
     "offset, calibrated stacking": ("nine other students", offset_of_others),
+    "factor, from glued halves": ("images that it saw", of_run("glued")),
     "factor of nine other classes": ("nine other students", factor_of_others),
     "factor of others, without any 3": ("three other students, no image of it", factor_without_it),
 }
 THE_OFFSET = "offset, by frequencies (the paper)"
-WITHOUT_ANY = "factor of others, without any 3"
+WITHOUT_ANY, GLUED = "factor of others, without any 3", "factor, from glued halves"
 
 
 def differences(name: str, runs: Runs, points: Sequence[Settings]) -> list[float]:

@@ -13,6 +13,7 @@ import pytest
 
 import distillation_mnist_omitted_3 as core
 from beyond import pipeline, slopes
+from beyond.images import Drawing
 from beyond.settings import DRAWN_DEFAULTS, Config
 from beyond.slopes import at_same_height, following, is_the_recipe, measured_slopes
 
@@ -140,6 +141,11 @@ def test_every_correction_does_what_sets_it(usual):
     factor, offset = settings["both"]
     middle = rest(student)[:, 3].mean()
     assert factor * middle + offset == pytest.approx(middle, abs=1e-3)
+    glued = Drawing("halves", usual.lesson.first(10_000), 73).images(range(slopes.N_GLUED), core.Workers())
+    ours, theirs = said(usual, glued)
+    taken = theirs.argmax(axis=1) == 3
+    factor = rest(theirs)[taken, 3].sum() / rest(ours)[taken, 3].sum()
+    assert settings["glued"] == (pytest.approx(factor, abs=1e-3), 0)
     p = mean_p(teacher)
     assert settings["prior"] == (1, pytest.approx(np.log(share / (1 - share) * (1 - p) / p), abs=1e-3))
     for name, one in found["corrections"].items():

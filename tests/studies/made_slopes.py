@@ -29,7 +29,7 @@ def made_further(rng: np.random.Generator, config: Config) -> dict[str, Any]:
     found["ratio_on_training"] = rng.uniform(0.7, 0.9, len(omitted)).tolist()
     if len(omitted) > 1:
         return found
-    names = ("none", "offset", "transfer", "prior", "factor", "both")
+    names = ("none", "offset", "transfer", "prior", "factor", "both", "glued")
     found |= {
         "at_same_height": rng.uniform(0.7, 1, 2).tolist(),
         "corrections": {
