@@ -250,6 +250,7 @@ def draw_trade(axes: Axes, runs: Runs) -> None:
     axes.set_xlabel("3s that are missed")
     axes.set_ylabel("errors on other digits")
     axes.set_title("a factor and an offset trade alike")
+    axes.set_ylim(bottom=0)
     light_grid(axes, "both")
     if axes.lines:
         axes.legend(loc="upper right")
@@ -266,7 +267,7 @@ def judged(found: Interval) -> str:
 def words(runs: Runs) -> str:
     usual, few = at(runs, NO_3S), at(runs, FEW)
     r, r_seen, r_few = (
-        f"{statistics.mean(values):.2f}"
+        f"{statistics.mean(values):.3f}"
         for values in (map(ratio, usual), [run.value("further.seen.ratio") for run in usual], map(ratio, few))
     )
     heights = [statistics.mean(run.value(f"further.at_same_height.{k}") for run in usual) for k in (0, 1)]
