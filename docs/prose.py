@@ -28,7 +28,7 @@ from docs.committed import (
 )
 from docs.committed import value_mean as mean
 from runs.folders import fixed, value
-from studies.corrections import GLUED, less_the_offset
+from studies.corrections import less_the_offset
 from studies.questions import STUDIES
 from studies.slope import USUAL
 
@@ -94,16 +94,14 @@ def quotes_of_readme() -> list[Quote]:
 
 
 def quotes_of_slopes() -> dict[str, str]:
-    """What the study of slopes says of the recipe's student: parts of its teacher's logit, and a difference."""
+    """What the study of slopes says of the recipe's student: parts of its teacher's logit, a difference."""
     runs = point("slope", USUAL)
     parts = {"unseen": "further.unseen.ratio.0", "seen": "further.seen.ratio"}
     every = [run for run in study_runs() if run.study == "slope"]
-    factor = less_the_offset("factor, by frequencies", every, [STUDIES["slope"].points[USUAL]])
-    glued = less_the_offset(GLUED, every, [STUDIES["slope"].points[USUAL]])
+    one = less_the_offset("factor, by frequencies", every, [STUDIES["slope"].points[USUAL]])
     found = {name: f"{mean(runs, path):.3f}" for name, path in parts.items()}
-    for name, one in (("factor", factor), ("glued", glued)):
-        ends = (one.mean, one.mean - one.half, one.mean + one.half)
-        found |= {f"{name} {k}": f"{value:+.1f}" for k, value in enumerate(ends)}
+    for k, at in enumerate((one.mean, one.mean - one.half, one.mean + one.half)):
+        found[f"factor {k}"] = f"{at:+.1f}"
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.checks import hold
 from support.console import Console, UserError
+from support.intervals import Interval
 
 import argparse
 import copy
@@ -176,6 +177,47 @@ def test_the_picture_shows_the_points_and_both_lines_through_the_3s(runs):
         wrong, missed, _ = np.mean(further(usual, "corrections", name, "counts"), axis=0)
         np.testing.assert_allclose(np.ravel(mark.get_data()), [missed, wrong - missed])
         assert f"{np.mean(further(usual, 'corrections', name, name)):.2f}" in mark.get_label()
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "words"),
+    [(-0.6, 2.5, "within the margin"), (-0.6, 4.3, "its interval reaches beyond"), (2.1, 0.0, "more than")],
+)
+def test_a_difference_is_judged_by_the_margin(mean, half, words):
+    said = slope.judged(Interval(mean, half))
+    assert words in said
+    assert ("reaches" in said) == (mean + half > 2 >= mean)
+
+
+def test_the_words_take_their_figures_from_the_runs(runs):
+    """Of runs that bear out what they say."""
+    made = copy.deepcopy(runs)
+    for place, run in enumerate(made):
+        one = run.record["further"]
+        if one["corrections"]:
+            one["at_same_height"] = [0.7 + place / 1e4, 0.9]
+            one["corrections"]["offset"]["counts"] = [100 + place % 3, 9, 9]
+            one["corrections"]["glued"]["counts"] = [101 + 2 * (place % 3), 9, 9]
+            one["corrections"]["prior"]["counts"] = [900, 9, 9]
+        if one["predictors"]:
+            one["predictors"]["linear"]["pixels"]["residual"] = 1 - one["unseen"]["ratio"][0]
+    said = " ".join(slope.words(made).split())
+    usual = of(made, (3,), (800, 800))
+    ratios = np.mean([v[0] for v in further(usual, "unseen", "ratio")])
+    assert f"that never saw one gives {ratios:.3f} of its teacher's" in said
+    assert f"it gives {np.mean(further(usual, 'seen', 'ratio')):.3f} of their own" in said
+    heights = np.mean(further(usual, "at_same_height"), axis=0)
+    assert f"gives {heights[1]:.2f} of it on other digits, and {heights[0]:.2f} on 3s" in said
+    glued, offset = (np.array(further(usual, "corrections", k, "counts"))[:, 0] for k in ("glued", "offset"))
+    less = interval(list(glued - offset), 1, "+")
+    assert f"It makes {less} errors more than the offset with the recipe's student" in said
+    t_1 = np.mean([v[0] for v in further(of(made, (3,), temperature=1.0), "unseen", "ratio")])
+    assert f"{t_1:.2f} at a temperature of 1" in said
+    for run in made:
+        if run.record["further"]["at_same_height"]:
+            run.record["further"]["at_same_height"] = [0.9, 0.9]
+    with pytest.raises(ValueError, match="the runs no longer say: others are followed"):
+        slope.words(made)
 
 
 def test_other_settings_have_a_picture_and_tables_too(shaken):
