@@ -20,17 +20,15 @@ from docs.committed import (
     cifar10_runs,
     cifar10_trials,
     every_run,
+    factor_less_offset,
     gain_results,
     pictured,
     point,
     seed_runs,
-    study_runs,
+    slope_ratios,
 )
 from docs.committed import value_mean as mean
 from runs.folders import fixed, value
-from studies.corrections import less_the_offset
-from studies.questions import STUDIES
-from studies.slope import USUAL
 
 BEFORE, AFTER = "student.before_correction.", "student.after_correction."
 UNSEEN_BEFORE, UNSEEN_AFTER = BEFORE + "omitted_accuracy", AFTER + "omitted_accuracy"
@@ -57,16 +55,11 @@ def rises(runs: Sequence[Results]) -> int:
 
 def quotes_of_readme() -> list[Quote]:
     best, no_digit, main = seed_runs("best"), seed_runs("no-digit"), cifar10_runs("seeds")
-    slopes = quotes_of_slopes()
     assert all(value(run, UNSEEN_ERRORS_BEFORE) > value(run, UNSEEN_ERRORS_AFTER) for run in every_run())
     return [
         ("In all # runs with one bias", len(every_run())),
         ("In # of them the total number of errors rises", rises(every_run())),
-        (
-            "on a 3 the student gives # of its teacher's logit, on a digit it saw #",
-            slopes["unseen"],
-            slopes["seen"],
-        ),
+        ("on a 3 the student gives # of its teacher's logit, on a digit it saw #", *slope_ratios()),
         ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
         (
             "makes # errors on the 10,000 test digits; its teacher makes #",
@@ -93,18 +86,6 @@ def quotes_of_readme() -> list[Quote]:
     ]
 
 
-def quotes_of_slopes() -> dict[str, str]:
-    """What the study of slopes says of the recipe's student: parts of its teacher's logit, a difference."""
-    runs = point("slope", USUAL)
-    parts = {"unseen": "further.unseen.ratio.0", "seen": "further.seen.ratio"}
-    every = [run for run in study_runs() if run.study == "slope"]
-    one = less_the_offset("factor, by frequencies", every, [STUDIES["slope"].points[USUAL]])
-    found = {name: f"{mean(runs, path):.3f}" for name, path in parts.items()}
-    for k, at in enumerate((one.mean, one.mean - one.half, one.mean + one.half)):
-        found[f"factor {k}"] = f"{at:+.1f}"
-    return found
-
-
 def quotes_of_results() -> list[Quote]:
     described, linear, best = (seed_runs(name) for name in ("described", "linear", "best"))
     without_3 = point("paper", "without 3")
@@ -118,7 +99,6 @@ def quotes_of_results() -> list[Quote]:
     scatter = sorted(value(run, UNSEEN_ERRORS_BEFORE) for run in described)
     small, whole = ([r for r in every if r["config"]["probe_size"] == n] for n in (5000, 60_000))
     no_digit, first = seed_runs("no-digit"), "history.student.0.test_accuracy"
-    slopes = quotes_of_slopes()
     assert all(value(run, first) < 0.5 for run in no_digit)  # "fewer than half of the digits"
     return [
         (
