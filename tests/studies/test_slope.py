@@ -210,7 +210,7 @@ def test_the_words_take_their_figures_from_the_runs(runs):
     assert f"gives {heights[1]:.2f} of it on other digits, and {heights[0]:.2f} on 3s" in said
     glued, offset = (np.array(further(usual, "corrections", k, "counts"))[:, 0] for k in ("glued", "offset"))
     less = interval(list(glued - offset), 1, "+")
-    assert f"It makes {less} errors more than the offset with the recipe's student" in said
+    assert f"Less the offset's errors it makes {less} with the recipe's student" in said
     t_1 = np.mean([v[0] for v in further(of(made, (3,), temperature=1.0), "unseen", "ratio")])
     assert f"{t_1:.2f} at a temperature of 1" in said
     for run in made:
