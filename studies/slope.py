@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from beyond.settings import Config
+from beyond.settings import DRAWN_DEFAULTS, Config
 from beyond.slopes import FACTORS, OFFSETS, measured_slopes
 from runs.records import Further
 from studies.charts import study_figure
@@ -48,8 +48,11 @@ POINTS: dict[str, Settings] = {
     "small, 1 % of the images": FEW | {"transfer_fraction": 0.01},
     "small, hard weight 0.5": FEW | {"hard_weight": 0.5},
     "small, images shifted": FEW | {"jitter_student": 2},
+    "small, teacher of 1 epoch": FEW | {"n_epochs_teacher": 1},
+    "small, teacher of 200 units": FEW | {"teacher_hidden": (200, 200)},
     "50 units": NO_3S | {"student_hidden": (50, 50)},
     "small, only 7 8": SMALL | {"omitted_class": all_but(7, 8), "n_epochs_student": 30},
+    "small, contour lines": SMALL | DRAWN_DEFAULTS | {"transfer_set": "contours", "transfer_images": 60_000},
 }
 VARIED = {  # what is said of the points about which the others stand
     "small, T = 1": "at a temperature of 1",
@@ -59,8 +62,11 @@ VARIED = {  # what is said of the points about which the others stand
     "small, 1 % of the images": "from 1 % of the images",
     "small, hard weight 0.5": "with half of the weight on hard labels",
     "small, images shifted": "with shifted images",
+    "small, teacher of 1 epoch": "from a teacher of one epoch",
+    "small, teacher of 200 units": "from a teacher of 200 units",
     "50 units": "with 50 units",
     "small, only 7 8": "where 7s and 8s alone are seen",
+    "small, contour lines": "for a student of contour lines (the mean of ten classes)",
 }
 LINEAR = {"pixels": "pixels", "random": "random ReLU features", "teacher": "the teacher's first layer"}
 
@@ -290,7 +296,7 @@ def words(runs: Runs) -> str:
     return f"""
 On a 3 the student that never saw one gives {r} of its teacher's logit for 3, both less the image's mean; on
 images of the nine classes that it saw it gives {r_seen} of their own. On images that are no 3 its logit for
-3 is not biased: {bias} is what it differs in the mean. The paper reads what is lacking as the frequency of
+3 is hardly biased: {bias} is what it differs in the mean. The paper reads what is lacking as the frequency of
 3s, which the transfer set gets wrong. That would be one number for every image, and the line through the 3s
 would have a slope of 1. It has one of {slope}: what lacks grows with the logit. Nor is it the height of
 the logit that the student does not reach. Where its teacher's is from 6 to 12, the student gives
@@ -304,7 +310,7 @@ and class {best} {by_class[best]:.2f}.
 **What predicts it?** Linear students, by ridge regression from images without the class to the teacher's
 logits, in closed form. The more the one of pixels lacks on a class, the lower is that class's ratio: over
 the ten classes the rank correlation is {pixels}. From the teacher's first hidden layer it is {first}, and
-how far an image is from the nearest of the transfer set says nothing either: {near}. (In brackets the 95 %
+how far an image is from the nearest of the transfer set tells as little: {near}. (In brackets the 95 %
 interval over classes, of which there are only ten.)
 
 **Which correction?** Errors less the offset's: a factor on the logit, set by the same frequencies, makes
@@ -316,7 +322,8 @@ alike: its area is {area["student"]} and, after the factor, {area["factor"]}; th
 prior, asks for far too large an offset.
 
 **Can it be set without any image of a 3?** The declared margin was {MARGIN:g} errors more than the offset's,
-over five seeds. The factor that nine other classes would need, each left out in turn, makes {others[1]}
+over five seeds. The factor that nine other classes would need, each left out in turn of students that saw
+the 3, makes {others[1]}
 more, over ten classes ({judged(others[1])}), and the one from students that never saw the 3 either
 {without} with the
 recipe's student ({judged(without)}): classes differ too much. The offset that was best for the nine others,
