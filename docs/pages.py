@@ -190,7 +190,8 @@ Teachers and runs are shared and stored: an interrupted study goes on where it s
 study` has only to draw.
 """
 BEYOND = """
-The seven studies that follow ask what the paper does not. They run with seeds 0 to 4; figures are means
+The studies that follow ask what the paper does not. They run with seeds 0 to 4, or where they say so with
+seeds that are ten apart, so that no student starts as the next teacher does; figures are means
 with the 95 % interval of Student's t over them, differences are paired by seed. Their flags are explained
 in the [reference](reference.md#what-else-can-a-student-learn-from).
 """

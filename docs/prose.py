@@ -14,7 +14,16 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from cifar10.tables import TEACHER, gains
-from docs.committed import ROOT, cifar10_runs, every_run, pictured, point, seed_runs
+from docs.committed import (
+    ROOT,
+    cifar10_runs,
+    every_run,
+    factor_less_offset,
+    pictured,
+    point,
+    seed_runs,
+    slope_ratios,
+)
 from docs.committed import value_mean as mean
 from docs.figures import (
     AFTER,
@@ -48,6 +57,7 @@ def quotes_of_readme() -> list[Quote]:
         ("In all # runs with one bias", len(every_run())),
         ("In # of them the total number of errors rises", rises(every_run())),
         ("the correction recovers only # % of the 3s", percent(seed_runs("control"), UNSEEN_AFTER)),
+        ("on a 3 the student gives # of its teacher's logit, on a digit it saw #", *slope_ratios()),
         ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
         (
             "makes # errors on the 10,000 test digits; its teacher makes #",
@@ -129,6 +139,8 @@ def quotes_of_results() -> list[Quote]:
         ),
         ("before the correction range from # to #", scatter[0], scatter[-1]),
         ("frequency in all 60,000, # %", percent(described, "bias_correction.target_frequencies.0", 2)),
+        ("on a 3 the student gives # of its teacher's logit, where it gives # on a class", *slope_ratios()),
+        ("a factor on the logit is not told apart from it (# errors, # to #, recipe", *factor_less_offset()),
         ("# such answers", f"{pictured()['data']['n_transfer']:,}"),
         ("here # points of the 5s, # of the 9s", *price),
         ("higher than the gain: # errors instead of #", *reversed(pictured_errors)),

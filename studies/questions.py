@@ -20,6 +20,7 @@ from studies import (
     prior,
     sevens_and_eights,
     several_omitted,
+    slope,
     spread,
     student_size,
     subliminal,
@@ -50,6 +51,7 @@ STUDIES: dict[str, Study] = {
         sevens_and_eights,
         prior,
         spread,
+        slope,
     )
 }
 

@@ -28,6 +28,7 @@ OF_NO_EFFECT = {  # in a class: what says how it was written, not what it does
     "__annotate_func__", "__annotations_cache__", "__dataclass_fields__", "__dataclass_params__",
     "__match_args__", "__qualname__",
     "__firstlineno__", "__static_attributes__", "__parameters__", "__orig_bases__", "__repr__", "__replace__",
+    "__slotnames__",  # noted there when a value of it is first pickled
 }  # fmt: skip
 
 

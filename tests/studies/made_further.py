@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from made_slopes import made_further as of_slope
 
 from beyond.settings import Config
 from studies import prior
@@ -30,4 +31,6 @@ def of_prior(rng: np.random.Generator, config: Config) -> dict:
     return {"ways": ways, "n_omitted": N_OMITTED}
 
 
-FURTHER: dict[str, Callable[[np.random.Generator, Config], dict]] = {"images": of_images, "prior": of_prior}
+FURTHER: dict[str, Callable[[np.random.Generator, Config], dict]] = {
+    "images": of_images, "prior": of_prior, "slope": of_slope,
+}  # fmt: skip

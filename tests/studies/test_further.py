@@ -7,12 +7,15 @@ from support.console import Console, UserError
 from support.data import Data
 
 import argparse
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_studies import measured, thread_pool, tiny_configs, trained_when
 
+from beyond.settings import Config
+from beyond.slopes import measured_slopes
 from runs.many import run_many
 from runs.processes import local_pool
 from runs.records import Further
@@ -133,3 +136,13 @@ def test_seeds_may_lie_apart(monkeypatch):
              for name in ("prior", "paper")}  # fmt: skip
     assert seeds == {"prior": {(3, 13, 23)}, "paper": {(3, 4, 5)}}
     assert np.all(np.diff([c.seed for c in planned["prior", 0]]) == 10)
+
+
+def test_a_key_is_the_same_before_and_after_a_config_was_sent_to_a_worker(monkeypatch):
+    """Pickling notes something in the class of what it pickles."""
+    if "__slotnames__" in vars(Config):
+        monkeypatch.delattr(Config, "__slotnames__")
+    before = Further("slope", measured_slopes).key()
+    pickle.dumps(Config())
+    assert "__slotnames__" in vars(Config)
+    assert Further("slope", measured_slopes).key() == before
