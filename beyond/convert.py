@@ -68,7 +68,9 @@ def read_picture(path: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(read_regular(path, MAX_PICTURE_BYTES))) as picture:
             if picture.mode not in GREY_MODES:
-                raise UserError(f"{path} is not plain grey (its mode is {picture.mode}); save it as 8-bit grey")
+                raise UserError(
+                    f"{path} is not plain grey (its mode is {picture.mode}); save it as 8-bit grey"
+                )
             if max(picture.size) > MAX_SIDE:
                 raise UserError(f"{path} is larger than {MAX_SIDE} pixels; make it smaller")
             return np.asarray(picture.convert("L"))
@@ -159,7 +161,7 @@ def read(source: Path) -> dict[str, Labelled]:
 
 
 def divided(found: Mapping[str, Labelled], every: int) -> dict[str, Labelled]:
-    """A training and a test set; of one set, each class's images number `every`, 2 `every` ... are the test's."""
+    """A training and a test set; of a single one, every `every`-th image of each class is for the test."""
     if BOTH not in found:
         return dict(found)
     whole = found[BOTH]

@@ -70,7 +70,9 @@ def load_usps(folder: Path | None, cache: Path, console: Console, mirrors: Seque
     """
     if folder is None:
         files = {name: usps_file(name) for name in USPS_SHA256}
-        urls = {name: [f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors] for name, file in files.items()}
+        urls = {
+            name: [f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors] for name, file in files.items()
+        }
         return data_from_usps(
             {name: cached(cache / file.name, urls[name], file, console) for name, file in files.items()}
         )

@@ -105,9 +105,7 @@ def read_folder(
                 if raw := read_regular(path, max_bytes):
                     found[path] = uncompress(raw, max_bytes) if raw.startswith(GZIP) else raw
             if not found:
-                raise UserError(
-                    f"{flag} {folder}: no {name} or {name}.gz there; it needs {', '.join(names)}"
-                )
+                raise UserError(f"{flag} {folder}: no {name} or {name}.gz there; it needs {', '.join(names)}")
             if len(set(found.values())) > 1:
                 first, second = list(found)[:2]
                 raise UserError(f"{first} and {second.name} are not the same; leave the right one there")
