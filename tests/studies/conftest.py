@@ -6,7 +6,7 @@ import copy
 
 import numpy as np
 import pytest
-from made_studies import RESULTS
+from made_studies import FURTHER, RESULTS
 from small_studies import make, tiny_configs
 
 from studies import results
@@ -63,6 +63,8 @@ def shaken(small_data, tmp_path_factory):
                     new["share"] = 0.2 + 0.01 * one.seed  # of test images that are 3s
                     both = new["share"] * on + (1 - new["share"]) * off
                     at_offset |= {"offset": float(n), "on_omitted": on, "on_others": off, "on_all": both}
+                if name in FURTHER:
+                    new["further"] = FURTHER[name](rng, one)
                 found.append(Run(name, STUDIES[name].grid[place], one, new))
         return found
 

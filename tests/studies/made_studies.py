@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from support.charts import our_style
 
+import numpy as np
 from matplotlib.text import Text
 from small_studies import ROOT
 
+from beyond.handwriting import WAYS
 from beyond.settings import Config
 from studies.questions import STUDIES
 from studies.study import Run
@@ -17,6 +19,28 @@ NOTHING = {
     for suffix in ("", "_student")
 }
 RESULTS = ROOT / "viz" / "study" / "results.json"
+
+
+def read_elsewhere(rng: np.random.Generator, config: Config) -> dict:
+    """What the study of handwriting measures besides, every accuracy another one."""
+    names = ("teacher", *WAYS)
+
+    def read() -> dict:
+        found = {"accuracy": rng.uniform(0.9, 1), "per_class_accuracy": rng.uniform(0.9, 1, 10).tolist()}
+        parts = rng.uniform(0.9, 1, 2).tolist()
+        return found | dict(zip(("omitted_accuracy", "other_accuracy"), parts, strict=True))
+
+    return {
+        **{name: read() for name in names},
+        "test": {name: read() for name in names},
+        "offsets": {way: rng.uniform(1, 2, len(config.omitted_class)).tolist() for way in WAYS},
+        "n_images": {"all": 9298, "test": 2007},
+        "class_shares": rng.dirichlet(np.ones(10)).tolist(),
+    }
+
+
+# What studies measure besides, made up: by study, from a generator and the config of a run.
+FURTHER = {"handwriting": read_elsewhere}
 
 
 def runs_with_errors(*errors: int) -> list[Run]:
