@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.charts import AFTER, BEFORE, INK
-from support.checks import Check, hold, list_of, number, optional, share, whole
+from support.checks import Check, list_of, number, object_of, optional, share, whole
 from support.console import Console
 from support.intervals import Interval, interval
 from support.report import markdown
@@ -12,7 +12,6 @@ from support.settings import N_CLASSES
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -58,28 +57,17 @@ def further(arguments: argparse.Namespace, config: Config, console: Console) -> 
     return Further("handwriting", handwriting, load_usps(arguments.usps_dir, config.cache_folder, console))
 
 
-def is_read(found: Any) -> bool:
-    """Whether these are accuracies on USPS, as `beyond.handwriting.read_by` gives them."""
-    parts = {ALL: share, LEFT_OUT: optional(share), OTHERS: optional(share)}
-    try:
-        hold(found, parts | {"per_class_accuracy": list_of(optional(share), N_CLASSES)})
-    except ValueError:
-        return False
-    return True
-
-
-def holds_all(check: Check, keys: Sequence[str]) -> Check:
-    return lambda found: (
-        isinstance(found, dict) and found.keys() == set(keys) and all(map(check, found.values()))
-    )
-
-
-READ = dict.fromkeys(("teacher", *WAYS), is_read)
+# What `beyond.handwriting` gives.
+READ = object_of(
+    {ALL: share, LEFT_OUT: optional(share), OTHERS: optional(share),
+     "per_class_accuracy": list_of(optional(share), N_CLASSES)}
+)  # fmt: skip
+READERS = dict.fromkeys(("teacher", *WAYS), READ)
 HOLDS: dict[str, Check] = {
-    **READ,
-    "test": holds_all(is_read, list(READ)),
-    "offsets": holds_all(list_of(number()), WAYS),
-    "n_images": holds_all(whole(1), ("all", "test")),
+    **READERS,
+    "test": object_of(READERS),
+    "offsets": object_of(dict.fromkeys(WAYS, list_of(number()))),
+    "n_images": object_of(dict.fromkeys(("all", "test"), whole(1))),
     "class_shares": list_of(share, N_CLASSES),
 }
 

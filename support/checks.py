@@ -55,6 +55,11 @@ def dict_of(check: Check) -> Check:
     return lambda x: isinstance(x, dict) and all(map(check, x.values()))
 
 
+def object_of(checks: dict[str, Check]) -> Check:
+    """An object in which every key of `checks` has a value that passes."""
+    return lambda x: isinstance(x, dict) and all(k in x and check(x[k]) for k, check in checks.items())
+
+
 def optional(check: Check) -> Check:
     return lambda x: x is None or check(x)
 
