@@ -176,7 +176,8 @@ python3 -m studies --redraw       # tables and pictures again, from the results 
 {questions}
 
 Each study is a small grid of settings. Every point runs with seeds 0, 1 and 2 or, where the command below it
-says `--seeds 5`, with seeds 0 to 4 (other seeds that results.json holds stay in it). Unless a table says
+says `--seeds 5`, with seeds 0 to 4 or, in the last ones, five that lie ten apart (other seeds that
+results.json holds stay in it). Unless a table says
 otherwise, figures are mean ± standard deviation over these seeds. All but the first three studies use the
 recipe `fast`, with all training images as the probe; a flag that you give (as `--recipe best`) holds for
 every run, unless the study varies it. Nothing was chosen on the test set, with two exceptions: rows that say
@@ -190,9 +191,9 @@ Teachers and runs are shared and stored: an interrupted study goes on where it s
 study` has only to draw.
 """
 BEYOND = """
-The seven studies that follow ask what the paper does not. They run with seeds 0 to 4; figures are means
-with the 95 % interval of Student's t over them, differences are paired by seed. Their flags are explained
-in the [reference](reference.md#what-else-can-a-student-learn-from).
+The studies that follow ask what the paper does not. They run with five seeds; figures are means with the
+95 % interval of Student's t over them, differences are paired by seed. Their flags are explained in the
+[reference](reference.md#what-else-can-a-student-learn-from).
 """
 FIRST_BEYOND = "answers"
 MACHINES = """

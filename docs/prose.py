@@ -24,6 +24,7 @@ from docs.committed import (
     pictured,
     point,
     seed_runs,
+    usps_runs,
 )
 from docs.committed import value_mean as mean
 from runs.folders import fixed, value
@@ -367,10 +368,27 @@ def quotes_of_explorer() -> list[Quote]:
     ]
 
 
+def quotes_of_reference() -> list[Quote]:
+    runs = usps_runs()
+    data = runs[0]["data"]
+    return [
+        (
+            "So trained on # images, the teacher reads # % of the # test images; the student that never saw a "
+            "3 reads # % of their 3s before the correction and # % after it (means over # seeds;",
+            f"{data['n_train']:,}",
+            percent(runs, "teacher.test_accuracy", 1),
+            f"{data['n_test']:,}",
+            *(percent(runs, path, 1) for path in (UNSEEN_BEFORE, UNSEEN_AFTER)),
+            len(runs),
+        )
+    ]
+
+
 QUOTES: dict[str, Callable[[], list[Quote]]] = {
     "README.md": quotes_of_readme,
     "docs/cifar10.md": quotes_of_cifar10,
     "docs/explorer.md": quotes_of_explorer,
+    "docs/reference.md": quotes_of_reference,
     "docs/results.md": quotes_of_results,
 }
 
