@@ -370,17 +370,16 @@ def quotes_of_explorer() -> list[Quote]:
 
 def quotes_of_reference() -> list[Quote]:
     runs = usps_runs()
-    data = runs[0]["data"]
+    sizes = [f"{runs[0]['data'][part]:,}" for part in ("n_train", "n_test")]
+    unseen = [percent(runs, path, 1) for path in (UNSEEN_BEFORE, UNSEEN_AFTER)]
     return [
+        ("So trained on # images", sizes[0]),
+        ("reads # % of the # test images", percent(runs, "teacher.test_accuracy", 1), sizes[1]),
         (
-            "So trained on # images, the teacher reads # % of the # test images; the student that never saw a "
-            "3 reads # % of their 3s before the correction and # % after it (means over # seeds;",
-            f"{data['n_train']:,}",
-            percent(runs, "teacher.test_accuracy", 1),
-            f"{data['n_test']:,}",
-            *(percent(runs, path, 1) for path in (UNSEEN_BEFORE, UNSEEN_AFTER)),
+            "reads # % of their 3s before the correction and # % after it (means over # seeds;",
+            *unseen,
             len(runs),
-        )
+        ),
     ]
 
 
