@@ -22,10 +22,12 @@ WAYS = ("before", "after", "by_frequencies", "by_answers")
 
 
 def read_by(logits: np.ndarray, labels: np.ndarray, omitted: Sequence[int]) -> dict[str, Any]:
-    """Accuracies in [0, 1] of logits (n, classes): on all images, on the omitted classes and so on."""
+    """Accuracies in [0, 1] of logits (n, classes): on all images, on the omitted classes, on the others."""
     found = evaluate(logits, labels, omitted)
-    parts = ("omitted_accuracy", "other_accuracy", "per_class_accuracy")
-    return {"accuracy": found["test_accuracy"], **{part: found[part] for part in parts}}
+    return {
+        "accuracy": found["test_accuracy"],
+        **{part: found[part] for part in ("omitted_accuracy", "other_accuracy")},
+    }
 
 
 def handwriting(experiment: Experiment, workers: Workers, images: Data) -> dict[str, Any]:
@@ -51,8 +53,12 @@ def handwriting(experiment: Experiment, workers: Workers, images: Data) -> dict[
         offsets[way] = correct_bias(student[:n_probe], corrected, target).offsets
     logits = {"teacher": teacher}
     logits |= {way: add_offsets(student, corrected, offsets[way]) for way in WAYS}
+    by_class = {
+        name: evaluate(logits[name], labels, omitted)["per_class_accuracy"] for name in ("teacher", "before")
+    }
     return {
         **{name: read_by(z, labels, omitted) for name, z in logits.items()},
+        "per_class_accuracy": by_class,
         "test": {name: read_by(z[n_probe:], labels[n_probe:], omitted) for name, z in logits.items()},
         "offsets": {way: list(found) for way, found in offsets.items()},
         "n_images": {"all": len(labels), "test": len(labels) - n_probe},

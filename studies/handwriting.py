@@ -58,14 +58,14 @@ def further(arguments: argparse.Namespace, config: Config, console: Console) -> 
 
 
 # What `beyond.handwriting` gives.
-READ = object_of(
-    {ALL: share, LEFT_OUT: optional(share), OTHERS: optional(share),
-     "per_class_accuracy": list_of(optional(share), N_CLASSES)}
-)  # fmt: skip
+READ = object_of({ALL: share, LEFT_OUT: optional(share), OTHERS: optional(share)})
 READERS = dict.fromkeys(("teacher", *WAYS), READ)
 HOLDS: dict[str, Check] = {
     **READERS,
     "test": object_of(READERS),
+    "per_class_accuracy": object_of(
+        dict.fromkeys(("teacher", "before"), list_of(optional(share), N_CLASSES))
+    ),
     "offsets": object_of(dict.fromkeys(WAYS, list_of(number()))),
     "n_images": object_of(dict.fromkeys(("all", "test"), whole(1))),
     "class_shares": list_of(share, N_CLASSES),
@@ -78,7 +78,7 @@ def usps(way: str, part: str = LEFT_OUT) -> str:
 
 
 def per_class(way: str, c: int) -> str:
-    return f"further.{way}.per_class_accuracy.{c}"
+    return f"further.per_class_accuracy.{way}.{c}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import Mirror
 
 from beyond import pipeline, usps
 from beyond.handwriting import WAYS, handwriting
@@ -80,8 +79,8 @@ def test_a_folder_gives_both_files_in_mnists_form(folder, small_usps):
         np.testing.assert_array_equal(images, [centred(image) for image in plain])
 
 
-def test_without_a_folder_a_mirror_is_asked_once(small_usps, tmp_path, capsys):
-    served = Mirror(small_usps)
+def test_without_a_folder_a_mirror_is_asked_once(small_usps, mirror, tmp_path, capsys):
+    served = type(mirror)(small_usps)
     try:
         mirrors = [served.url("wrong"), served.url("right")]
         first = usps.load_usps(None, tmp_path, Console(), mirrors)
@@ -170,7 +169,9 @@ def test_accuracies_on_other_digits_are_counted_and_biases_are_set_without_their
             assert one["accuracy"] == pytest.approx(right[part].mean(), abs=0.004)
             assert one["omitted_accuracy"] == pytest.approx(right[part][is_3].mean(), abs=0.05)
             assert one["other_accuracy"] == pytest.approx(right[part][~is_3].mean(), abs=0.005)
-            assert one["per_class_accuracy"][3] == one["omitted_accuracy"]
+    for name, z in (("teacher", teacher), ("before", student)):
+        right = [(z.argmax(axis=1) == labels)[labels == c].mean() for c in range(10)]
+        assert found["per_class_accuracy"][name] == pytest.approx(right, abs=0.03)
     assert found["n_images"] == {"all": len(labels), "test": len(others.test_labels)}
     assert found["class_shares"] == pytest.approx([(labels == c).mean() for c in range(10)])
     assert len({str(found[way]) for way in WAYS}) == 4  # so that no way was taken for another

@@ -26,13 +26,13 @@ def read_elsewhere(rng: np.random.Generator, config: Config) -> dict:
     names = ("teacher", *WAYS)
 
     def read() -> dict:
-        found = {"accuracy": rng.uniform(0.9, 1), "per_class_accuracy": rng.uniform(0.9, 1, 10).tolist()}
-        parts = rng.uniform(0.9, 1, 2).tolist()
-        return found | dict(zip(("omitted_accuracy", "other_accuracy"), parts, strict=True))
+        parts = ("accuracy", "omitted_accuracy", "other_accuracy")
+        return dict(zip(parts, rng.uniform(0.9, 1, 3).tolist(), strict=True))
 
     return {
         **{name: read() for name in names},
         "test": {name: read() for name in names},
+        "per_class_accuracy": {name: rng.uniform(0.9, 1, 10).tolist() for name in ("teacher", "before")},
         "offsets": {way: rng.uniform(1, 2, len(config.omitted_class)).tolist() for way in WAYS},
         "n_images": {"all": 9298, "test": 2007},
         "class_shares": rng.dirichlet(np.ones(10)).tolist(),

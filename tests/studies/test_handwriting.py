@@ -48,8 +48,8 @@ def shown(differences: np.ndarray) -> str:
 def test_a_row_of_the_table_is_counted_by_hand(row, kind, c, runs):
     table = {(first, name): cell for (first, _, name), cell in cells(handwriting.table(runs)).items()}
     without, control = f"{kind}without {c}", f"{kind}all digits"
-    of_control = values(runs, control, "before", "per_class_accuracy", c)
-    of_teacher = values(runs, without, "teacher", "per_class_accuracy", c)
+    of_control = values(runs, control, "per_class_accuracy", "before", c)
+    of_teacher = values(runs, without, "per_class_accuracy", "teacher", c)
     ways = {
         "student, before": "before", "set on MNIST": "after", "set anew by frequencies": "by_frequencies",
         "set anew by the teacher's answers": "by_answers",
@@ -81,7 +81,7 @@ def test_the_picture_shows_each_seed_their_mean_and_the_student_of_all_digits(ru
     strokes = [line for line in axes.lines if line.get_color() == INK]
     kinds = [("all digits", 3), *(("small, all digits", c) for c in range(10))]
     for y, ((control, c), stroke) in enumerate(zip(kinds, strokes, strict=True)):
-        wanted = values(runs, control, "before", "per_class_accuracy", c).mean()
+        wanted = values(runs, control, "per_class_accuracy", "before", c).mean()
         assert stroke.get_xdata() == pytest.approx([wanted, wanted])
         assert np.mean(stroke.get_ydata()) == pytest.approx(y)
 
@@ -136,7 +136,7 @@ def test_what_is_measured_is_held_to_its_form():
     for wrong in (
         {"teacher": {}}, {"after": found["after"] | {"accuracy": 1.2}}, {"test": {}},
         {"offsets": {"before": [0]}}, {"n_images": {"all": 0, "test": 1}}, {"class_shares": [0.1]},
-        {"before": found["before"] | {"per_class_accuracy": [1.0] * 9}},
+        {"per_class_accuracy": {"teacher": [1.0] * 9, "before": [1.0] * 10}},
     ):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(wrong))):
             hold(found | wrong, dict(HOLDS))
