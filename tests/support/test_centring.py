@@ -73,6 +73,14 @@ def test_the_longer_side_of_the_ink_fills_the_box_and_its_mass_is_in_the_middle(
             assert Fraction(27, 2) <= centre <= Fraction(29, 2)  # pixel 14, as in MNIST's files
 
 
+@pytest.mark.parametrize(("sides", "wanted"), [((30, 20), (20, 13)), ((31, 40), (16, 20)), ((8, 1), (20, 3)),
+                                               ((2, 90), (1, 20)), ((7, 7), (20, 20))])  # fmt: skip
+def test_a_block_of_ink_keeps_its_aspect_ratio_to_the_nearest_pixel(sides, wanted):
+    found = centred(np.pad(np.full(sides, 200, np.uint8), 3))
+    assert tuple(part.stop - part.start for part in box_of(found)) == wanted
+    assert set(found[found > 0].tolist()) == {200}
+
+
 def test_where_it_lay_and_how_large_its_sheet_was_make_no_difference(drawn):
     digit = drawn[0]
     larger = np.pad(digit, ((3, 40), (21, 22)))
