@@ -60,6 +60,13 @@ def quotes_of_readme() -> list[Quote]:
         ("In # of them the total number of errors rises", rises(every_run())),
         ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
         (
+            "# % of them before the correction, # % after it",
+            *(
+                percent(point("handwriting", "without 3"), f"further.{way}.omitted_accuracy", 1)
+                for way in ("before", "after")
+            ),
+        ),
+        (
             "makes # errors on the 10,000 test digits; its teacher makes #",
             count(no_digit, ERRORS_BEFORE),
             count(no_digit, "teacher.test_errors"),
