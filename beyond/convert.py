@@ -248,7 +248,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments, console = parse(argv), Console()
     source, wanted = arguments.source, {name for file in USPS_SHA256 for name in spellings(file)}
     if arguments.usps or (source.is_dir() and any(path.name.lower() in wanted for path in visible(source))):
-        data = load_usps(source, Config(cache_dir=arguments.cache_dir).cache_folder, console)
+        cache = Config(cache_dir=arguments.cache_dir).cache_folder
+        data = load_usps(source, cache, console, flag="SOURCE")
         arrays = [data.train_images, data.train_labels, data.test_images, data.test_labels]
     else:
         parts, arrays = divided(read(source), arguments.test_every), []

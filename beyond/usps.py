@@ -28,10 +28,9 @@ USPS_SHA256 = {
     "zip.test": "6bde17b4f1cd68e0630cd2751d6495b5795d9165ab2dc4a0be8b7002b732f4cc",
 }
 MAX_USPS_BYTES = 32 * 2**20  # zip.train has 15 MB
-FLAG = "--usps-dir"
 
 
-def usps_file(name: str) -> Remote[bytes]:
+def usps_file(name: str, flag: str) -> Remote[bytes]:
     """One of the two files as the mirrors hold it, compressed; what is in it is held to its SHA-256."""
 
     def check(sent: bytes) -> bytes:
@@ -40,7 +39,7 @@ def usps_file(name: str) -> Remote[bytes]:
             raise ValueError("wrong SHA-256")
         return plain
 
-    return Remote(f"{name}.gz", check, MAX_USPS_BYTES, FLAG)
+    return Remote(f"{name}.gz", check, MAX_USPS_BYTES, flag)
 
 
 def parsed(content: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -63,21 +62,27 @@ def data_from_usps(contents: dict[str, bytes]) -> Data:
     return Data("USPS", *parts, digests(contents))
 
 
-def load_usps(folder: Path | None, cache: Path, console: Console, mirrors: Sequence[str] = MIRRORS) -> Data:
-    """USPS from `folder` or, without one, from the cache or a mirror.
+def load_usps(
+    folder: Path | None,
+    cache: Path,
+    console: Console,
+    mirrors: Sequence[str] = MIRRORS,
+    flag: str = "--usps-dir",
+) -> Data:
+    """USPS from `folder`, which the user named by `flag`, or without one from the cache or a mirror.
 
     Raises UserError when it cannot be had or is something else.
     """
     if folder is None:
-        files = {name: usps_file(name) for name in USPS_SHA256}
+        files = {name: usps_file(name, flag) for name in USPS_SHA256}
         urls = {
             name: [f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors] for name, file in files.items()
         }
         return data_from_usps(
             {name: cached(cache / file.name, urls[name], file, console) for name, file in files.items()}
         )
-    contents = read_folder(folder, tuple(USPS_SHA256), MAX_USPS_BYTES, FLAG)
+    contents = read_folder(folder, tuple(USPS_SHA256), MAX_USPS_BYTES, flag)
     for name, found in digests(contents).items():
         if found != USPS_SHA256[name]:
-            raise UserError(f"{FLAG} {folder}: by its SHA-256, {name} there is not USPS's; fetch it again")
+            raise UserError(f"{flag} {folder}: by its SHA-256, {name} there is not USPS's; fetch it again")
     return data_from_usps(contents)

@@ -128,8 +128,10 @@ def test_usps_files_are_known_by_their_names(tmp_path, monkeypatch):
     data = converted(tmp_path, tmp_path / "usps")
     assert data.train_labels.tolist() == data.test_labels.tolist() == [7, 3]
     assert data.train_images[1, 4:24, 4:24].min() == 255
+    (tmp_path / "usps" / "zip.test.gz").write_bytes(gzip.compress(b"7"))
+    assert "SOURCE" in refused(tmp_path / "x", tmp_path / "usps")
     asked = []
-    monkeypatch.setattr(convert, "load_usps", lambda *a: asked.append(a[:2]) or data)
+    monkeypatch.setattr(convert, "load_usps", lambda *a, **_: asked.append(a[:2]) or data)
     convert.main(["--usps", "--cache-dir", str(tmp_path / "cache"), "--out", str(tmp_path / "again")])
     assert asked == [(None, tmp_path / "cache")]
 
