@@ -119,9 +119,7 @@ def verdict(each: Sequence[Interval], margin: float) -> str:
     """How many intervals say that nothing worse than the margin happens, and how many that it does."""
     above = sum(one.mean - one.half > -margin for one in each)
     below = sum(one.mean + one.half < -margin for one in each)
-    return (
-        f"{above} of the {len(each)} classes keep it, {below} break it, the others are not told apart from it"
-    )
+    return f"kept in {above} of the {len(each)} classes, broken in {below}, undecided in the others"
 
 
 def table(runs: Runs) -> str:
@@ -186,8 +184,8 @@ def words(runs: Runs) -> str:
 ([how](reference.md#how-do-i-use-data-of-my-own)), they are read by networks that learned from MNIST
 alone. The teacher reads {percent(mine, usps("teacher", ALL), 1)} % of them, and of their 3s
 {percent(mine, per_class("teacher", 3), 1)} %. The student that never saw a 3 reads
-{percent(mine, usps("before"), 1)} % of these before the correction and {percent(mine, usps("after"), 1)} %
-after it, with the offset that MNIST's training images gave. On MNIST's own test set its 3s go from
+{percent(mine, usps("before"), 1)} % of these before the correction and {percent(mine, usps("after"), 1)}
+% after it, with the offset that MNIST's training images gave. On MNIST's own test set its 3s go from
 {percent(mine, UNSEEN_BEFORE, 1)} to {percent(mine, UNSEEN_AFTER, 1)} %.
 
 Each class left out in turn, with smaller students: {percent(left_out, usps("before"), 1)} % of the class
@@ -199,9 +197,9 @@ interval. A student should be less than {AS_WELL:g} point behind one that saw th
 {verdict([p.price() for p in small], NOTHING_THAT_COUNTS)}.
 
 **Must the bias be set anew for other people?** That takes no label, only their images. Towards the
-teacher's mean answer on these, the accuracy on all digits changes by {anew} points, as the mean over the
-ten. Towards how often a class occurs in MNIST, it can go wrong: {here:.1f} % of USPS's digits are {c}s,
-and {there:.1f} % of MNIST's, so that the student that never saw a {c} then reads
+teacher's mean answer on these, the accuracy on all digits changes by {anew.plus_minus(2)} points, as the
+mean over the ten. Towards how often a class occurs in MNIST, it can go wrong: {here:.1f} % of USPS's
+digits are {c}s, and {there:.1f} % of MNIST's, so that the student that never saw a {c} then reads
 {percent(failed, usps("by_frequencies"), 1)} % of them, {said} ({percent(failed, usps("before"), 1)} %).
 How often a digit occurs depends on whose post it is; what a teacher answers follows the images.
 

@@ -104,9 +104,9 @@ def test_differences_are_paired_by_seed_and_need_one_that_both_have(runs):
 @pytest.mark.parametrize(
     ("intervals", "said"),
     [
-        ([(-0.2, 0.5), (-0.4, 0.7)], "1 of the 2 classes keep it, 0 break it"),
-        ([(-3.0, 1.9), (-3.0, 2.1), (2.0, 0.1)], "1 of the 3 classes keep it, 1 break it"),
-        ([(-2.0, math.nan)], "0 of the 1 classes keep it, 0 break it"),
+        ([(-0.2, 0.5), (-0.4, 0.7)], "kept in 1 of the 2 classes, broken in 0,"),
+        ([(-3.0, 1.9), (-3.0, 2.1), (2.0, 0.1)], "kept in 1 of the 3 classes, broken in 1,"),
+        ([(-2.0, math.nan)], "kept in 0 of the 1 classes, broken in 0,"),
     ],
 )
 def test_a_margin_is_kept_or_broken_by_a_whole_interval(intervals, said):
