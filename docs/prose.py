@@ -165,15 +165,19 @@ def quotes_of_explorer() -> list[Quote]:
 def quotes_of_reference() -> list[Quote]:
     runs = usps_runs()
     sizes = [f"{runs[0]['data'][part]:,}" for part in ("n_train", "n_test")]
-    unseen = [percent(runs, path, 1) for path in (UNSEEN_BEFORE, UNSEEN_AFTER)]
+    unseen, seen = (
+        [percent(runs, part + key, 1) for part in (BEFORE, AFTER)]
+        for key in ("omitted_accuracy", "other_accuracy")
+    )
     return [
         ("So trained on # images", sizes[0]),
         ("reads # % of the # test images", percent(runs, "teacher.test_accuracy", 1), sizes[1]),
         (
-            "reads # % of their 3s before the correction and # % after it (means over # seeds;",
+            "reads # % of their 3s before the correction and # % after it (means over # seeds)",
             *unseen,
             len(runs),
         ),
+        ("it reads # % of them before, # % after", *seen),
     ]
 
 
