@@ -28,6 +28,12 @@ def seed_runs(name: str) -> list[Results]:
 
 
 @cache
+def usps_runs() -> list[Results]:
+    """USPS as somebody's own data, through the converter and --data-dir."""
+    return load(ROOT / "viz" / "usps")
+
+
+@cache
 def cifar10_runs(name: str) -> list[Results]:
     return load(ROOT / "viz" / "cifar10" / name)
 

@@ -175,7 +175,8 @@ python3 -m studies --redraw       # tables and pictures again, from the results 
 {questions}
 
 Each study is a small grid of settings. Every point runs with seeds 0, 1 and 2 or, where the command below it
-says `--seeds 5`, with seeds 0 to 4 (other seeds that results.json holds stay in it). Unless a table says
+says `--seeds 5`, with seeds 0 to 4 or, in the last ones, five that lie ten apart (other seeds that
+results.json holds stay in it). Unless a table says
 otherwise, figures are mean ± standard deviation over these seeds. All but the first three studies use the
 recipe `fast`, with all training images as the probe; a flag that you give (as `--recipe best`) holds for
 every run, unless the study varies it. Nothing was chosen on the test set, with two exceptions: rows that say

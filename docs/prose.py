@@ -23,6 +23,7 @@ from docs.committed import (
     point,
     seed_runs,
     slope_ratios,
+    usps_runs,
 )
 from docs.committed import value_mean as mean
 from docs.figures import (
@@ -32,6 +33,8 @@ from docs.figures import (
     BEFORE,
     ERRORS_AFTER,
     ERRORS_BEFORE,
+    SEEN_AFTER,
+    SEEN_BEFORE,
     UNSEEN_AFTER,
     UNSEEN_BEFORE,
     UNSEEN_ERRORS_AFTER,
@@ -59,6 +62,13 @@ def quotes_of_readme() -> list[Quote]:
         ("the correction recovers only # % of the 3s", percent(seed_runs("control"), UNSEEN_AFTER)),
         ("on a 3 the student gives # of its teacher's logit, on a digit it saw #", *slope_ratios()),
         ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
+        (
+            "# % of them before the correction, # % after it",
+            *(
+                percent(point("handwriting", "without 3"), f"further.{way}.omitted_accuracy", 1)
+                for way in ("before", "after")
+            ),
+        ),
         (
             "makes # errors on the 10,000 test digits; its teacher makes #",
             count(no_digit, ERRORS_BEFORE),
@@ -177,10 +187,29 @@ def quotes_of_explorer() -> list[Quote]:
     ]
 
 
+def quotes_of_reference() -> list[Quote]:
+    runs = usps_runs()
+    sizes = [f"{runs[0]['data'][part]:,}" for part in ("n_train", "n_test")]
+    unseen = [percent(runs, path, 1) for path in (UNSEEN_BEFORE, UNSEEN_AFTER)]
+    seen = [percent(runs, path, 1) for path in (SEEN_BEFORE, SEEN_AFTER)]
+    assert mean(runs, SEEN_BEFORE) > mean(runs, SEEN_AFTER)  # "pay for it"
+    return [
+        ("So trained on # images", sizes[0]),
+        ("reads # % of the # test images", percent(runs, "teacher.test_accuracy", 1), sizes[1]),
+        (
+            "reads # % of their 3s before the correction and # % after it (means over # seeds)",
+            *unseen,
+            len(runs),
+        ),
+        ("it reads # % of them before, # % after", *seen),
+    ]
+
+
 QUOTES: dict[str, Callable[[], list[Quote]]] = {
     "README.md": quotes_of_readme,
     "docs/cifar10.md": quotes_of_cifar10,
     "docs/explorer.md": quotes_of_explorer,
+    "docs/reference.md": quotes_of_reference,
     "docs/results.md": quotes_of_results,
 }
 

@@ -6,7 +6,7 @@ from support.console import Console, UserError, run_script
 from support.data import VIZ, Data, check_omitted, warn_of_stand_in
 from support.files import check_output
 from support.report import RESULTS
-from support.settings import argument_parser, given_settings, whole_number
+from support.settings import argument_parser, given_settings, named_folder, whole_number
 from support.tiles import Workers
 
 import argparse
@@ -52,6 +52,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--scheduler", metavar="ADDRESS", help="send the runs to the Dask scheduler there, as tcp://HOST:PORT"
     )
     parser.add_argument(
+        "--usps-dir", type=named_folder, metavar="FOLDER",
+        help="folder with USPS's zip.train and zip.test, plain or .gz, for the study handwriting (default: "
+        "downloaded)",
+    )  # fmt: skip
+    parser.add_argument(
         "--redraw", action="store_true",
         help="only draw tables and figures again, from the results.json in --outdir",
     )  # fmt: skip
@@ -74,7 +79,7 @@ def check(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         )
     if given.get("retrain"):
         raise UserError("--retrain: a study shares its runs; to train all anew, name an empty --cache-dir")
-    others = [arguments.study, arguments.seeds, arguments.jobs, arguments.scheduler]
+    others = [arguments.study, arguments.seeds, arguments.jobs, arguments.scheduler, arguments.usps_dir]
     if arguments.redraw and (any(x is not None for x in others) or set(given) - {"outdir", "quiet"}):
         raise UserError("--redraw trains nothing: beside it only --outdir and --quiet mean anything")
 

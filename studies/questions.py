@@ -10,6 +10,7 @@ from beyond.settings import RECIPES, Config
 from studies import (
     answers,
     contours,
+    handwriting,
     hard_mix,
     images,
     ingredients,
@@ -52,6 +53,7 @@ STUDIES: dict[str, Study] = {
         prior,
         spread,
         slope,
+        handwriting,
     )
 }
 

@@ -29,8 +29,8 @@ MAX_FILE_BYTES = 64 * 2**20  # no file of MNIST is larger, compressed or not
 class DownloadError(UserError):
     """No mirror gave the right file, which is named."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no mirror gave {name}; run with a network, or point --data-dir at the files")
+    def __init__(self, name: str, flag: str = "--data-dir") -> None:
+        super().__init__(f"no mirror gave {name}; run with a network, or point {flag} at the files")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Remote(Generic[Checked]):
     name: str
     check: Callable[[bytes], Checked]  # what is in it; raises ValueError for anything but the right file
     max_bytes: int
+    flag: str = "--data-dir"  # with which a folder is named that holds it
 
 
 GZIP = b"\x1f\x8b"  # how such a file begins
@@ -77,22 +78,24 @@ def spellings(name: str) -> set[str]:
     return {f"{spelled}{ending}" for spelled in both for ending in ("", ".gz")}
 
 
-def check_there(folder: Path) -> None:
+def check_there(folder: Path, flag: str = "--data-dir") -> None:
     """Raises UserError when the folder that the user named is none."""
     try:
         folder.stat()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         said = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"--data-dir {folder}: {said}; name what holds the data") from error
+        raise UserError(f"{flag} {folder}: {said}; name what holds the data") from error
 
 
-def read_folder(folder: Path, names: Sequence[str], max_bytes: int) -> dict[str, bytes]:
-    """The files `names` of a folder that the user named, uncompressed. Raises UserError.
+def read_folder(
+    folder: Path, names: Sequence[str], max_bytes: int, flag: str = "--data-dir"
+) -> dict[str, bytes]:
+    """The files `names` of a folder that the user named by `flag`, uncompressed. Raises UserError.
 
     Each may be compressed, whatever its name says, and be there twice as long as both say the same.
     """
     contents, path = {}, folder
-    check_there(folder)
+    check_there(folder, flag)
     try:
         there = sorted(folder.iterdir())
         for name in names:
@@ -102,9 +105,7 @@ def read_folder(folder: Path, names: Sequence[str], max_bytes: int) -> dict[str,
                 if raw := read_regular(path, max_bytes):
                     found[path] = uncompress(raw, max_bytes) if raw.startswith(GZIP) else raw
             if not found:
-                raise UserError(
-                    f"--data-dir {folder}: no {name} or {name}.gz there; it needs {', '.join(names)}"
-                )
+                raise UserError(f"{flag} {folder}: no {name} or {name}.gz there; it needs {', '.join(names)}")
             if len(set(found.values())) > 1:
                 first, second = list(found)[:2]
                 raise UserError(f"{first} and {second.name} are not the same; leave the right one there")
@@ -181,7 +182,7 @@ def fetch(urls: Sequence[str], remote: Remote[Checked], console: Console) -> tup
                 reason = error.reason
             said = " ".join(printable(str(reason)).split())[:200]
             console.warn(f"warning: {url}: {said or type(reason).__name__}")
-    raise DownloadError(remote.name)
+    raise DownloadError(remote.name, remote.flag)
 
 
 def cached(path: Path, urls: Sequence[str], remote: Remote[Checked], console: Console) -> Checked:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from made_slopes import made_further as of_slope
 
+from beyond.handwriting import WAYS
 from beyond.settings import Config
 from studies import prior
 
@@ -31,6 +32,24 @@ def of_prior(rng: np.random.Generator, config: Config) -> dict:
     return {"ways": ways, "n_omitted": N_OMITTED}
 
 
+def read_elsewhere(rng: np.random.Generator, config: Config) -> dict:
+    """What the study of handwriting measures besides, every accuracy another one."""
+    names = ("teacher", *WAYS)
+
+    def read() -> dict:
+        parts = ("accuracy", "omitted_accuracy", "other_accuracy")
+        return dict(zip(parts, rng.uniform(0.9, 1, 3).tolist(), strict=True))
+
+    return {
+        **{name: read() for name in names},
+        "test": {name: read() for name in names},
+        "per_class_accuracy": {name: rng.uniform(0.9, 1, 10).tolist() for name in ("teacher", "before")},
+        "offsets": {way: rng.uniform(1, 2, len(config.omitted_class)).tolist() for way in WAYS},
+        "n_images": {"all": 9298, "test": 2007},
+        "class_shares": rng.dirichlet(np.ones(10)).tolist(),
+    }
+
+
 FURTHER: dict[str, Callable[[np.random.Generator, Config], dict]] = {
-    "images": of_images, "prior": of_prior, "slope": of_slope,
+    "images": of_images, "prior": of_prior, "slope": of_slope, "handwriting": read_elsewhere,
 }  # fmt: skip

@@ -24,7 +24,15 @@ import distillation_mnist_omitted_3 as core
 from beyond.settings import RECIPES, Config
 from cifar10 import gain
 from docs import pages, prose
-from docs.committed import RECIPES_OF_TABLES, STUDY, cifar10_runs, gain_results, seed_runs, study_runs
+from docs.committed import (
+    RECIPES_OF_TABLES,
+    STUDY,
+    cifar10_runs,
+    gain_results,
+    seed_runs,
+    study_runs,
+    usps_runs,
+)
 from docs.pages import PAGES, PART
 from runs.folders import value
 from studies.questions import STUDIES
@@ -94,6 +102,22 @@ def test_headline_runs_are_of_mnist_and_their_recipe():
             assert run["data"]["sha256"] == core.MNIST_SHA256
             known = {**Config().plain(), **run["config"]}  # an older run had a younger flag's default
             assert training_settings(known) == training_settings(config.plain())
+
+
+def test_the_runs_of_own_data_are_those_of_the_command():
+    (flags,) = [
+        flags for name, flags in commands_of("docs/reference.md")
+        if name == "distillation_mnist_omitted_3" and "--data-dir" in flags
+    ]  # fmt: skip
+    given = given_settings(argument_parser("", Config).parse_args(flags), Config)
+    seeds = [run["config"]["seed"] for run in usps_runs()]
+    assert seeds == list(range(len(seeds)))
+    for run in usps_runs():
+        wanted = Config(**given, seed=run["config"]["seed"])
+        assert training_settings(run["config"]) == training_settings(wanted.plain())
+        assert run["config"]["data_dir"] == str(given["data_dir"])
+        sizes = {name: run["data"][name] for name in ("n_train", "n_test", "n_test_omitted")}
+        assert sizes == {"n_train": 7291, "n_test": 2007, "n_test_omitted": 166}  # as USPS's page counts them
 
 
 CIFAR10_SEEDS = {  # by folder
