@@ -131,12 +131,15 @@ function stepTowards(network, pixels, target, { sigma, step }) {
   return { logP, pixels: moved };
 }
 
-/** Errors on test images: {all, unseen, guesses}. `logits` (n x 10) flat, `isUnseen` says it of a class. */
+/**
+ * Errors on test images: {all, unseen, mistaken, guesses}; mistaken are those of seen classes that are taken for an
+ * unseen one. `logits` (n x 10) flat, `isUnseen` says it of a class.
+ */
 function errorsOf(logits, labels, offsets, isUnseen) {
   const n = labels.length;
   const added = Float32Array.from(offsets);
   const guesses = new Uint8Array(n);
-  let [all, unseen] = [0, 0];
+  let [all, unseen, mistaken] = [0, 0, 0];
   for (let row = 0; row < n; row++) {
     let [best, largest] = [0, -Infinity];
     for (let c = 0; c < 10; c++) {
@@ -147,9 +150,10 @@ function errorsOf(logits, labels, offsets, isUnseen) {
     if (best !== labels[row]) {
       all += 1;
       if (isUnseen[labels[row]]) unseen += 1;
+      else if (isUnseen[best]) mistaken += 1;
     }
   }
-  return { all, unseen, guesses };
+  return { all, unseen, mistaken, guesses };
 }
 
 /**

@@ -227,48 +227,52 @@ function showPad() {
 
 // ---- What the networks say ------------------------------------------------------------------------------
 
+/** A card with what one network says: its class, how sure it is, ten bars. */
+class ReadingCard {
+  constructor(key, name, note, colour, marked) {
+    this.bars = new Bars(marked);
+    this.guess = element("b", { textContent: "–" });
+    this.sure = element("span");
+    this.card = element(
+      "article", { className: "card", "data-network": key, style: { "--accent": colour } },
+      element("h3", { textContent: name }),
+      element("p", { className: "note", textContent: note }),
+      element("p", { className: "guess" }, this.guess, this.sure),
+      this.bars.list,
+    );
+  }
+
+  /** Probabilities (10), or null for an empty canvas. */
+  show(p) {
+    const best = p ? largestOf(p) : "";
+    this.bars.show(p ?? new Array(10).fill(0));
+    this.guess.textContent = p ? best : "–";
+    this.sure.textContent = p ? percent(p[best]) : "";
+    this.card.dataset.guess = best;
+  }
+}
+
 const cards = {
-  shown: [], // {key, name, of: index of the network, corrected, bars, guess, sure, p}
+  shown: [], // {name, network, reading: ReadingCard, brief, p}
 
   start() {
-    const all = about.networks.map((one, of) => ({ ...one, of, corrected: false, note: one.note }));
-    const student = all[1];
-    const note = correction.classes.length === 1
-      ? "the same, one bias changed: the slider below"
-      : `the same, ${correction.classes.length} biases changed: the sliders below`;
-    all.splice(2, 0, { ...student, key: "corrected", name: "Corrected student", note, corrected: true });
-    for (const id of ["networks", "strip"]) byId(id).style.setProperty("--n", all.length);
-    for (const one of all) {
-      const colour = one.corrected ? about.colours.corrected : one.colour;
-      const bars = new Bars(isMarked);
-      const guess = element("b", { textContent: "–" });
-      const sure = element("span");
-      const card = element(
-        "article", { className: "card", "data-network": one.key, style: { "--accent": colour } },
-        element("h3", { textContent: one.name }),
-        element("p", { className: "note", textContent: one.note }),
-        element("p", { className: "guess" }, guess, sure),
-        bars.list,
-      );
-      byId("networks").append(card);
+    for (const id of ["networks", "strip"]) byId(id).style.setProperty("--n", networks.length);
+    about.networks.forEach(({ key, name, note, colour }, of) => {
+      const reading = new ReadingCard(key, name, note, colour, isMarked);
+      byId("networks").append(reading.card);
       const brief = element("b", { textContent: "–" }); // beside the canvas of a narrow screen
-      const name = element("span", { textContent: one.name.replace(" student", "") });
-      byId("strip").append(element("div", { style: { "--accent": colour } }, name, brief));
-      this.shown.push({ ...one, card, bars, guess, sure, brief });
-    }
+      const short = element("span", { textContent: name.replace(" student", "") });
+      byId("strip").append(element("div", { style: { "--accent": colour } }, short, brief));
+      this.shown.push({ name, network: networks[of], reading, brief });
+    });
   },
 
   show() {
     const isEmpty = pad.pixels.every((value) => value === 0);
-    const logits = networks.map((network) => logitsOf(network, pad.pixels));
     for (const one of this.shown) {
-      const z = one.corrected ? withOffsets(logits[one.of], offsets) : logits[one.of];
-      one.p = softmax(z);
-      const best = largestOf(one.p);
-      one.bars.show(isEmpty ? new Array(10).fill(0) : one.p);
-      one.guess.textContent = one.brief.textContent = isEmpty ? "–" : best;
-      one.sure.textContent = isEmpty ? "nothing there" : percent(one.p[best]);
-      one.card.dataset.guess = isEmpty ? "" : best;
+      one.p = softmax(logitsOf(one.network, pad.pixels));
+      one.reading.show(isEmpty ? null : one.p);
+      one.brief.textContent = isEmpty ? "–" : largestOf(one.p);
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.say(isEmpty), 700); // a screen reader hears it when the pen rests
@@ -361,11 +365,12 @@ async function start() {
   networks = networksOf(arrays, about.networks);
   cards.start();
   startPad();
-  nextExample();
+  clearPad();
   startBias();
   startTemperature();
   startGallery();
   startEpochs();
+  startLearning();
   startWalk();
   startTour();
   sayTrust();
@@ -374,7 +379,7 @@ async function start() {
     if (innerWidth !== width) repainters.forEach((repaint) => repaint());
     width = innerWidth;
   });
-  window.explorer = { about, pad, offsets, times, networks, arrays }; // for who opens the console
+  window.explorer = { about, pad, offsets, times, networks, arrays, bias, learning }; // for who opens the console
   document.documentElement.dataset.ready = "true";
 }
 

@@ -25,6 +25,7 @@ BEFORE = "#0072B2"
 AFTER = "#009E73"
 OTHERS = "#56B4E9"
 BLIND = "#CC79A7"  # a student that has never seen a digit
+LABELS = "#E69F00"  # one taught by labels alone
 INK = "#333333"
 FAINT = "#DDDDDD"
 STYLE: dict[str, Any] = {
