@@ -9,10 +9,13 @@ const { words, correction } = about;
 /** What is on the canvas: strokes over a digit or over nothing, and the pixels that result. */
 const pad = {
   image: null,
+  imageNumber: 0, // another for every digit that is put there
   from: "", // what to say of it
   isExample: false, // the first stroke of the pen replaces it
   strokes: [],
   erasing: false,
+  width: 1, // of the brush, by MNIST's pen
+  drawing: new Drawing(),
   pixels: new Float32Array(SIDE * SIDE),
 };
 /** The offsets of the student's ten biases now. */
@@ -30,7 +33,8 @@ let networks;
 /** Run the networks on what is on the canvas, and show everything that depends on it. */
 function update() {
   const started = performance.now();
-  pad.pixels = pad.image ? edited(pad.image, pad.strokes) : normalised(pad.strokes);
+  const { drawing, image, strokes } = pad;
+  pad.pixels = image ? drawing.edited(image, strokes) : drawing.normalised(strokes);
   paintPad();
   cards.show();
   byId("undo").disabled = pad.strokes.length === 0;
@@ -42,6 +46,7 @@ function update() {
 /** Put a digit on the canvas: 784 bytes, and what to say of it. */
 function putOnPad(bytes, from) {
   pad.image = inked(bytes);
+  pad.imageNumber += 1;
   pad.from = from;
   pad.strokes = [];
   keys.down = false;
@@ -52,6 +57,7 @@ function putOnPad(bytes, from) {
 /** An empty canvas. */
 function clearPad() {
   pad.image = null;
+  pad.imageNumber += 1;
   pad.from = `Draw ${words.a_digit} here`;
   pad.strokes = [];
   keys.down = false;
@@ -59,7 +65,9 @@ function clearPad() {
   update();
 }
 
-/** Paint the canvas and the small view of what the networks see. */
+const shown = { key: "", strokes: [], n: [] }; // what the canvas shows already: points of each stroke
+
+/** Paint the canvas, of a stroke that goes on only what is new, and the small view of what the networks see. */
 function paintPad() {
   const canvas = byId("pad");
   const side = Math.round(canvas.clientWidth * devicePixelRatio);
@@ -67,23 +75,34 @@ function paintPad() {
   const context = canvas.getContext("2d");
   const ink = colourOf("--ink");
   paintPixels(byId("small"), pad.pixels, ink);
-  context.clearRect(0, 0, side, side);
-  if (pad.image) {
-    const digit = element("canvas", { width: SIDE, height: SIDE });
-    paintPixels(digit, pad.image, ink);
-    context.drawImage(digit, 0, 0, side, side);
+  const at = (value) => (value * side) / SIDE;
+  const key = [side, ink, pad.imageNumber, keys.shown && [keys.at, keys.down]].join();
+  const { strokes } = pad;
+  const goesOn = key === shown.key && !keys.shown && shown.strokes.every((one, i) => one === strokes[i])
+    && shown.n.every((n, i) => n <= strokes[i].points.length);
+  if (!goesOn) {
+    shown.n = [];
+    context.clearRect(0, 0, side, side);
+    if (pad.image) {
+      const digit = element("canvas", { width: SIDE, height: SIDE });
+      paintPixels(digit, pad.image, ink);
+      context.drawImage(digit, 0, 0, side, side);
+    }
   }
   context.lineCap = context.lineJoin = "round";
-  const at = (value) => (value * side) / SIDE;
-  for (const { erase, points } of pad.strokes) {
+  strokes.forEach(({ erase, points, width = 1 }, i) => {
+    const from = Math.max(0, (shown.n[i] ?? 0) - 1);
+    if (shown.n[i] === points.length) return;
+    shown.n[i] = points.length;
     context.strokeStyle = ink;
     context.globalCompositeOperation = erase ? "destination-out" : "source-over";
-    context.lineWidth = at(2 * PEN * (erase ? ERASER : 1));
+    context.lineWidth = at(2 * PEN * width * (erase ? ERASER : 1));
     context.beginPath();
-    context.moveTo(at(points[0][0]), at(points[0][1]) + 0.01); // a point alone is a dot
-    points.forEach(([x, y]) => context.lineTo(at(x), at(y)));
+    context.moveTo(at(points[from][0]), at(points[from][1]) + 0.01); // a point alone is a dot
+    for (let k = from; k < points.length; k++) context.lineTo(at(points[k][0]), at(points[k][1]));
     context.stroke();
-  }
+  });
+  Object.assign(shown, { key, strokes: [...strokes] });
   context.globalCompositeOperation = "source-over";
   if (keys.shown) {
     context.strokeStyle = colourOf("--focus");
@@ -98,10 +117,11 @@ function paintPad() {
 function beginStroke(point) {
   if (pad.isExample && !pad.erasing) {
     pad.image = null;
+    pad.imageNumber += 1;
     pad.from = `Draw ${words.a_digit} here`;
   }
   pad.isExample = false;
-  pad.strokes.push({ erase: pad.erasing, points: [point] });
+  pad.strokes.push({ erase: pad.erasing, width: pad.width, points: [point] });
 }
 
 const keys = { at: [SIDE / 2, 6], down: false, shown: false };
