@@ -131,6 +131,17 @@ def telling_images(experiment: Experiment, logits: np.ndarray) -> list[dict[str,
     return sorted(rows, key=lambda row: row["kind"] == "unseen")
 
 
+def labelled_otherwise(experiment: Experiment, logits: np.ndarray) -> int:
+    """How many images that the student saw are, to the teacher, of an omitted class; `logits` (n_train, 10).
+
+    0 of drawn images, which have no labels.
+    """
+    if sees_no_digit(experiment):
+        return 0
+    seen = logits[np.unique(experiment.lesson.indices)].argmax(axis=1)
+    return int(np.isin(seen, experiment.config.omitted_class).sum())
+
+
 def offset_range(offsets: Sequence[float], best: dict[str, Any] | None) -> list[float]:
     """Ends of the sliders in whole numbers: OFFSETS, and whatever is to be marked."""
     marked = [*OFFSETS, *offsets, *([best["offset"]] if best else [])]
@@ -228,6 +239,7 @@ def gathered(experiment: Experiment, blind: Beside, control: Beside, console: Co
         ],
         "training": [{**row, "images": len(row["images"])} for row in rows],
         "nLike": N_LIKE,
+        "labelledOtherwise": labelled_otherwise(experiment, teacher_says),
         "lesson": {"answerStep": answer_step, "teacherNeverSaw": list(config.teacher_omitted_class), **LEARNING},
         "walk": {
             "sigma": imagined.SIGMA, "step": imagined.STEP, "enough": imagined.ENOUGH,

@@ -38,6 +38,8 @@ function update() {
   paintPad();
   cards.show();
   byId("undo").disabled = pad.strokes.length === 0;
+  byId("save").disabled = pad.pixels.every((value) => value === 0);
+  byId("invite").classList.toggle("gone", Boolean(pad.image) || pad.strokes.length > 0);
   byId("pad-caption").textContent = pad.strokes.length ? "" : pad.from;
   listeners.forEach((changed) => changed());
   times.push(performance.now() - started);
@@ -45,6 +47,7 @@ function update() {
 
 /** Put a digit on the canvas: 784 bytes, and what to say of it. */
 function putOnPad(bytes, from) {
+  keepDrawing();
   pad.image = inked(bytes);
   pad.imageNumber += 1;
   pad.from = from;
@@ -56,6 +59,7 @@ function putOnPad(bytes, from) {
 
 /** An empty canvas. */
 function clearPad() {
+  keepDrawing();
   pad.image = null;
   pad.imageNumber += 1;
   pad.from = `Draw ${words.a_digit} here`;
@@ -124,6 +128,20 @@ function beginStroke(point) {
   pad.strokes.push({ erase: pad.erasing, width: pad.width, points: [point] });
 }
 
+/** A way of the pen for each digit, in pixels of the image, that draws itself on the empty canvas. */
+const INVITING = [
+  "M14 4C8 4 7 10 7 14S8 24 14 24 21 18 21 14 20 4 14 4",
+  "M11 7 15 4V24",
+  "M8 8C9 3 20 3 19 10 18 15 10 19 8 24H20",
+  "M8 7C10 3 18 3 18 8 18 12 14 13 12 13 15 13 19 14 19 18.5 19 24 10 25 7 21",
+  "M17 24V4L7 17H21",
+  "M19 4H10L9 13C12 11 19 11 19 17.5 19 24 11 25 8 22",
+  "M18 4C11 7 8 13 8 18 8 26 20 26 20 18.5 20 12 10 12 8.5 18",
+  "M8 4H20L12 24",
+  "M19 8C19 3 9 3 9 8 9 13 20 13 20 19 20 25.5 8 25.5 8 19 8 13 19 13 19 8",
+  "M19.5 9C19 3 9 3 9 9.5 9 16 19 16 19.5 9L18 24",
+];
+
 const keys = { at: [SIDE / 2, 6], down: false, shown: false };
 
 /** Draw with the keys: arrows move the pen, Space puts it down, E erases, U undoes, Delete clears. */
@@ -131,7 +149,11 @@ function drawByKey(event) {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
   const letter = event.key.toLowerCase(); // whatever Caps Lock says
   const say = (text) => (byId("pad-status").textContent = text);
-  if (move) {
+  if ((event.ctrlKey || event.metaKey) && letter === "z") {
+    undo();
+  } else if (event.ctrlKey || event.metaKey || event.altKey) {
+    return; // the browser's own
+  } else if (move) {
     const far = event.shiftKey ? 3 : 1;
     keys.at = keys.at.map((value, axis) => Math.min(SIDE, Math.max(0, value + far * move[axis])));
     if (keys.down) pad.strokes.at(-1).points.push(keys.at);
@@ -198,6 +220,7 @@ function startPad() {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (event.pointerId !== pointer) return;
+    if (event.buttons === 0) return end(event); // released where nothing was heard of it
     const all = event.getCoalescedEvents?.() ?? [];
     const stroke = pad.strokes.at(-1); // none any more if it was undone
     if (stroke) (all.length ? all : [event]).forEach((one) => goOn(stroke, place(one)));
@@ -208,6 +231,8 @@ function startPad() {
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
+  canvas.addEventListener("lostpointercapture", end);
+  addEventListener("resize", () => (pointer = null)); // the same place is another point now
   canvas.addEventListener("keydown", drawByKey);
   canvas.addEventListener("blur", () => {
     keys.shown = keys.down = false;
@@ -216,6 +241,8 @@ function startPad() {
   byId("pen").addEventListener("click", () => setErasing(false));
   byId("eraser").addEventListener("click", () => setErasing(true));
   byId("undo").addEventListener("click", undo);
+  byId("brush").addEventListener("input", () => (pad.width = Number(byId("brush").value)));
+  byId("invite").firstElementChild.setAttribute("d", INVITING[about.omitted.length < 10 ? about.omitted[0] : 3]);
   byId("clear").addEventListener("click", clearPad);
   byId("another").addEventListener("click", nextExample);
   repainters.push(paintPad);
@@ -265,7 +292,7 @@ class ReadingCard {
   /** Probabilities (10), or null for an empty canvas. */
   show(p) {
     const best = p ? largestOf(p) : "";
-    this.bars.show(p ?? new Array(10).fill(0));
+    this.bars.show(p);
     this.guess.textContent = p ? best : "–";
     this.sure.textContent = p ? percent(p[best]) : "";
     this.card.dataset.guess = best;
@@ -344,6 +371,7 @@ function startTour() {
     byId("tour-text").textContent = `${at + 1} of ${steps.length}. ${steps[at].textContent}`;
     byId("tour-back").disabled = at === 0;
     byId("tour-next").textContent = at + 1 < steps.length ? "Next" : "Done";
+    byId(steps[at].dataset.part).prepend(byId("tour")); // in the section it speaks of, where it covers nothing
     mark(steps[at].dataset.part);
     if (steps[at].dataset.part === "temperature") setTemperature(1); // where the step begins
     byId(steps[at].dataset.part).scrollIntoView({ block: "start" });
@@ -357,8 +385,12 @@ function startTour() {
     show(0);
     byId("tour-next").focus({ preventScroll: true });
   });
-  byId("tour-back").addEventListener("click", () => show(at - 1));
-  byId("tour-next").addEventListener("click", () => (at + 1 < steps.length ? show(at + 1) : end()));
+  const go = (step, button) => {
+    show(step);
+    (byId(button).disabled ? byId("tour-next") : byId(button)).focus({ preventScroll: true });
+  };
+  byId("tour-back").addEventListener("click", () => go(at - 1, "tour-back"));
+  byId("tour-next").addEventListener("click", () => (at + 1 < steps.length ? go(at + 1, "tour-next") : end()));
   byId("tour-end").addEventListener("click", end);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !byId("tour").hidden) end();
@@ -385,6 +417,7 @@ async function start() {
   networks = networksOf(arrays, about.networks);
   cards.start();
   startPad();
+  startKeeping();
   clearPad();
   startBias();
   startTemperature();
@@ -399,7 +432,7 @@ async function start() {
     if (innerWidth !== width) repainters.forEach((repaint) => repaint());
     width = innerWidth;
   });
-  window.explorer = { about, pad, offsets, times, networks, arrays, bias, learning }; // for who opens the console
+  window.explorer = { about, pad, offsets, times, networks, arrays, bias, learning, drawn }; // for who opens the console
   document.documentElement.dataset.ready = "true";
 }
 

@@ -19,7 +19,7 @@ import numpy as np
 from explorer.contents import Contents
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("drawing.js", "parts.js", "sections.js", "bias.js", "learning.js", "moving.js", "page.js")
+SCRIPTS = ("drawing.js", "parts.js", "sections.js", "bias.js", "learning.js", "moving.js", "keeping.js", "page.js")
 MAX_BYTES = 9_000_000
 COLOURS = {
     "omitted": OMITTED, "teacher": TEACHER, "student": BEFORE, "corrected": AFTER, "blind": BLIND, "labels": LABELS,

@@ -70,13 +70,14 @@ class Bars {
     this.list = element("ul", { className: "bars" }, ...this.rows.map(({ row }) => row));
   }
 
+  /** Ten probabilities, or null: nothing to say. */
   show(p) {
-    const best = largestOf(p);
+    const best = p ? largestOf(p) : -1;
     const longest = this.relative ? p[best] : 1;
     this.rows.forEach(({ row, bar, number }, c) => {
-      bar.style.transform = `scaleX(${p[c] / longest})`;
-      number.textContent = percent(p[c]);
-      row.dataset.p = p[c];
+      bar.style.transform = `scaleX(${p ? p[c] / longest : 0})`;
+      number.textContent = p ? percent(p[c]) : "";
+      row.dataset.p = p ? p[c] : "";
       row.classList.toggle("most", c === best);
     });
   }

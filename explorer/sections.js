@@ -72,7 +72,7 @@ function startTemperature() {
   slider.addEventListener("input", () => setTemperature(Math.round(2 * Number(slider.value)) / 2));
   slider.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -0.5, ArrowDown: -0.5, ArrowRight: 0.5, ArrowUp: 0.5 }[event.key];
-    if (!step) return;
+    if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     setTemperature(Math.min(hi, Math.max(lo, t + step)));
   });
@@ -80,8 +80,17 @@ function startTemperature() {
     rows.forEach((tiles) => tiles.paint());
     show();
   });
-  const five = about.training.findIndex((one) => one.class === 5 && one.kind === "seen");
-  choose({ row: Math.max(0, five), at: 0 });
+  const n = about.labelledOtherwise;
+  if (n) {
+    byId("labelled").textContent =
+      `${count(n)} of the images that the student saw ${n === 1 ? "is" : "are"}, to the teacher, ${words.digits} with `
+      + `another label: that every ${words.digits.replace(/s$/, "")} was removed holds for labels.`;
+  }
+  // an image that nobody doubts: the teacher's own answer is its label, clearly
+  const row = Math.max(0, about.training.findIndex((one) => one.class === 5 && one.kind === "seen"));
+  const sure = Array.from({ length: about.training[row].images }, (_, at) =>
+    softmax(logitsOf(networks[0], inked(trainingBytes(row, at))))[about.training[row].class]);
+  choose({ row, at: Math.max(0, sure.findIndex((p) => p > 0.95)) });
 }
 
 // ---- All test digits ------------------------------------------------------------------------------------
