@@ -94,7 +94,7 @@ def control_config(config: Config) -> Config | None:
 
 
 def control_student(experiment: Experiment, console: Console) -> tuple[TrainedRun, np.ndarray] | None:
-    """That student and images (n, 28, 28) that it learned from; trained if it is not stored. Raises UserError."""
+    """That student and images (n, 28, 28) it learned from; trained if it is not stored. Raises UserError."""
     config, data, teacher = control_config(experiment.config), experiment.data, experiment.teacher.network
     if config is None:
         return None

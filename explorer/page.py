@@ -19,10 +19,20 @@ import numpy as np
 from explorer.contents import Contents
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("drawing.js", "parts.js", "sections.js", "bias.js", "learning.js", "moving.js", "keeping.js", "page.js")
+SCRIPTS = (
+    "drawing.js",
+    "parts.js",
+    "sections.js",
+    "bias.js",
+    "learning.js",
+    "moving.js",
+    "keeping.js",
+    "page.js",
+)
 MAX_BYTES = 9_000_000
 COLOURS = {
-    "omitted": OMITTED, "teacher": TEACHER, "student": BEFORE, "corrected": AFTER, "blind": BLIND, "labels": LABELS,
+    "omitted": OMITTED, "teacher": TEACHER, "student": BEFORE, "corrected": AFTER, "blind": BLIND,
+    "labels": LABELS,
 }  # fmt: skip
 LEAST_BYTES_PER_WEIGHT = 1.0  # of rounded weights, packed: 1.17 for the networks of the paper
 

@@ -110,7 +110,9 @@ def test_it_starts_empty_and_invites(page):
     assert "Draw a 3 here" in by_id(page, "pad-caption").text
     assert by_id(page, "invite").is_displayed()
     assert said(page) == {"teacher": "", "student": "", "labels-only": ""}
-    assert page.execute_script("return [...document.querySelectorAll('#networks .p')].every((p) => !p.textContent)")
+    assert page.execute_script(
+        "return [...document.querySelectorAll('#networks .p')].every((p) => !p.textContent)"
+    )
     press(page, by_id(page, "pad"), " ", Keys.ARROW_DOWN)
     assert not by_id(page, "invite").is_displayed()
     press(page, by_id(page, "pad"), Keys.DELETE)

@@ -275,7 +275,10 @@ def test_colours_are_those_of_the_pictures(small):
 def test_a_page_that_is_too_large_names_the_flags(small, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(page_module, "MAX_BYTES", 100_000)
     arrays = {"a": np.random.default_rng(0).integers(0, 256, 200_000).astype(np.uint8)}
-    about = {"words": dict.fromkeys(about_of(small[0])["words"], "x"), "networks": [{"key": "teacher"}, {"key": "no-digit"}]}
+    about = {
+        "words": dict.fromkeys(about_of(small[0])["words"], "x"),
+        "networks": [{"key": "teacher"}, {"key": "no-digit"}],
+    }
     with pytest.raises(
         UserError, match=r"would have 0\.[34] MB, more than 0\.1; .*--teacher-hidden.*--without-no"
     ):

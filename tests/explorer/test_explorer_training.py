@@ -48,7 +48,9 @@ def numpy_steps(lesson, temperature: float, hard_weight: float, workers) -> list
 
 STEPS = """
 const layers = given.layers.map((rows) => ({
-  weights: Float32Array.from(rows.flatMap((row) => row.slice(0, -1))), biases: rows.map((row) => row.at(-1)) }));
+  weights: Float32Array.from(rows.flatMap((row) => row.slice(0, -1))),
+  biases: rows.map((row) => row.at(-1)),
+}));
 const learner = new Learner({ sizes: given.sizes, layers });
 const softTargets = softTargetsOf(Float32Array.from(given.logits.flat()), given.temperature);
 const lesson = { images: Uint8Array.from(given.images.flat()), labels: given.labels, softTargets };
@@ -99,7 +101,8 @@ def test_the_offset_is_that_of_numpy_s_binary_search(small):
 def test_a_new_network_is_he_s_and_follows_from_its_seed(small):
     code = """
     const [a, b, c] = [1, 1, 2].map((seed) => newNetwork([784, 64, 10], randomBy(seed)).layers);
-    return [a, b, c].map((layers) => layers.map(({ weights, biases }) => [Array.from(weights), Array.from(biases)]));
+    const arrays = ({ weights, biases }) => [Array.from(weights), Array.from(biases)];
+    return [a, b, c].map((layers) => layers.map(arrays));
     """
     one, same, other = run_js(small[0], code)
     assert one == same
@@ -110,7 +113,7 @@ def test_a_new_network_is_he_s_and_follows_from_its_seed(small):
         assert np.mean(weights) == pytest.approx(0, abs=0.2 * np.sqrt(2 / fan_in))
         scaled = np.sort(np.ravel(weights)) / np.sqrt(2 / fan_in)
         assert np.mean(np.abs(scaled) < 1) == pytest.approx(0.683, abs=0.04)  # normal
-    assert 784 * 64 == len(one[0][0])
+    assert len(one[0][0]) == 784 * 64
 
 
 def test_the_digit_left_out_is_in_no_batch(small):

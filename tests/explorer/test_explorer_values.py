@@ -137,7 +137,9 @@ def test_bars_are_as_long_as_the_probabilities_of_each_network(offset, page, num
     slide(page, "offset-3", offset)
     for i in (0, len(numbers.shown) // 2, len(numbers.shown) - 1):
         page.execute_script("showGalleryDigit(arguments[0])", i)
-        teacher, student = (logits_of(network, numbers.digits[i : i + 1])[0] for network in numbers.networks[:2])
+        teacher, student = (
+            logits_of(network, numbers.digits[i : i + 1])[0] for network in numbers.networks[:2]
+        )
         corrected = student + offset * (np.arange(10) == 3)
         colours = [one["colour"] for one in numbers.about["networks"]]
         colours[2] = AFTER
