@@ -30,7 +30,7 @@ from visualize_distillation_mnist_omitted_3 import check_something_omitted
 
 PAGE_NAME = "explorer.html"
 DEFAULT_RECIPE = "best"
-CONTROL_UNITS = 300  # per layer at most: it fails at any size
+CONTROL_UNITS, CONTROL_EPOCHS = 300, 5  # at most: it fails at any size and length
 RECIPE = Config.__dataclass_fields__["recipe"].metadata
 
 
@@ -81,7 +81,7 @@ def no_digit_student(
 
 
 def control_config(config: Config) -> Config | None:
-    """The settings of a student like this one, and not larger than 300 units a layer, taught by labels alone.
+    """The settings of a student like this one taught by labels alone, 300 units a layer, 5 epochs at most.
 
     None where this student has no labels to hear, or hears nothing else.
     """
@@ -90,7 +90,15 @@ def control_config(config: Config) -> Config | None:
     kept = {name: Config.__dataclass_fields__[name].default for name in ("teacher_answers", *MEASURING)}
     small = tuple(min(n, CONTROL_UNITS) for n in config.student_hidden)
     same_start = config.student_start if small == config.teacher_hidden else "own"
-    return replace(config, hard_weight=1.0, student_hidden=small, student_start=same_start, **kept)
+    n_epochs = min(config.n_epochs_student, CONTROL_EPOCHS)
+    return replace(
+        config,
+        hard_weight=1.0,
+        student_hidden=small,
+        n_epochs_student=n_epochs,
+        student_start=same_start,
+        **kept,
+    )
 
 
 def control_student(experiment: Experiment, console: Console) -> tuple[TrainedRun, np.ndarray] | None:
