@@ -30,6 +30,7 @@ from visualize_distillation_mnist_omitted_3 import check_something_omitted
 
 PAGE_NAME = "explorer.html"
 DEFAULT_RECIPE = "best"
+CONTROL_UNITS, CONTROL_EPOCHS = 300, 5  # at most: it fails at any size and length
 RECIPE = Config.__dataclass_fields__["recipe"].metadata
 
 
@@ -79,6 +80,38 @@ def no_digit_student(
         return run, lesson.first(N_IMAGES)
 
 
+def control_config(config: Config) -> Config | None:
+    """The settings of a student like this one taught by labels alone, 300 units a layer, 5 epochs at most.
+
+    None where this student has no labels to hear, or hears nothing else.
+    """
+    if config.is_drawn or config.spare_outputs or config.hard_weight == 1:
+        return None
+    kept = {name: Config.__dataclass_fields__[name].default for name in ("teacher_answers", *MEASURING)}
+    small = tuple(min(n, CONTROL_UNITS) for n in config.student_hidden)
+    same_start = config.student_start if small == config.teacher_hidden else "own"
+    n_epochs = min(config.n_epochs_student, CONTROL_EPOCHS)
+    return replace(
+        config,
+        hard_weight=1.0,
+        student_hidden=small,
+        n_epochs_student=n_epochs,
+        student_start=same_start,
+        **kept,
+    )
+
+
+def control_student(experiment: Experiment, console: Console) -> tuple[TrainedRun, np.ndarray] | None:
+    """That student and images (n, 28, 28) it learned from; trained if it is not stored. Raises UserError."""
+    config, data, teacher = control_config(experiment.config), experiment.data, experiment.teacher.network
+    if config is None:
+        return None
+    console.line("and the student that is taught by labels alone:")
+    with open_session(config.cache_folder, config.retrain, console) as session:
+        lesson = pipeline.student_lesson(config, data, teacher, session.workers)
+        return pipeline.train_student(config, data, teacher, lesson, session), lesson.first(N_IMAGES)
+
+
 def check_no_digit(config: Config, wanted: bool | None) -> None:
     """Raises UserError when a student is asked for that cannot be there."""
     if wanted and no_digit_config(config) is None:
@@ -89,7 +122,11 @@ def check_no_digit(config: Config, wanted: bool | None) -> None:
 def sizes_of(config: Config, wanted: bool | None) -> list[tuple[int, ...]]:
     """Of the networks that the page will hold for sure."""
     teacher, student = (config.training(kind).sizes for kind in ("teacher", "student"))
-    return [teacher, student, *([student] if wanted else [])]
+    control = control_config(config)
+    return [
+        teacher, student, *([student] if wanted else []),
+        *([control.training("student").sizes] if control else []),
+    ]  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -121,7 +158,8 @@ def main(argv: list[str] | None = None) -> None:
     path = arguments.out or experiment.outdir / PAGE_NAME
     check_output(path)
     third_network = no_digit_student(experiment, arguments.no_digit, console)
-    text = checked_page(gathered(experiment, third_network, console))
+    control = control_student(experiment, console)
+    text = checked_page(gathered(experiment, third_network, control, console))
     with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     console.line(f"wrote {path}: {path.stat().st_size / 1e6:.1f} MB")

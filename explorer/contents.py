@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, BLIND, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, HARD, TEACHER
 from support.console import Console
+from support.data import Data
 from support.experiment import Experiment
 from support.stored import TrainedRun
 from support.tiles import Workers
@@ -24,7 +25,11 @@ from pictures.frame import sees_no_digit
 
 N_GALLERY = 1_150  # test digits shown at most: of one class all, of several as many of each
 N_LIKE, N_TYPICAL = 10, 4  # training images shown of each class
+N_LESSON, N_MEASURED = 3_000, 1_000  # images that a student in the page learns from, and is tested on
 POOL = 20_000  # images of a drawn transfer set among which the most telling ones are sought
+# How a student learns in the page: measured to read less than 60 % of the digits left out at first, and more
+# than 65 % of them once its bias is set, whichever digit it is.
+LEARNING: dict[str, Any] = {"hidden": [64, 64], "steps": 842, "batch": 64, "rate": 3e-3, "reports": 28}
 OFFSETS = (0.0, 6.0)  # the slider's ends, wider where an offset to be marked lies outside
 FEW_OTHERS = 3, 2e-3  # images, share of the test images: a warning if rounding changes the class of more
 
@@ -50,11 +55,11 @@ class Contents:
     arrays: dict[str, np.ndarray]  # int8, uint8 or float32
 
 
-def portraits(experiment: Experiment, blind: tuple[TrainedRun, np.ndarray] | None) -> list[Portrait]:
-    """Teacher, student and, where there is one beside it, the student that never saw a digit.
+Beside = tuple[TrainedRun, np.ndarray] | None  # a student's run, some images (n, 28, 28) it learned from
 
-    `blind` is that student's run and some of the images (n, 28, 28) that it learned from.
-    """
+
+def portraits(experiment: Experiment, blind: Beside = None, control: Beside = None) -> list[Portrait]:
+    """Teacher, student and, where they are there, those that never saw a digit and never heard a teacher."""
     says, data = words(experiment), experiment.data
 
     def portrait(name: str, run: TrainedRun, note: str, colour: str, images: np.ndarray) -> Portrait:
@@ -70,6 +75,9 @@ def portraits(experiment: Experiment, blind: tuple[TrainedRun, np.ndarray] | Non
     if blind is not None:
         note = f"never saw any digit: only {DRAWN_SETS[RECIPES['no-digit']['transfer_set']]}"
         found.append(portrait("No-digit student", blind[0], note, BLIND, blind[1]))
+    if control is not None:
+        note = f"never saw {says['never_digit']} and heard no teacher: labels alone"
+        found.append(portrait("Labels-only student", control[0], note, HARD, control[1]))
     return found
 
 
@@ -123,6 +131,17 @@ def telling_images(experiment: Experiment, logits: np.ndarray) -> list[dict[str,
     return sorted(rows, key=lambda row: row["kind"] == "unseen")
 
 
+def labelled_otherwise(experiment: Experiment, logits: np.ndarray) -> int:
+    """How many images that the student saw are, to the teacher, of an omitted class; `logits` (n_train, 10).
+
+    0 of drawn images, which have no labels.
+    """
+    if sees_no_digit(experiment):
+        return 0
+    seen = logits[np.unique(experiment.lesson.indices)].argmax(axis=1)
+    return int(np.isin(seen, experiment.config.omitted_class).sum())
+
+
 def offset_range(offsets: Sequence[float], best: dict[str, Any] | None) -> list[float]:
     """Ends of the sliders in whole numbers: OFFSETS, and whatever is to be marked."""
     marked = [*OFFSETS, *offsets, *([best["offset"]] if best else [])]
@@ -134,9 +153,38 @@ def bytes_of(values: np.ndarray) -> np.ndarray:
     return np.rint(255 * values).astype(np.uint8)
 
 
-def gathered(
-    experiment: Experiment, blind: tuple[TrainedRun, np.ndarray] | None, console: Console
-) -> Contents:
+def evenly(n: int, most: int) -> np.ndarray:
+    """Numbers of at most `most` of n images, evenly apart."""
+    return np.arange(n)[:: max(1, math.ceil(n / most))]
+
+
+def as_bytes(logits: np.ndarray) -> tuple[np.ndarray, float]:
+    """Logits (n, 10) as uint8, how many steps each lies below its image's largest, and that step.
+
+    What is the same for all ten changes no softmax, so that the largest may be 0.
+    """
+    below = logits.max(axis=1, keepdims=True) - logits
+    step = max(float(below.max()), 1e-6) / 255
+    return np.rint(below / step).astype(np.uint8), step
+
+
+def lesson_in_the_page(data: Data, teacher: core.MLP) -> tuple[dict[str, np.ndarray], float]:
+    """What a student in the page learns from and is tested on: images of all classes, every n-th of them.
+
+    And the step of the teacher's answers (see `as_bytes`).
+    """
+    mine, tested = evenly(len(data.train_labels), N_LESSON), evenly(len(data.test_labels), N_MEASURED)
+    with Workers() as workers:
+        answers = core.predict(teacher, data.train_images[mine], workers)[:, : core.N_CLASSES]
+    stored, step = as_bytes(answers)
+    return {
+        "lesson/images": data.train_images[mine], "lesson/labels": data.train_labels[mine].astype(np.uint8),
+        "lesson/answers": stored, "tested/images": data.test_images[tested],
+        "tested/labels": data.test_labels[tested].astype(np.uint8),
+    }, step  # fmt: skip
+
+
+def gathered(experiment: Experiment, blind: Beside, control: Beside, console: Console) -> Contents:
     """Everything that the page shows of a finished experiment."""
     data, config, found = experiment.data, experiment.config, experiment.results()
     labels, correction = data.test_labels, found["bias_correction"]
@@ -157,7 +205,9 @@ def gathered(
         "training": pool[[i for row in rows for i in row["images"]]],
     }
     networks = []
-    for one in portraits(experiment, blind):
+    lesson, answer_step = lesson_in_the_page(data, experiment.teacher.network)
+    arrays |= lesson
+    for one in portraits(experiment, blind, control):
         console.line(f"rounding the {one.name.lower()}'s weights to 8 bits ...")
         layers = rounded(one.network, one.images)
         agrees = agreement(layers, one.network, one.test_logits, data.test_images)
@@ -169,6 +219,7 @@ def gathered(
     about = {
         "words": words(experiment),
         "omitted": list(config.omitted_class),
+        "recipe": config.recipe,
         "temperature": config.temperature,
         "temperatures": TEMPERATURES,
         "correction": {
@@ -188,6 +239,10 @@ def gathered(
         ],
         "training": [{**row, "images": len(row["images"])} for row in rows],
         "nLike": N_LIKE,
+        "labelledOtherwise": labelled_otherwise(experiment, teacher_says),
+        "lesson": {
+            "answerStep": answer_step, "teacherNeverSaw": list(config.teacher_omitted_class), **LEARNING,
+        },
         "walk": {
             "sigma": imagined.SIGMA, "step": imagined.STEP, "enough": imagined.ENOUGH,
             "most": imagined.MOST_STEPS,

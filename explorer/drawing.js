@@ -14,21 +14,45 @@ const ERASER = 1.4; // its radius by the pen's
 const FINE = 4; // samples per pixel and axis
 const LARGEST_SCALE = 8; // a dot stays a dot
 
-/** Samples (112 x 112), 0 to 1, of the ink of `strokes`, each point moved to scale * (x - from) + to. */
-function painted(strokes, { scale = 1, from = [0, 0], to = [0, 0] } = {}) {
-  const side = SIDE * FINE;
-  const ink = new Float32Array(side * side);
-  for (const { erase, points } of strokes) {
-    const radius = (erase ? ERASER * PEN * scale : PEN) * FINE;
-    const at = points.map(([x, y]) => [
-      (scale * (x - from[0]) + to[0]) * FINE,
-      (scale * (y - from[1]) + to[1]) * FINE,
-    ]);
-    for (let i = 0; i < at.length; i++) {
-      paintSegment(ink, at[Math.max(0, i - 1)], at[i], radius, erase);
-    }
+/**
+ * Samples (112 x 112), 0 to 1, of the ink of strokes, each point moved to scale * (x - from) + to. What is painted
+ * stays: strokes that only grow cost what was added to them, however long they are.
+ */
+class Ink {
+  constructor() {
+    this.strokes = []; // {stroke, n: points of it that are painted}
+    this.map = "";
+    this.samples = new Float32Array((SIDE * FINE) ** 2);
   }
-  return ink;
+
+  of(strokes, { scale = 1, from = [0, 0], to = [0, 0] } = {}) {
+    const map = String([scale, from, to]);
+    const grown = this.strokes.every(({ stroke, n }, i) => {
+      const isLast = i === this.strokes.length - 1;
+      return strokes[i] === stroke && (isLast ? stroke.points.length >= n : stroke.points.length === n);
+    });
+    if (map !== this.map || !grown) {
+      this.map = map;
+      this.strokes = [];
+      this.samples.fill(0);
+    }
+    const moved = ([x, y]) => [(scale * (x - from[0]) + to[0]) * FINE, (scale * (y - from[1]) + to[1]) * FINE];
+    strokes.forEach((stroke, i) => {
+      const { erase, points, width = 1 } = stroke;
+      this.strokes[i] ??= { stroke, n: 0 };
+      const kept = this.strokes[i];
+      const radius = (erase ? ERASER * PEN * scale : PEN) * width * FINE;
+      for (; kept.n < points.length; kept.n++) {
+        paintSegment(this.samples, moved(points[Math.max(0, kept.n - 1)]), moved(points[kept.n]), radius, erase);
+      }
+    });
+    return this.samples;
+  }
+}
+
+/** The same of strokes that are painted once. */
+function painted(strokes, map) {
+  return new Ink().of(strokes, map);
 }
 
 /** Paint the way from a to b, in samples, into `ink`, with edges one sample wide. */
@@ -36,18 +60,24 @@ function paintSegment(ink, [ax, ay], [bx, by], radius, erase) {
   const side = SIDE * FINE;
   const dx = bx - ax;
   const dy = by - ay;
-  const length2 = dx * dx + dy * dy;
+  const perLength2 = 1 / Math.max(dx * dx + dy * dy, 1e-12);
+  const beyond2 = (radius + 0.5) ** 2;
   const first = (a, b) => Math.max(0, Math.floor(Math.min(a, b) - radius - 1));
   const last = (a, b) => Math.min(side - 1, Math.ceil(Math.max(a, b) + radius + 1));
-  for (let row = first(ay, by); row <= last(ay, by); row++) {
-    for (let column = first(ax, bx); column <= last(ax, bx); column++) {
+  const [left, right, bottom] = [first(ax, bx), last(ax, bx), last(ay, by)];
+  for (let row = first(ay, by); row <= bottom; row++) {
+    const py = row + 0.5 - ay;
+    for (let column = left; column <= right; column++) {
       const px = column + 0.5 - ax;
-      const py = row + 0.5 - ay;
-      const along = length2 > 0 ? Math.min(1, Math.max(0, (px * dx + py * dy) / length2)) : 0;
-      const distance = Math.hypot(px - along * dx, py - along * dy);
-      const covered = Math.min(1, Math.max(0, radius - distance + 0.5));
+      const along = Math.min(1, Math.max(0, (px * dx + py * dy) * perLength2));
+      const x = px - along * dx;
+      const y = py - along * dy;
+      const distance2 = x * x + y * y;
+      if (distance2 >= beyond2) continue;
+      const covered = Math.min(1, radius - Math.sqrt(distance2) + 0.5);
       const index = row * side + column;
-      ink[index] = erase ? Math.min(ink[index], 1 - covered) : Math.max(ink[index], covered);
+      if (erase) ink[index] = Math.min(ink[index], 1 - covered);
+      else if (covered > ink[index]) ink[index] = covered;
     }
   }
 }
@@ -55,10 +85,10 @@ function paintSegment(ink, [ax, ay], [bx, by], radius, erase) {
 /** Pixels (784) from samples: means of 4 x 4, as multiples of 1/255 like those of a stored image. */
 function pixelsOf(ink) {
   const pixels = new Float32Array(SIDE * SIDE);
-  for (let row = 0; row < SIDE * FINE; row++) {
-    for (let column = 0; column < SIDE * FINE; column++) {
-      const pixel = Math.floor(row / FINE) * SIDE + Math.floor(column / FINE);
-      pixels[pixel] += ink[row * SIDE * FINE + column] / (FINE * FINE);
+  for (let row = 0, index = 0; row < SIDE * FINE; row++) {
+    const first = Math.floor(row / FINE) * SIDE;
+    for (let column = 0; column < SIDE * FINE; column++, index++) {
+      if (ink[index] !== 0) pixels[first + Math.floor(column / FINE)] += ink[index] / (FINE * FINE);
     }
   }
   return pixels.map((value) => Math.round(255 * value) / 255);
@@ -69,11 +99,12 @@ function boxOf(ink) {
   const side = SIDE * FINE;
   const columns = new Float32Array(side);
   const rows = new Float32Array(side);
-  for (let index = 0; index < ink.length; index++) {
-    const column = index % side;
-    const row = (index - column) / side;
-    columns[column] = Math.max(columns[column], ink[index]);
-    rows[row] = Math.max(rows[row], ink[index]);
+  for (let row = 0, index = 0; row < side; row++) {
+    for (let column = 0; column < side; column++, index++) {
+      const value = ink[index];
+      if (value > columns[column]) columns[column] = value;
+      if (value > rows[row]) rows[row] = value;
+    }
   }
   const first = (most) => {
     const at = most.findIndex((value) => value > 0);
@@ -98,32 +129,72 @@ function centreOf(ink) {
   return [x / mass / FINE, y / mass / FINE];
 }
 
-/** Pixels (784) of a drawing, centred and scaled; all 0 where there is no ink. */
-function normalised(strokes) {
-  const box = boxOf(painted(strokes));
-  if (!box) return new Float32Array(SIDE * SIDE);
-  // The pen keeps its width whatever the scale, as if everybody wrote equally large: only its path is scaled.
-  const path = Math.max(box.right - box.left, box.bottom - box.top) - 2 * PEN;
-  const scale = Math.min(LARGEST_SCALE, (BOX - 2 * PEN) / Math.max(path, 1e-6));
-  const from = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
-  const centre = centreOf(painted(strokes, { scale, from, to: [SIDE / 2, SIDE / 2] }));
-  if (Number.isNaN(centre[0])) return new Float32Array(SIDE * SIDE);
-  const to = centre.map((at) => SIDE / 2 + CENTRE - at);
-  return pixelsOf(painted(strokes, { scale, from, to }));
+/** Samples moved by [dx, dy] samples, between samples in proportion; what leaves the square is lost. */
+function shifted(ink, [dx, dy]) {
+  const side = SIDE * FINE;
+  const [wholeX, wholeY] = [Math.floor(dx), Math.floor(dy)];
+  const [partX, partY] = [dx - wholeX, dy - wholeY];
+  const found = new Float32Array(ink.length);
+  const at = (row, column) => (row < 0 || row >= side || column < 0 || column >= side ? 0 : ink[row * side + column]);
+  for (let row = 0, index = 0; row < side; row++) {
+    const y = row - wholeY;
+    for (let column = 0; column < side; column++, index++) {
+      const x = column - wholeX;
+      const above = (1 - partX) * at(y - 1, x) + partX * at(y - 1, x - 1);
+      found[index] = (1 - partY) * ((1 - partX) * at(y, x) + partX * at(y, x - 1)) + partY * above;
+    }
+  }
+  return found;
 }
 
-/** Pixels (784) of `image` with strokes over it. It is centred already, and stays where it is. */
-function edited(image, strokes) {
-  let pixels = Float32Array.from(image);
-  for (const stroke of strokes) {
-    const covered = pixelsOf(painted([{ ...stroke, erase: false }]));
-    pixels = pixels.map((value, i) =>
-      stroke.erase ? Math.min(value, 1 - covered[i]) : Math.max(value, covered[i]),
-    );
+/** From strokes to pixels, over a digit or over nothing; it keeps its ink from one step of a stroke to the next. */
+class Drawing {
+  constructor() {
+    [this.plain, this.scaled] = [new Ink(), new Ink()];
+    this.over = []; // per stroke over a digit: {ink, whole, stroke, n, pixels after it}
   }
-  return pixels;
+
+  /** Pixels (784) of a drawing, centred and scaled; all 0 where there is no ink. */
+  normalised(strokes) {
+    const box = boxOf(this.plain.of(strokes));
+    if (!box) return new Float32Array(SIDE * SIDE);
+    // The pen keeps its width whatever the scale, as if everybody wrote equally large: only its path is scaled.
+    const pen = 2 * PEN * Math.max(...strokes.map(({ erase, width = 1 }) => (erase ? 0 : width)));
+    const path = Math.max(box.right - box.left, box.bottom - box.top) - pen;
+    const scale = Math.min(LARGEST_SCALE, (BOX - pen) / Math.max(path, 1e-6));
+    const from = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
+    const ink = this.scaled.of(strokes, { scale, from, to: [SIDE / 2, SIDE / 2] });
+    const centre = centreOf(ink);
+    if (Number.isNaN(centre[0])) return new Float32Array(SIDE * SIDE);
+    return pixelsOf(shifted(ink, centre.map((at) => FINE * (CENTRE - at))));
+  }
+
+  /** Pixels (784) of `image` with strokes over it. It is centred already, and stays where it is. */
+  edited(image, strokes) {
+    if (this.image !== image) [this.image, this.over] = [image, []];
+    this.over.length = Math.min(this.over.length, strokes.length);
+    strokes.forEach((stroke, i) => {
+      const n = stroke.points.length;
+      const kept = this.over[i];
+      if (kept?.stroke === stroke && kept.n === n) return;
+      if (kept?.stroke !== stroke) this.over.length = i;
+      const ink = this.over[i]?.ink ?? new Ink();
+      const whole = this.over[i]?.whole ?? { ...stroke, erase: false }; // its points are the same, and grow
+      const covered = pixelsOf(ink.of([whole]));
+      const below = i ? this.over[i - 1].pixels : image;
+      const pixels = Float32Array.from(below, (value, at) =>
+        stroke.erase ? Math.min(value, 1 - covered[at]) : Math.max(value, covered[at]),
+      );
+      this.over[i] = { ink, whole, stroke, n, pixels };
+    });
+    return this.over.at(-1)?.pixels ?? Float32Array.from(image);
+  }
 }
+
+/** The same at once, of strokes that are painted but once. */
+const normalised = (strokes) => new Drawing().normalised(strokes);
+const edited = (image, strokes) => new Drawing().edited(image, strokes);
 
 if (typeof module !== "undefined") {
-  module.exports = { SIDE, BOX, CENTRE, PEN, painted, pixelsOf, boxOf, centreOf, normalised, edited };
+  module.exports = { SIDE, BOX, CENTRE, PEN, Ink, Drawing, painted, pixelsOf, boxOf, centreOf, normalised, edited };
 }

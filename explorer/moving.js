@@ -21,6 +21,7 @@ function startEpochs() {
   const columns = Math.min(36, Math.ceil(Math.sqrt(1.4 * n)));
   const rows = Math.ceil(n / columns);
 
+  let marked = 0; // by the keys, the place of a digit
   const across = 32; // digits in a row of the sprite
   let digits;
   const paintDigits = () => {
@@ -42,6 +43,11 @@ function startEpochs() {
       const from = [SIDE * (i % across), SIDE * Math.floor(i / across)];
       context.drawImage(digits, ...from, SIDE, SIDE, x, y, cell - 1, cell - 1);
     });
+    if (document.activeElement !== canvas) return;
+    context.globalAlpha = 1;
+    context.strokeStyle = colourOf("--ink");
+    context.lineWidth = 3;
+    context.strokeRect((marked % columns) * cell, Math.floor(marked / columns) * cell, cell - 1, cell - 1);
   };
   const show = () => {
     const epoch = Number(slider.value);
@@ -89,14 +95,29 @@ function startEpochs() {
     stop();
     show();
   });
-  canvas.addEventListener("click", (event) => {
-    const box = canvas.getBoundingClientRect();
-    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
-    const i = order[Math.floor(((event.clientY - box.top) / box.height) * rows) * columns + column];
+  const pick = (i) => {
     if (i === undefined) return;
     showGalleryDigit(i);
     showPad();
+  };
+  canvas.addEventListener("click", (event) => {
+    const box = canvas.getBoundingClientRect();
+    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+    pick(order[Math.floor(((event.clientY - box.top) / box.height) * rows) * columns + column]);
   });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "Enter" || event.key === " ") pick(order[marked]);
+    else if (!step) return;
+    else if (order[marked + step] !== undefined) marked += step;
+    event.preventDefault();
+    const is = isRight(Number(slider.value), order[marked]) ? "right" : "wrong";
+    byId("mosaic-status").textContent = `Digit ${marked + 1} of ${n}: ${galleryLabel(order[marked])}, ${is}`;
+    paint();
+  });
+  canvas.addEventListener("focus", () => paint());
+  canvas.addEventListener("blur", () => paint());
   byId("epoch-legend").append(legend("var(--student)", "right"), legend("var(--omitted)", "wrong"));
   recolourers.push(paintDigits);
   repainters.push(show);
@@ -149,7 +170,8 @@ function startWalk() {
   };
   const reset = () => {
     stop();
-    from = Float64Array.from(pad.pixels);
+    const isEmpty = pad.pixels.every((value) => value === 0);
+    from = Float64Array.from(isEmpty ? inked(otherDigit().bytes) : pad.pixels);
     for (const walker of walkers) {
       Object.assign(walker, { pixels: from, steps: 0 });
       show(walker);
@@ -176,16 +198,22 @@ function startWalk() {
   });
   byId("walk-reset").addEventListener("click", reset);
   let other = 0;
-  byId("walk-other").addEventListener("click", () => {
+  /** A training image of another class than the target. */
+  function otherDigit() {
     const target = Number(select.value);
     const order = [8, 5, 2, 9, 7, 0, 4, 1, 6, 3].filter((c) => c !== target);
     const rowOf = (c) => about.training.findIndex((one) => one.class === c);
     const rows = order.map(rowOf).filter((row) => row >= 0);
-    const row = rows[other++ % rows.length];
+    const row = rows[other % rows.length];
     const one = about.training[row];
     const digit = `${article(one.class)} of the training set`;
     const what = words.likeness ? digit : "an image that the student saw";
-    putOnPad(trainingBytes(row, one.images - 1), what);
+    return { bytes: trainingBytes(row, one.images - 1), what };
+  }
+  byId("walk-other").addEventListener("click", () => {
+    const { bytes, what } = otherDigit();
+    other += 1;
+    putOnPad(bytes, what);
     pad.isExample = false;
   });
   const sayArticle = () => (byId("target-article").textContent = article(select.value).split(" ")[0]);

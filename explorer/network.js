@@ -1,7 +1,8 @@
 "use strict";
 /*
  * The networks of the page, forward and backward by hand: fully connected ReLU layers with linear outputs,
- * the logits. Everything is one image at a time. Pure functions, for the browser and for Node.
+ * the logits. Everything is one image at a time. Pure functions, for the browser, a worker of it and Node; below
+ * them the training of a small student, with the equations of distillation_mnist_omitted_3.py.
  *
  * A network is {sizes, background, layers: [{weights: Float32Array, row by row, biases: Float32Array}]};
  * `background` is what an empty pixel is for it, where ink is 1.
@@ -130,12 +131,15 @@ function stepTowards(network, pixels, target, { sigma, step }) {
   return { logP, pixels: moved };
 }
 
-/** Errors on test images: {all, unseen, guesses}. `logits` (n x 10) flat, `isUnseen` says it of a class. */
+/**
+ * Errors on test images: {all, unseen, mistaken, guesses}; mistaken are those of seen classes that are taken for an
+ * unseen one. `logits` (n x 10) flat, `isUnseen` says it of a class.
+ */
 function errorsOf(logits, labels, offsets, isUnseen) {
   const n = labels.length;
   const added = Float32Array.from(offsets);
   const guesses = new Uint8Array(n);
-  let [all, unseen] = [0, 0];
+  let [all, unseen, mistaken] = [0, 0, 0];
   for (let row = 0; row < n; row++) {
     let [best, largest] = [0, -Infinity];
     for (let c = 0; c < 10; c++) {
@@ -146,9 +150,10 @@ function errorsOf(logits, labels, offsets, isUnseen) {
     if (best !== labels[row]) {
       all += 1;
       if (isUnseen[labels[row]]) unseen += 1;
+      else if (isUnseen[best]) mistaken += 1;
     }
   }
-  return { all, unseen, guesses };
+  return { all, unseen, mistaken, guesses };
 }
 
 /**
@@ -180,6 +185,235 @@ function errorCurve(logits, labels, offsets, isUnseen, chosen, grid) {
     return { offset, all: now[0], unseen: now[1] };
   });
 }
+
+// ---- A student that learns in the page -----------------------------------------------------------------
+
+/** Numbers in [0, 1) that follow from `seed`: mulberry32. */
+function randomBy(seed) {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** A new network as in He et al. (2015): weights normal with variance 2 / fan_in, biases 0. */
+function newNetwork(sizes, random) {
+  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()); // Box & Muller
+  const layers = sizes.slice(1).map((fanOut, index) => {
+    const spread = Math.sqrt(2 / sizes[index]);
+    const weights = Float32Array.from({ length: fanOut * sizes[index] }, () => spread * normal());
+    return { weights, biases: new Float32Array(fanOut) };
+  });
+  return { sizes, background: 0, layers };
+}
+
+/** `values`, `rows` of them one after the other, turned so that its columns are. */
+function turned(values, rows) {
+  const columns = values.length / rows;
+  const found = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) found[column * rows + row] = values[row * columns + column];
+  }
+  return found;
+}
+
+/** The step size at step 0 .. nSteps - 1: rises over the first 5 % of the steps, then falls to 0. */
+function learningRateAt(step, nSteps, peak) {
+  const warmUp = Math.max(1, Math.round(0.05 * nSteps));
+  return step < warmUp ? (peak * (step + 1)) / warmUp : (peak * (nSteps - step)) / Math.max(1, nSteps - warmUp);
+}
+
+/**
+ * dLoss/dlogits of one image: (1 - w) T^2 KL(p || q), whose gradient is T (q - p) with both softmaxes at T, and
+ * w times the cross-entropy with the label, whose gradient is q - onehot at T = 1 (section 2, equations 2 to 4).
+ */
+function lossGradient(logits, softTargets, label, temperature, hardWeight) {
+  const gradient = new Float64Array(logits.length);
+  if (hardWeight < 1) {
+    const q = softmax(logits, temperature);
+    for (let c = 0; c < q.length; c++) gradient[c] = (1 - hardWeight) * temperature * (q[c] - softTargets[c]);
+  }
+  if (hardWeight > 0) {
+    const q = softmax(logits);
+    for (let c = 0; c < q.length; c++) gradient[c] += hardWeight * (q[c] - (c === label ? 1 : 0));
+  }
+  return gradient;
+}
+
+/**
+ * A network that learns by Adam (Kingma & Ba 2015, algorithm 1). Its weights lie input by input: what an empty
+ * pixel or a silent unit does not touch then costs nothing, forward or backward.
+ */
+class Learner {
+  constructor({ sizes, layers }) {
+    this.sizes = sizes;
+    const zeros = ({ length }) => new Float32Array(length);
+    this.layers = layers.map(({ weights, biases }) => {
+      const parts = [turned(weights, biases.length), Float32Array.from(biases)];
+      return { parts, gradients: parts.map(zeros), first: parts.map(zeros), second: parts.map(zeros) };
+    });
+    this.activations = sizes.map((size) => new Float32Array(size));
+    this.nSteps = 0;
+  }
+
+  /** The logits of an image, 784 bytes; they are overwritten by the next one's. */
+  forward(bytes) {
+    const inputs = this.activations[0];
+    for (let i = 0; i < inputs.length; i++) inputs[i] = bytes[i] / 255;
+    this.layers.forEach(({ parts: [weights, biases] }, index) => {
+      const [below, above] = [this.activations[index], this.activations[index + 1]];
+      const sums = Float64Array.from(biases);
+      for (let i = 0; i < below.length; i++) {
+        const value = below[i];
+        if (value === 0) continue;
+        for (let j = 0, at = i * sums.length; j < sums.length; j++, at++) sums[j] += value * weights[at];
+      }
+      const isLast = index + 1 === this.layers.length;
+      for (let j = 0; j < sums.length; j++) above[j] = isLast ? sums[j] : Math.max(0, sums[j]);
+    });
+    return this.activations.at(-1);
+  }
+
+  /** Add to the gradients what the image that went forward last gives, by its dLoss/dlogits. */
+  backward(logitsGradient) {
+    let delta = logitsGradient;
+    for (let index = this.layers.length - 1; index >= 0; index--) {
+      const { parts: [weights], gradients: [ofWeights, ofBiases] } = this.layers[index];
+      const below = this.activations[index];
+      const passed = new Float64Array(index > 0 ? below.length : 0);
+      for (let j = 0; j < delta.length; j++) ofBiases[j] += delta[j];
+      for (let i = 0; i < below.length; i++) {
+        const value = below[i];
+        if (value === 0) continue; // no gradient, and where ReLU is 0 no slope either
+        const start = i * delta.length;
+        for (let j = 0; j < delta.length; j++) ofWeights[start + j] += value * delta[j];
+        if (index === 0) continue;
+        let sum = 0;
+        for (let j = 0; j < delta.length; j++) sum += weights[start + j] * delta[j];
+        passed[i] = sum;
+      }
+      delta = passed;
+    }
+  }
+
+  /** One step of Adam along the gradients, which are then 0 again. */
+  update(rate, [beta1, beta2, epsilon] = [0.9, 0.999, 1e-8]) {
+    this.nSteps += 1;
+    const [first, second] = [1 - beta1 ** this.nSteps, 1 - beta2 ** this.nSteps];
+    for (const layer of this.layers) {
+      layer.parts.forEach((theta, part) => {
+        const [g, m, v] = [layer.gradients[part], layer.first[part], layer.second[part]];
+        for (let i = 0; i < theta.length; i++) {
+          m[i] = beta1 * m[i] + (1 - beta1) * g[i];
+          v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
+          if (m[i] !== 0) theta[i] -= (rate * m[i]) / first / (Math.sqrt(v[i] / second) + epsilon);
+        }
+        g.fill(0);
+      });
+    }
+  }
+
+  /** A step on a batch: numbers of images of the lesson {images, labels, softTargets}. */
+  step(batch, { images, labels, softTargets }, { temperature, hardWeight }, rate) {
+    for (const i of batch) {
+      const logits = this.forward(images.subarray(784 * i, 784 * i + 784));
+      const targets = softTargets.subarray(10 * i, 10 * i + 10);
+      const gradient = lossGradient(logits, targets, labels[i], temperature, hardWeight);
+      this.backward(gradient.map((one) => one / batch.length)); // the mean over the batch
+    }
+    this.update(rate);
+  }
+
+  /** The logits (n x 10) of images (n x 784 bytes). */
+  predict(images) {
+    const n = images.length / 784;
+    const found = new Float32Array(10 * n);
+    for (let i = 0; i < n; i++) found.set(this.forward(images.subarray(784 * i, 784 * i + 784)), 10 * i);
+    return found;
+  }
+
+  /** The network as it is now, in the form that the page's others have. */
+  network() {
+    const layers = this.layers.map(({ parts: [weights, biases] }, index) => {
+      return { weights: turned(weights, this.sizes[index]), biases: biases.slice() };
+    });
+    return { sizes: this.sizes, background: 0, layers };
+  }
+}
+
+/** Soft targets (n x 10): equation 1 at T, of the teacher's logits (n x 10). */
+function softTargetsOf(logits, temperature) {
+  const found = new Float32Array(logits.length);
+  for (let at = 0; at < logits.length; at += 10) found.set(softmax(logits.subarray(at, at + 10), temperature), at);
+  return found;
+}
+
+/**
+ * The offset of one class's bias at which its mean probability over `logits` (n x 10), T = 1, is `target`: binary
+ * search, as it rises with the offset. null where none from -50 to 50 reaches it.
+ */
+function matchedOffset(logits, chosen, target) {
+  const n = logits.length / 10;
+  const margins = new Float64Array(n); // log of what the others have, less the class's own: p = 1 / (1 + e^margin)
+  for (let i = 0; i < n; i++) {
+    const z = logits.subarray(10 * i, 10 * i + 10);
+    const largest = Math.max(...z);
+    let others = 0;
+    for (let c = 0; c < 10; c++) if (c !== chosen) others += Math.exp(z[c] - largest);
+    margins[i] = Math.log(others) + largest - z[chosen];
+  }
+  const mean = (offset) => margins.reduce((sum, margin) => sum + 1 / (1 + Math.exp(margin - offset)), 0) / n;
+  let [low, high] = [-50, 50];
+  if (mean(low) > target || mean(high) < target) return null;
+  while (high - low > 1e-9) {
+    const middle = (low + high) / 2;
+    if (mean(middle) < target) low = middle;
+    else high = middle;
+  }
+  return (low + high) / 2;
+}
+
+/** `values` in another order. */
+function shuffled(values, random) {
+  const found = Array.from(values);
+  for (let i = found.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [found[i], found[j]] = [found[j], found[i]];
+  }
+  return found;
+}
+
+/**
+ * Trains a student that never sees `digit`, and yields now and then what became of it: {step, network, logits of
+ * the test images, offset}. `lesson`: {images, labels, logits (the teacher's), test} of all ten digits; of `digit`
+ * it learns from none: these only stand, without labels, among the images that the offset is chosen on.
+ * `settings`: {digit, temperature, hardWeight, nImages, seed}; `plan`: {hidden, steps, batch, rate, reports}.
+ */
+function* training({ images, labels, logits, test }, settings, plan) {
+  const random = randomBy(settings.seed);
+  const seen = [...labels.keys()].filter((i) => labels[i] !== settings.digit).slice(0, settings.nImages);
+  const target = labels.filter((label) => label === settings.digit).length / labels.length;
+  const learner = new Learner(newNetwork([784, ...plan.hidden, 10], random));
+  const softTargets = softTargetsOf(logits, settings.temperature);
+  const report = (step) => {
+    const offset = matchedOffset(learner.predict(images), settings.digit, target);
+    return { step, network: learner.network(), logits: learner.predict(test), offset };
+  };
+  yield report(0);
+  let order = [];
+  for (let step = 0; step < plan.steps; step++) {
+    if (!order.length) order = shuffled(seen, random);
+    const batch = order.splice(0, plan.batch);
+    learner.step(batch, { images, labels, softTargets }, settings, learningRateAt(step, plan.steps, plan.rate));
+    const due = (after) => Math.floor((after * plan.reports) / plan.steps);
+    if (due(step + 1) > due(step)) yield report(step + 1);
+  }
+}
+
+// ---- What the page holds --------------------------------------------------------------------------------
 
 /** The arrays of the page by name. `bytes` holds them one after the other, `index` [name, type, length]. */
 function arraysOf(bytes, index) {
@@ -216,6 +450,7 @@ function networksOf(arrays, about) {
 if (typeof module !== "undefined") {
   module.exports = {
     weightsOf, logitsOf, softmax, withOffsets, largestOf, inputGradient, smoothed, stepTowards, errorsOf,
-    errorCurve, arraysOf, unpacked, networksOf,
+    errorCurve, arraysOf, unpacked, networksOf, randomBy, newNetwork, turned, learningRateAt, lossGradient, Learner,
+    softTargetsOf, matchedOffset, training,
   };
 }

@@ -9,10 +9,13 @@ const { words, correction } = about;
 /** What is on the canvas: strokes over a digit or over nothing, and the pixels that result. */
 const pad = {
   image: null,
+  imageNumber: 0, // another for every digit that is put there
   from: "", // what to say of it
   isExample: false, // the first stroke of the pen replaces it
   strokes: [],
   erasing: false,
+  width: 1, // of the brush, by MNIST's pen
+  drawing: new Drawing(),
   pixels: new Float32Array(SIDE * SIDE),
 };
 /** The offsets of the student's ten biases now. */
@@ -30,10 +33,13 @@ let networks;
 /** Run the networks on what is on the canvas, and show everything that depends on it. */
 function update() {
   const started = performance.now();
-  pad.pixels = pad.image ? edited(pad.image, pad.strokes) : normalised(pad.strokes);
+  const { drawing, image, strokes } = pad;
+  pad.pixels = image ? drawing.edited(image, strokes) : drawing.normalised(strokes);
   paintPad();
   cards.show();
   byId("undo").disabled = pad.strokes.length === 0;
+  byId("save").disabled = pad.pixels.every((value) => value === 0);
+  byId("invite").classList.toggle("gone", Boolean(pad.image) || pad.strokes.length > 0);
   byId("pad-caption").textContent = pad.strokes.length ? "" : pad.from;
   listeners.forEach((changed) => changed());
   times.push(performance.now() - started);
@@ -41,7 +47,9 @@ function update() {
 
 /** Put a digit on the canvas: 784 bytes, and what to say of it. */
 function putOnPad(bytes, from) {
+  keepDrawing();
   pad.image = inked(bytes);
+  pad.imageNumber += 1;
   pad.from = from;
   pad.strokes = [];
   keys.down = false;
@@ -51,7 +59,9 @@ function putOnPad(bytes, from) {
 
 /** An empty canvas. */
 function clearPad() {
+  keepDrawing();
   pad.image = null;
+  pad.imageNumber += 1;
   pad.from = `Draw ${words.a_digit} here`;
   pad.strokes = [];
   keys.down = false;
@@ -59,7 +69,9 @@ function clearPad() {
   update();
 }
 
-/** Paint the canvas and the small view of what the networks see. */
+const shown = { key: "", strokes: [], n: [] }; // what the canvas shows already: points of each stroke
+
+/** Paint the canvas, of a stroke that goes on only what is new, and the small view of what the networks see. */
 function paintPad() {
   const canvas = byId("pad");
   const side = Math.round(canvas.clientWidth * devicePixelRatio);
@@ -67,23 +79,34 @@ function paintPad() {
   const context = canvas.getContext("2d");
   const ink = colourOf("--ink");
   paintPixels(byId("small"), pad.pixels, ink);
-  context.clearRect(0, 0, side, side);
-  if (pad.image) {
-    const digit = element("canvas", { width: SIDE, height: SIDE });
-    paintPixels(digit, pad.image, ink);
-    context.drawImage(digit, 0, 0, side, side);
+  const at = (value) => (value * side) / SIDE;
+  const key = [side, ink, pad.imageNumber, keys.shown && [keys.at, keys.down]].join();
+  const { strokes } = pad;
+  const goesOn = key === shown.key && !keys.shown && shown.strokes.every((one, i) => one === strokes[i])
+    && shown.n.every((n, i) => n <= strokes[i].points.length);
+  if (!goesOn) {
+    shown.n = [];
+    context.clearRect(0, 0, side, side);
+    if (pad.image) {
+      const digit = element("canvas", { width: SIDE, height: SIDE });
+      paintPixels(digit, pad.image, ink);
+      context.drawImage(digit, 0, 0, side, side);
+    }
   }
   context.lineCap = context.lineJoin = "round";
-  const at = (value) => (value * side) / SIDE;
-  for (const { erase, points } of pad.strokes) {
+  strokes.forEach(({ erase, points, width = 1 }, i) => {
+    const from = Math.max(0, (shown.n[i] ?? 0) - 1);
+    if (shown.n[i] === points.length) return;
+    shown.n[i] = points.length;
     context.strokeStyle = ink;
     context.globalCompositeOperation = erase ? "destination-out" : "source-over";
-    context.lineWidth = at(2 * PEN * (erase ? ERASER : 1));
+    context.lineWidth = at(2 * PEN * width * (erase ? ERASER : 1));
     context.beginPath();
-    context.moveTo(at(points[0][0]), at(points[0][1]) + 0.01); // a point alone is a dot
-    points.forEach(([x, y]) => context.lineTo(at(x), at(y)));
+    context.moveTo(at(points[from][0]), at(points[from][1]) + 0.01); // a point alone is a dot
+    for (let k = from; k < points.length; k++) context.lineTo(at(points[k][0]), at(points[k][1]));
     context.stroke();
-  }
+  });
+  Object.assign(shown, { key, strokes: [...strokes] });
   context.globalCompositeOperation = "source-over";
   if (keys.shown) {
     context.strokeStyle = colourOf("--focus");
@@ -98,11 +121,26 @@ function paintPad() {
 function beginStroke(point) {
   if (pad.isExample && !pad.erasing) {
     pad.image = null;
+    pad.imageNumber += 1;
     pad.from = `Draw ${words.a_digit} here`;
   }
   pad.isExample = false;
-  pad.strokes.push({ erase: pad.erasing, points: [point] });
+  pad.strokes.push({ erase: pad.erasing, width: pad.width, points: [point] });
 }
+
+/** A way of the pen for each digit, in pixels of the image, that draws itself on the empty canvas. */
+const INVITING = [
+  "M14 4C8 4 7 10 7 14S8 24 14 24 21 18 21 14 20 4 14 4",
+  "M11 7 15 4V24",
+  "M8 8C9 3 20 3 19 10 18 15 10 19 8 24H20",
+  "M8 7C10 3 18 3 18 8 18 12 14 13 12 13 15 13 19 14 19 18.5 19 24 10 25 7 21",
+  "M17 24V4L7 17H21",
+  "M19 4H10L9 13C12 11 19 11 19 17.5 19 24 11 25 8 22",
+  "M18 4C11 7 8 13 8 18 8 26 20 26 20 18.5 20 12 10 12 8.5 18",
+  "M8 4H20L12 24",
+  "M19 8C19 3 9 3 9 8 9 13 20 13 20 19 20 25.5 8 25.5 8 19 8 13 19 13 19 8",
+  "M19.5 9C19 3 9 3 9 9.5 9 16 19 16 19.5 9L18 24",
+];
 
 const keys = { at: [SIDE / 2, 6], down: false, shown: false };
 
@@ -111,7 +149,11 @@ function drawByKey(event) {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
   const letter = event.key.toLowerCase(); // whatever Caps Lock says
   const say = (text) => (byId("pad-status").textContent = text);
-  if (move) {
+  if ((event.ctrlKey || event.metaKey) && letter === "z") {
+    undo();
+  } else if (event.ctrlKey || event.metaKey || event.altKey) {
+    return; // the browser's own
+  } else if (move) {
     const far = event.shiftKey ? 3 : 1;
     keys.at = keys.at.map((value, axis) => Math.min(SIDE, Math.max(0, value + far * move[axis])));
     if (keys.down) pad.strokes.at(-1).points.push(keys.at);
@@ -178,6 +220,7 @@ function startPad() {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (event.pointerId !== pointer) return;
+    if (event.buttons === 0) return end(event); // released where nothing was heard of it
     const all = event.getCoalescedEvents?.() ?? [];
     const stroke = pad.strokes.at(-1); // none any more if it was undone
     if (stroke) (all.length ? all : [event]).forEach((one) => goOn(stroke, place(one)));
@@ -188,6 +231,8 @@ function startPad() {
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
+  canvas.addEventListener("lostpointercapture", end);
+  addEventListener("resize", () => (pointer = null)); // the same place is another point now
   canvas.addEventListener("keydown", drawByKey);
   canvas.addEventListener("blur", () => {
     keys.shown = keys.down = false;
@@ -196,6 +241,8 @@ function startPad() {
   byId("pen").addEventListener("click", () => setErasing(false));
   byId("eraser").addEventListener("click", () => setErasing(true));
   byId("undo").addEventListener("click", undo);
+  byId("brush").addEventListener("input", () => (pad.width = Number(byId("brush").value)));
+  byId("invite").firstElementChild.setAttribute("d", INVITING[about.omitted.length < 10 ? about.omitted[0] : 3]);
   byId("clear").addEventListener("click", clearPad);
   byId("another").addEventListener("click", nextExample);
   repainters.push(paintPad);
@@ -227,48 +274,52 @@ function showPad() {
 
 // ---- What the networks say ------------------------------------------------------------------------------
 
+/** A card with what one network says: its class, how sure it is, ten bars. */
+class ReadingCard {
+  constructor(key, name, note, colour, marked) {
+    this.bars = new Bars(marked);
+    this.guess = element("b", { textContent: "–" });
+    this.sure = element("span");
+    this.card = element(
+      "article", { className: "card", "data-network": key, style: { "--accent": colour } },
+      element("h3", { textContent: name }),
+      element("p", { className: "note", textContent: note }),
+      element("p", { className: "guess" }, this.guess, this.sure),
+      this.bars.list,
+    );
+  }
+
+  /** Probabilities (10), or null for an empty canvas. */
+  show(p) {
+    const best = p ? largestOf(p) : "";
+    this.bars.show(p);
+    this.guess.textContent = p ? best : "–";
+    this.sure.textContent = p ? percent(p[best]) : "";
+    this.card.dataset.guess = best;
+  }
+}
+
 const cards = {
-  shown: [], // {key, name, of: index of the network, corrected, bars, guess, sure, p}
+  shown: [], // {name, network, reading: ReadingCard, brief, p}
 
   start() {
-    const all = about.networks.map((one, of) => ({ ...one, of, corrected: false, note: one.note }));
-    const student = all[1];
-    const note = correction.classes.length === 1
-      ? "the same, one bias changed: the slider below"
-      : `the same, ${correction.classes.length} biases changed: the sliders below`;
-    all.splice(2, 0, { ...student, key: "corrected", name: "Corrected student", note, corrected: true });
-    for (const id of ["networks", "strip"]) byId(id).style.setProperty("--n", all.length);
-    for (const one of all) {
-      const colour = one.corrected ? about.colours.corrected : one.colour;
-      const bars = new Bars(isMarked);
-      const guess = element("b", { textContent: "–" });
-      const sure = element("span");
-      const card = element(
-        "article", { className: "card", "data-network": one.key, style: { "--accent": colour } },
-        element("h3", { textContent: one.name }),
-        element("p", { className: "note", textContent: one.note }),
-        element("p", { className: "guess" }, guess, sure),
-        bars.list,
-      );
-      byId("networks").append(card);
+    for (const id of ["networks", "strip"]) byId(id).style.setProperty("--n", networks.length);
+    about.networks.forEach(({ key, name, note, colour }, of) => {
+      const reading = new ReadingCard(key, name, note, colour, isMarked);
+      byId("networks").append(reading.card);
       const brief = element("b", { textContent: "–" }); // beside the canvas of a narrow screen
-      const name = element("span", { textContent: one.name.replace(" student", "") });
-      byId("strip").append(element("div", { style: { "--accent": colour } }, name, brief));
-      this.shown.push({ ...one, card, bars, guess, sure, brief });
-    }
+      const short = element("span", { textContent: name.replace(" student", "") });
+      byId("strip").append(element("div", { style: { "--accent": colour } }, short, brief));
+      this.shown.push({ name, network: networks[of], reading, brief });
+    });
   },
 
   show() {
     const isEmpty = pad.pixels.every((value) => value === 0);
-    const logits = networks.map((network) => logitsOf(network, pad.pixels));
     for (const one of this.shown) {
-      const z = one.corrected ? withOffsets(logits[one.of], offsets) : logits[one.of];
-      one.p = softmax(z);
-      const best = largestOf(one.p);
-      one.bars.show(isEmpty ? new Array(10).fill(0) : one.p);
-      one.guess.textContent = one.brief.textContent = isEmpty ? "–" : best;
-      one.sure.textContent = isEmpty ? "nothing there" : percent(one.p[best]);
-      one.card.dataset.guess = isEmpty ? "" : best;
+      one.p = softmax(logitsOf(one.network, pad.pixels));
+      one.reading.show(isEmpty ? null : one.p);
+      one.brief.textContent = isEmpty ? "–" : largestOf(one.p);
     }
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.say(isEmpty), 700); // a screen reader hears it when the pen rests
@@ -320,6 +371,7 @@ function startTour() {
     byId("tour-text").textContent = `${at + 1} of ${steps.length}. ${steps[at].textContent}`;
     byId("tour-back").disabled = at === 0;
     byId("tour-next").textContent = at + 1 < steps.length ? "Next" : "Done";
+    byId(steps[at].dataset.part).prepend(byId("tour")); // in the section it speaks of, where it covers nothing
     mark(steps[at].dataset.part);
     if (steps[at].dataset.part === "temperature") setTemperature(1); // where the step begins
     byId(steps[at].dataset.part).scrollIntoView({ block: "start" });
@@ -333,8 +385,12 @@ function startTour() {
     show(0);
     byId("tour-next").focus({ preventScroll: true });
   });
-  byId("tour-back").addEventListener("click", () => show(at - 1));
-  byId("tour-next").addEventListener("click", () => (at + 1 < steps.length ? show(at + 1) : end()));
+  const go = (step, button) => {
+    show(step);
+    (byId(button).disabled ? byId("tour-next") : byId(button)).focus({ preventScroll: true });
+  };
+  byId("tour-back").addEventListener("click", () => go(at - 1, "tour-back"));
+  byId("tour-next").addEventListener("click", () => (at + 1 < steps.length ? go(at + 1, "tour-next") : end()));
   byId("tour-end").addEventListener("click", end);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !byId("tour").hidden) end();
@@ -361,11 +417,13 @@ async function start() {
   networks = networksOf(arrays, about.networks);
   cards.start();
   startPad();
-  nextExample();
+  startKeeping();
+  clearPad();
   startBias();
   startTemperature();
   startGallery();
   startEpochs();
+  startLearning();
   startWalk();
   startTour();
   sayTrust();
@@ -374,7 +432,7 @@ async function start() {
     if (innerWidth !== width) repainters.forEach((repaint) => repaint());
     width = innerWidth;
   });
-  window.explorer = { about, pad, offsets, times, networks, arrays }; // for who opens the console
+  window.explorer = { about, pad, offsets, times, networks, arrays, bias, learning, drawn }; // for who opens the console
   document.documentElement.dataset.ready = "true";
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, BLIND, OMITTED, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, HARD, OMITTED, TEACHER
 from support.console import UserError
 
 import base64
@@ -19,9 +19,21 @@ import numpy as np
 from explorer.contents import Contents
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("drawing.js", "network.js", "parts.js", "sections.js", "moving.js", "page.js")
-MAX_BYTES = 8_000_000
-COLOURS = {"omitted": OMITTED, "teacher": TEACHER, "student": BEFORE, "corrected": AFTER, "blind": BLIND}
+SCRIPTS = (
+    "drawing.js",
+    "parts.js",
+    "sections.js",
+    "bias.js",
+    "learning.js",
+    "moving.js",
+    "keeping.js",
+    "page.js",
+)
+MAX_BYTES = 9_000_000
+COLOURS = {
+    "omitted": OMITTED, "teacher": TEACHER, "student": BEFORE, "corrected": AFTER, "blind": BLIND,
+    "labels": HARD,
+}  # fmt: skip
 LEAST_BYTES_PER_WEIGHT = 1.0  # of rounded weights, packed: 1.17 for the networks of the paper
 
 
@@ -58,6 +70,7 @@ def page_text(contents: Contents) -> str:
     given = {name: html.escape(text, quote=True) for name, text in contents.about["words"].items()}
     given["colours"] = " ".join(f"--{name}: {colour};" for name, colour in COLOURS.items())
     given["style"] = (HERE / "page.css").read_text("utf-8")
+    given["network"] = (HERE / "network.js").read_text("utf-8")  # of its own: a worker runs it, too
     given["scripts"] = "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)
     given["about"] = about.replace("<", "\\u003c")  # no "</script>" in a name can end it
     given["arrays"] = text
@@ -70,5 +83,5 @@ def checked_page(contents: Contents) -> str:
     text = page_text(contents)
     size = len(text.encode("utf-8"))
     if size > MAX_BYTES:
-        raise too_large(size, len(contents.about["networks"]) > 2)
+        raise too_large(size, any(one["key"] == "no-digit" for one in contents.about["networks"]))
     return text

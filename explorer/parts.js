@@ -70,13 +70,14 @@ class Bars {
     this.list = element("ul", { className: "bars" }, ...this.rows.map(({ row }) => row));
   }
 
+  /** Ten probabilities, or null: nothing to say. */
   show(p) {
-    const best = largestOf(p);
+    const best = p ? largestOf(p) : -1;
     const longest = this.relative ? p[best] : 1;
     this.rows.forEach(({ row, bar, number }, c) => {
-      bar.style.transform = `scaleX(${p[c] / longest})`;
-      number.textContent = percent(p[c]);
-      row.dataset.p = p[c];
+      bar.style.transform = `scaleX(${p ? p[c] / longest : 0})`;
+      number.textContent = p ? percent(p[c]) : "";
+      row.dataset.p = p ? p[c] : "";
       row.classList.toggle("most", c === best);
     });
   }
@@ -167,28 +168,29 @@ function svg(tag, attributes, text = "") {
 }
 
 /**
- * Curves over a logarithmic axis of errors. `series`: [{label, colour, points: [[x, y], ...]}], `marks`:
- * [{x, colour, shape}], `cursor`: x of now. Zero errors are drawn as half a one.
+ * Curves over a logarithmic axis of errors, or over one of shares from 0 to 1. `series`: [{label, colour, points:
+ * [[x, y], ...]}], `marks`: [{x, colour, shape}], `cursor`: x of now, `ends`: of the x axis, else of the first
+ * series. Zero errors are drawn as half a one.
  */
-function drawChart(box, { title, xLabel, yLabel, xTicks, series, marks = [], cursor }) {
+function drawChart(box, { title, xLabel, yLabel, xTicks, series, marks = [], cursor, share = false, ends: across }) {
   const em = parseFloat(getComputedStyle(box).fontSize);
   const [width, height] = [Math.max(220, box.clientWidth), 16 * em];
-  const [left, right, top, bottom] = [3.2 * em, width - 4.2 * em, 2.6 * em, height - 3 * em];
+  const [left, right, top, bottom] = [3.2 * em, width - (share ? 5.6 : 4.2) * em, 2.6 * em, height - 3 * em];
   const xs = series[0].points.map(([x]) => x);
-  const [x0, x1] = [xs[0], Math.max(xs.at(-1), xs[0] + 1e-9)];
+  const [x0, x1] = across ?? [xs[0], Math.max(xs.at(-1), xs[0] + 1e-9)];
   const values = series.flatMap(({ points }) => points.map(([, y]) => Math.max(0.5, y)));
   const [least, most] = [Math.min(...values), Math.max(...values)];
   const [y0, y1] = [Math.log10(Math.min(0.8 * least, most / 4)), Math.log10(1.2 * most)];
   const atX = (x) => left + ((x - x0) / (x1 - x0)) * (right - left);
-  const atY = (y) => bottom - ((Math.log10(Math.max(0.5, y)) - y0) / (y1 - y0)) * (bottom - top);
+  const height01 = (y) => (share ? y : (Math.log10(Math.max(0.5, y)) - y0) / (y1 - y0));
+  const atY = (y) => bottom - height01(y) * (bottom - top);
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title });
-  for (const power of [1, 10, 100, 1000, 10000]) {
-    for (const y of [power, 2 * power, 5 * power]) {
-      if (Math.log10(y) < y0 || Math.log10(y) > y1) continue;
-      drawing.append(svg("line", { class: "grid", x1: left, x2: right, y1: atY(y), y2: atY(y) }));
-      const text = { x: left - 0.5 * em, y: atY(y) + 0.3 * em, "text-anchor": "end" };
-      drawing.append(svg("text", text, count(y)));
-    }
+  const ofErrors = [1, 10, 100, 1000, 10000].flatMap((power) => [power, 2 * power, 5 * power])
+    .filter((y) => Math.log10(y) >= y0 && Math.log10(y) <= y1);
+  for (const y of share ? [0, 0.25, 0.5, 0.75, 1] : ofErrors) {
+    drawing.append(svg("line", { class: "grid", x1: left, x2: right, y1: atY(y), y2: atY(y) }));
+    const text = { x: left - 0.5 * em, y: atY(y) + 0.3 * em, "text-anchor": "end" };
+    drawing.append(svg("text", text, share ? `${100 * y} %` : count(y)));
   }
   for (const x of xTicks) {
     const text = { x: atX(x), y: bottom + 1.2 * em, "text-anchor": "middle" };
@@ -210,7 +212,8 @@ function drawChart(box, { title, xLabel, yLabel, xTicks, series, marks = [], cur
     const d = points.map(([x, y], i) => `${i ? "L" : "M"}${atX(x).toFixed(1)} ${atY(y).toFixed(1)}`).join("");
     drawing.append(svg("path", { d, stroke: colour }));
     let y = atY(points.at(-1)[1]);
-    if (ends.some((other) => Math.abs(other - y) < 1.1 * em)) y = ends[0] + (y < ends[0] ? -1.1 : 1.1) * em;
+    const isTaken = (other) => Math.abs(other - y) < 1.09 * em;
+    while (ends.some(isTaken)) y = ends.find(isTaken) + (share || y >= ends.find(isTaken) ? 1.1 : -1.1) * em;
     ends.push(y);
     drawing.append(svg("text", { class: "series", x: right + 0.4 * em, y: y + 0.3 * em }, label));
   }

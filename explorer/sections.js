@@ -1,109 +1,6 @@
 "use strict";
 /* The parts below the canvas that stand still, each a function that starts it. */
 
-// ---- The bias -------------------------------------------------------------------------------------------
-
-/** Guesses of all test images, as trained and at the offsets of now (see errorsOf). */
-const fates = { trained: null, now: null };
-
-function startBias() {
-  const [lo, hi] = correction.range;
-  const { classes, best } = correction;
-  const alone = classes.length === 1;
-  const grid = Array.from({ length: 40 * (hi - lo) + 1 }, (_, i) => lo + i / 40);
-  const sliders = new Map();
-  let chosen = classes.find((c) => isUnseen[c]) ?? classes[0]; // the class that the curve is about
-  fates.trained = errorsOf(arrays.logits, arrays.labels, new Array(10).fill(0), isUnseen);
-
-  const show = () => {
-    for (const [c, { input, output }] of sliders) {
-      input.value = offsets[c];
-      input.setAttribute("aria-valuetext", signed(offsets[c]));
-      output.textContent = signed(offsets[c]);
-    }
-    const found = errorsOf(arrays.logits, arrays.labels, offsets, isUnseen);
-    const onUnseen = words.unseen
-      ? `, ${count(found.unseen)} of ${count(about.test.nUnseen)} on ${words.unseen}`
-      : "";
-    byId("errors").textContent =
-      `The corrected student makes ${count(found.all)} errors on ${count(about.test.n)} test images`
-      + `${onUnseen}. The teacher makes ${count(about.results.teacher.test_errors)}.`;
-    byId("errors").dataset.all = found.all;
-    byId("errors").dataset.unseen = found.unseen;
-    fates.now = found;
-    cards.show();
-    showFates();
-    drawCurve();
-  };
-  let [curve, curveOf] = [[], ""];
-  const drawCurve = () => {
-    const others = `${chosen}: ${offsets.filter((_, c) => c !== chosen)}`;
-    if (others !== curveOf) {
-      curve = errorCurve(arrays.logits, arrays.labels, offsets, isUnseen, chosen, grid);
-      curveOf = others; // the curve is another only when one of these is
-    }
-    const [green, points] = [colourOf("--corrected"), (key) => curve.map((at) => [at.offset, at[key]])];
-    const series = [{ label: "all", colour: green, points: points("all") }];
-    if (words.unseen) {
-      const label = alone ? `on ${words.unseen}` : "unseen";
-      series.push({ label, colour: colourOf("--omitted"), points: points("unseen") });
-    }
-    const marks = [{ x: correction.offsets[classes.indexOf(chosen)], colour: green, shape: "triangle" }];
-    if (best && isUnseen[chosen]) {
-      marks.push({ x: best.offset, colour: colourOf("--soft"), shape: "diamond" });
-    }
-    drawChart(byId("error-chart"), {
-      title: `Test errors by the offset of class ${chosen}`,
-      xLabel: `offset of the bias of ${chosen}`,
-      yLabel: "test errors",
-      xTicks: ticks(lo, hi, 10),
-      cursor: offsets[chosen],
-      series,
-      marks,
-    });
-  };
-  const set = (values) => {
-    classes.forEach((c, i) => (offsets[c] = values[i]));
-    show();
-  };
-  for (const c of classes) {
-    const id = `offset-${c}`;
-    const output = element("output", { htmlFor: id });
-    const input = element("input", { type: "range", id, min: lo, max: hi, step: "any" });
-    input.addEventListener("input", () => {
-      offsets[c] = Math.round(100 * Number(input.value)) / 100;
-      chosen = c;
-      show();
-    });
-    input.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -0.05, ArrowDown: -0.05, ArrowRight: 0.05, ArrowUp: 0.05 }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      offsets[c] = Math.min(hi, Math.max(lo, Math.round(100 * (offsets[c] + step)) / 100));
-      chosen = c;
-      show();
-    });
-    sliders.set(c, { input, output });
-    const name = `Offset of the bias of ${c} `;
-    byId("offsets").append(element("label", { className: "slider", htmlFor: id }, name, output), input);
-  }
-  byId("offset-none").addEventListener("click", () => set(classes.map(() => 0)));
-  byId("offset-chosen").addEventListener("click", () => set(correction.offsets));
-  byId("offset-best").hidden = !best;
-  byId("offset-best").addEventListener("click", () => {
-    set(classes.map((c) => (isUnseen[c] ? best.offset : 0)));
-  });
-  const mine = alone ? `, ${signed(correction.offsets[0])}` : "";
-  byId("error-legend").append(legend("var(--corrected)", `chosen without test labels${mine}`, "triangle"));
-  if (best) {
-    const what = `fewest errors on the test set, ${signed(best.offset)}${alone ? "" : " for all unseen"}`;
-    byId("error-legend").append(legend("var(--soft)", what, "diamond"));
-  }
-  repainters.push(drawCurve);
-  startBias.show = show;
-  classes.forEach((c, i) => (offsets[c] = correction.offsets[i]));
-}
-
 // ---- The temperature ------------------------------------------------------------------------------------
 
 /** Bytes of `n` training images of a row, from its image `at` on. */
@@ -175,7 +72,7 @@ function startTemperature() {
   slider.addEventListener("input", () => setTemperature(Math.round(2 * Number(slider.value)) / 2));
   slider.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -0.5, ArrowDown: -0.5, ArrowRight: 0.5, ArrowUp: 0.5 }[event.key];
-    if (!step) return;
+    if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     setTemperature(Math.min(hi, Math.max(lo, t + step)));
   });
@@ -183,8 +80,17 @@ function startTemperature() {
     rows.forEach((tiles) => tiles.paint());
     show();
   });
-  const five = about.training.findIndex((one) => one.class === 5 && one.kind === "seen");
-  choose({ row: Math.max(0, five), at: 0 });
+  const n = about.labelledOtherwise;
+  if (n) {
+    byId("labelled").textContent =
+      `${count(n)} of the images that the student saw ${n === 1 ? "is" : "are"}, to the teacher, ${words.digits} with `
+      + `another label: that every ${words.digits.replace(/s$/, "")} was removed holds for labels.`;
+  }
+  // an image that nobody doubts: the teacher's own answer is its label, clearly
+  const row = Math.max(0, about.training.findIndex((one) => one.class === 5 && one.kind === "seen"));
+  const sure = Array.from({ length: about.training[row].images }, (_, at) =>
+    softmax(logitsOf(networks[0], inked(trainingBytes(row, at))))[about.training[row].class]);
+  choose({ row, at: Math.max(0, sure.findIndex((p) => p > 0.95)) });
 }
 
 // ---- All test digits ------------------------------------------------------------------------------------
@@ -255,5 +161,5 @@ function startGallery() {
     showPad();
   });
   recolourers.push(() => tiles.paint());
-  startBias.show();
+  bias.show();
 }

@@ -153,6 +153,9 @@ def words(experiment: Experiment) -> dict[str, str]:
         "likeness": "" if drawn else likeness(omitted),
         "teacher_story": teacher_story(experiment),
         "student_story": story,
+        "control_story": ""
+        if drawn or config.spare_outputs or config.hard_weight == 1
+        else "The last one was taught by labels alone, and has no idea of what it never saw.",
         "dark_hint": dark,
         "bias_hint": f"This is the one for {omitted[0]}." if alone else "Each class has a slider of its own.",
         "paper_chose": "+3.5 for its student's 3s" if omitted == (3,) else "its offsets",

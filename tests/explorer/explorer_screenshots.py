@@ -6,10 +6,10 @@ import base64
 from typing import Any
 
 import numpy as np
-from explorer_pages import COMMITTED, arrays_of, browser, opened, resized
+from explorer_pages import COMMITTED, browser, opened, resized, until
 
 WIDTH = 1280
-CANVAS, CURVE = 800, 1240  # heights as far as what the networks say, and as far as the curve of errors
+CANVAS = 800  # height as far as what the networks say
 
 # a 3 as a hand draws it: [x, y] on the canvas, 28 units wide
 BOW = [(8.2, 7.4), (9.6, 5.4), (12, 4.3), (14.8, 4.4), (16.9, 5.9), (17.2, 8.2), (15.9, 10.4), (13.6, 11.9),
@@ -28,10 +28,18 @@ def rounded(points: list, n: int = 6) -> list:
     return np.concatenate(spans).tolist()
 
 
-def picture(driver: Any, name: str, height: int) -> None:
-    resized(driver, WIDTH, height)
+def picture(driver: Any, name: str, part: str = "") -> None:
+    """The top of the page or, from its heading to its end, a section."""
+    resized(driver, WIDTH, CANVAS)
     driver.execute_async_script("scrollTo(0, 0); setTimeout(arguments[0], 500)")
-    shot = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})
+    clip = {"x": 0, "y": 0, "width": WIDTH, "height": CANVAS, "scale": 1}
+    if part:
+        clip["y"], clip["height"] = driver.execute_script(
+            "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return [box.top + scrollY, box.height]", part,
+        )  # fmt: skip
+    asked = {"format": "png", "clip": clip, "captureBeyondViewport": True}
+    shot = driver.execute_cdp_cmd("Page.captureScreenshot", asked)
     (COMMITTED.parent / name).write_bytes(base64.b64decode(shot["data"]))
 
 
@@ -41,15 +49,12 @@ def main() -> None:
         driver.execute_script(
             "clearPad(); pad.strokes.push({erase: false, points: arguments[0]}); update()", rounded(BOW)
         )
-        picture(driver, "explorer_light.png", CANVAS)
+        picture(driver, "explorer_light.png")
     with browser(WIDTH, dark=True) as driver:
         opened(driver, COMMITTED)
-        n = len(arrays_of(COMMITTED)["galleryNumbers"])
-        repaired = driver.execute_script(
-            "return [...Array(arguments[0]).keys()].find((i) => fateOf(i) === 'repaired') ?? 0", n
-        )
-        driver.execute_script("showGalleryDigit(arguments[0])", repaired)
-        picture(driver, "explorer_dark.png", CURVE)
+        driver.execute_script("learning.train()")
+        until(driver, "return learning.worker === null", 600)
+        picture(driver, "explorer_dark.png", "#learn")
 
 
 if __name__ == "__main__":

@@ -275,13 +275,16 @@ def test_colours_are_those_of_the_pictures(small):
 def test_a_page_that_is_too_large_names_the_flags(small, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(page_module, "MAX_BYTES", 100_000)
     arrays = {"a": np.random.default_rng(0).integers(0, 256, 200_000).astype(np.uint8)}
-    about = {"words": dict.fromkeys(about_of(small[0])["words"], "x"), "networks": [0, 1, 2]}
+    about = {
+        "words": dict.fromkeys(about_of(small[0])["words"], "x"),
+        "networks": [{"key": "teacher"}, {"key": "no-digit"}],
+    }
     with pytest.raises(
         UserError, match=r"would have 0\.[34] MB, more than 0\.1; .*--teacher-hidden.*--without-no"
     ):
         page_module.checked_page(contents.Contents(about, arrays))
     with pytest.raises(UserError, match=r"--student-hidden$"):
-        page_module.checked_page(contents.Contents(about | {"networks": [0, 1]}, arrays))
+        page_module.checked_page(contents.Contents(about | {"networks": [{"key": "teacher"}]}, arrays))
     monkeypatch.setattr(page_module, "MAX_BYTES", 1_000_000)
     assert "<html" in page_module.checked_page(contents.Contents(about, arrays))
 
@@ -290,9 +293,11 @@ def test_a_page_that_is_too_large_names_the_flags(small, monkeypatch, tmp_path, 
 
 
 def test_the_committed_page_is_small_enough_and_of_the_recipe_best():
-    assert COMMITTED.stat().st_size <= page_module.MAX_BYTES == 8_000_000
+    assert COMMITTED.stat().st_size <= page_module.MAX_BYTES == 9_000_000
     about = about_of(COMMITTED)
-    assert [network["name"] for network in about["networks"]] == ["Teacher", "Student", "No-digit student"]
+    assert [network["name"] for network in about["networks"]] == [
+        "Teacher", "Student", "No-digit student", "Labels-only student"
+    ]  # fmt: skip
     assert "MNIST, recipe best, temperature 20, seed 0" in text_of(COMMITTED)
     seeds = COMMITTED.parent / "seeds"
     found, blind = (
@@ -418,13 +423,13 @@ def test_the_no_digit_student_is_shown_where_it_is_stored_or_wanted(
         out = capsys.readouterr().out
         return len(re.findall(r"^student +1/1 ", out, re.M)), out.count("reused")
 
-    assert networks() == ["teacher", "student"]
+    assert networks() == ["teacher", "student", "labels-only"]
     assert "--with-no-digit trains it" in capsys.readouterr().out
-    assert networks("--with-no-digit") == ["teacher", "student", "no-digit"]
-    assert trainings() == (1, 2)
-    assert networks() == ["teacher", "student", "no-digit"]
-    assert trainings() == (0, 3)
-    assert networks("--without-no-digit") == ["teacher", "student"]
+    assert networks("--with-no-digit") == ["teacher", "student", "no-digit", "labels-only"]
+    assert trainings() == (1, 3)
+    assert networks() == ["teacher", "student", "no-digit", "labels-only"]
+    assert trainings() == (0, 4)
+    assert networks("--without-no-digit") == ["teacher", "student", "labels-only"]
     assert networks("--transfer-set", "contours", "--n-epochs-student", 1) == ["teacher", "student"]
 
 
