@@ -14,6 +14,7 @@ from pathlib import Path
 # Before NumPy is imported: threads for which OpenBLAS has no work sleep at once, and slow no other test.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
+import numpy as np
 import pytest
 from idx_files import idx_bytes
 
@@ -23,10 +24,21 @@ from synthetic import digits
 
 
 @pytest.fixture(scope="session")
-def small_files() -> dict[str, bytes]:
-    """Four small IDX files (600 + 300 rendered digits), uncompressed, by MNIST's file names."""
-    arrays = digits.render_dataset(600, 300, seed=7)
-    return {name: idx_bytes(array) for name, array in zip(core.MNIST_SHA256, arrays, strict=True)}
+def small_digits() -> tuple[np.ndarray, ...]:
+    """600 + 300 rendered digits: training images and labels, test images and labels."""
+    return digits.render_dataset(600, 300, seed=7)
+
+
+@pytest.fixture
+def small_is_drawn(small_digits: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """These take the place of the 25,000 digits that are drawn where there is no MNIST."""
+    monkeypatch.setattr(digits, "render_dataset", lambda: small_digits)
+
+
+@pytest.fixture(scope="session")
+def small_files(small_digits: tuple[np.ndarray, ...]) -> dict[str, bytes]:
+    """Four small IDX files of these, uncompressed, by MNIST's file names."""
+    return {name: idx_bytes(array) for name, array in zip(core.MNIST_SHA256, small_digits, strict=True)}
 
 
 @pytest.fixture(scope="session")

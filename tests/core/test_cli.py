@@ -98,11 +98,11 @@ def test_several_and_no_omitted_classes_have_tables_of_their_own(small_folder, t
     assert "offset" not in out
 
 
-def test_drawn_digits_are_announced_at_the_start_and_at_the_end(tmp_path, capsys):
+def test_drawn_digits_are_announced_at_the_start_and_at_the_end(small_is_drawn, tmp_path, capsys):
     run_main("--dataset", "rendered", "--cache-dir", tmp_path, "--outdir", tmp_path)
     shown = capsys.readouterr()
     assert shown.out.startswith(
-        "drawing 25,000 digits ...\ndata: rendered digits, 20000 training and 5000 test"
+        "drawing 25,000 digits ...\ndata: rendered digits, 600 training and 300 test"
     )
     box = RENDERED_NOTICE.splitlines()
     assert shown.err.splitlines() == box * 2
@@ -111,9 +111,10 @@ def test_drawn_digits_are_announced_at_the_start_and_at_the_end(tmp_path, capsys
     assert all(name in RENDERED_NOTICE for name in core.MNIST_SHA256)
 
 
-def test_drawn_digits_are_the_drawn_digits():
+def test_drawn_digits_are_the_drawn_digits(monkeypatch):
+    arrays = digits.render_dataset(60, 30)
+    monkeypatch.setattr(digits, "render_dataset", lambda: arrays)
     data = rendered_data(Console(quiet=True))
-    arrays = digits.render_dataset()
     for mine, theirs in zip(
         (data.train_images, data.train_labels, data.test_images, data.test_labels), arrays, strict=True
     ):

@@ -314,7 +314,9 @@ def test_two_processes_at_once_leave_one_good_cache(mirror, small_is_mnist, smal
     assert core.read_cache(tmp_path, [], Console()) == small_files
 
 
-def test_auto_falls_back_to_rendered_digits_and_mnist_never_does(mirror, small_is_mnist, tmp_path, capsys):
+def test_auto_falls_back_to_rendered_digits_and_mnist_never_does(
+    mirror, small_is_mnist, small_is_drawn, tmp_path, capsys
+):
     config = Config(mirror=(mirror.url("403"),), cache_dir=tmp_path)
     data = pipeline.load_data(config, Console(quiet=True))
     assert data.name == "rendered digits"

@@ -52,11 +52,14 @@ def drawn(folder: Path) -> bytes:
 
 def test_no_setting_of_the_users_changes_a_pixel(tmp_path):
     usual = drawn(tmp_path)
-    for name, value in HOSTILE.items():
+    with matplotlib.rc_context(HOSTILE):
+        before = {name: matplotlib.rcParams[name] for name in HOSTILE}
+        same = drawn(tmp_path) == usual
+        assert {name: matplotlib.rcParams[name] for name in HOSTILE} == before  # they are the user's again
+    for name, value in {} if same else HOSTILE.items():  # which one was it?
         with matplotlib.rc_context({name: value}):
-            before = matplotlib.rcParams[name]
             assert drawn(tmp_path) == usual, name
-            assert matplotlib.rcParams[name] == before  # it is the user's again
+    assert same
 
 
 @pytest.mark.parametrize("backend", ["TkAgg", "pdf", "template"])
