@@ -10,6 +10,7 @@ from beyond.settings import RECIPES, Config
 from studies import (
     answers,
     contours,
+    corruption,
     hard_mix,
     images,
     ingredients,
@@ -48,6 +49,7 @@ STUDIES: dict[str, Study] = {
         subliminal,
         sevens_and_eights,
         prior,
+        corruption,
     )
 }
 

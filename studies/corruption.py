@@ -1,0 +1,248 @@
+"""Where does it break: do worse images cost the class that was never seen more than the others?"""
+
+from __future__ import annotations
+
+from support.charts import AFTER, BEFORE, INK, OTHERS, light_grid
+from support.checks import Check, dict_of, list_of, number, optional, share
+from support.console import Console
+from support.intervals import Interval, interval
+from support.offsets import add_offsets, frequencies
+from support.report import markdown
+from support.settings import N_CLASSES
+from support.tiles import Workers
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from beyond.corruptions import CORRUPTIONS, conditions, corrupted
+from beyond.settings import TRANSFORMATIONS, Config
+from distillation_mnist_omitted_3 import Experiment, evaluate, log_softmax, match_class_frequency, predict
+from runs.records import Further
+from studies.charts import per_cent, study_figure
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at, over_seeds
+from studies.tables import interval_cell
+from synthetic import digits
+
+NEVER_SEEN = 3  # of the control, which saw it, too
+POINTS: dict[str, Settings] = {
+    "without 3": {"omitted_class": (NEVER_SEEN,)},
+    "all digits": {"omitted_class": ()},
+    "without 3, transformed": {"omitted_class": (NEVER_SEEN,), **TRANSFORMATIONS},
+    "all digits, transformed": {"omitted_class": (), **TRANSFORMATIONS},
+}
+# Declared before the first run: by how many points more than on images as they are the student that never saw
+# a 3 must fall behind the one of all digits, for the 95 % interval over seeds to be more than a nuance.
+MARGIN = 2.0
+EVERY = 2  # of the test images each second one
+N_BINS = 15  # of the calibration error (Guo et al. 2017)
+CONDITIONS = [("as it is", 0.0), *conditions()]
+STEPS = range(6)  # of each corruption, the first one the images as they are
+NETWORKS = ("teacher", "before", "after", "anew")
+SHARES = ("seen", "unseen", "false")
+METRICS = (*SHARES, "loss_unseen", "loss_seen", "ece_unseen", "ece_seen")
+
+
+# ---- What is measured --------------------------------------------------------------------------------------
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Expected calibration error, Guo et al. (2017), "On calibration of modern neural networks", equation 3.
+
+    In 15 bins of equal width by the largest probability: how far its mean lies from the share of right
+    answers, weighted by the images in the bin. `probabilities` (n, classes), `labels` (n,); in [0, 1].
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    gaps = np.bincount(bins, right - confidence, N_BINS)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def metrics_of(logits: np.ndarray, labels: np.ndarray) -> list[float]:
+    """Those of METRICS, at T = 1: accuracies on the other classes and on 3s, the share of others read as 3;
+    mean negative log-likelihood of the label, and calibration error, of 3s and of the others.
+
+    `logits` (n, classes), `labels` (n,).
+    """
+    log_p, mine = log_softmax(logits.astype(np.float64)), labels == NEVER_SEEN
+    found = evaluate(logits, labels, (NEVER_SEEN,))
+    false = float((logits[~mine].argmax(axis=1) == NEVER_SEEN).mean())
+    loss = -log_p[np.arange(len(labels)), labels]
+    losses = [float(loss[part].mean()) for part in (mine, ~mine)]
+    errors = [calibration_error(np.exp(log_p[part]), labels[part]) for part in (mine, ~mine)]
+    return [found["other_accuracy"], found["omitted_accuracy"], false, *losses, *errors]
+
+
+def measure(experiment: Experiment, workers: Workers, images: object) -> dict[str, Any]:
+    """By network and metric a value for each of CONDITIONS; None for networks that the control does not have.
+
+    "anew": the student with the offset that these very images set, without their labels.
+    """
+    data, omitted = experiment.data, experiment.config.omitted_class
+    shown, labels = data.test_images[::EVERY], data.test_labels[::EVERY]
+    target, offsets = frequencies(data.train_labels, [NEVER_SEEN])[0], experiment.correction.offsets
+    found: dict[str, list[list[float]]] = {name: [] for name in (NETWORKS if omitted else ("before",))}
+    for kind, strength in CONDITIONS:
+        seen = corrupted(shown, kind, strength) if strength else shown
+        student = predict(experiment.student.network, seen, workers)[:, :N_CLASSES]
+        logits = {"before": student}
+        if omitted:
+            logits["teacher"] = predict(experiment.teacher.network, seen, workers)[:, :N_CLASSES]
+            logits["after"] = add_offsets(student, omitted, offsets)
+            offset = match_class_frequency(student, NEVER_SEEN, target)
+            logits["anew"] = add_offsets(student, omitted, [offset or 0.0])
+        for name, z in logits.items():
+            found[name].append(metrics_of(z, labels))
+    return {
+        name: {
+            metric: [round(values[k], 4 if metric in SHARES else 3) for values in found[name]]
+            for k, metric in enumerate(SHARES if name == "anew" else METRICS)
+        }
+        if name in found
+        else None
+        for name in NETWORKS
+    }
+
+
+def further(arguments: argparse.Namespace, config: Config, console: Console) -> Further:
+    return Further("corruption", measure)
+
+
+def holds_of(names: Sequence[str]) -> Check:
+    """What one network's figures must be."""
+    checks = {name: number(0) if name.startswith("loss") else share for name in names}
+    return lambda x: (
+        dict_of(list_of(number(), len(CONDITIONS)))(x)
+        and x.keys() == checks.keys()
+        and all(all(map(checks[name], x[name])) for name in x)
+    )
+
+
+# ---- What is made of it ------------------------------------------------------------------------------------
+
+
+def of(runs: Runs, name: str) -> list[Run]:
+    return at(runs, POINTS[name])
+
+
+def place(kind: str, step: int) -> int:
+    """Where in CONDITIONS the images of a kind's step stand; 0: as they are."""
+    return 0 if step == 0 else 1 + 5 * list(CORRUPTIONS).index(kind) + step - 1
+
+
+def per_cent_of(runs: Runs, network: str, metric: str, where: int) -> Interval:
+    return over_seeds(runs, f"further.{network}.{metric}.{where}", 100)
+
+
+def lag(seen_all: Runs, without: Runs, network: str, metric: str, where: int) -> Interval:
+    """By how many points the student without 3s lies below that of all digits, more than on images as they
+    are; paired by seed."""
+
+    def behind(k: int) -> dict[int, float]:
+        path = f"{metric}.{k}"
+        theirs = {run.config.seed: run.value(f"further.before.{path}") for run in seen_all}
+        ours = {run.config.seed: run.value(f"further.{network}.{path}") for run in without}
+        return {seed: 100 * (theirs[seed] - ours[seed]) for seed in ours if seed in theirs}
+
+    here, there = behind(0), behind(where)
+    return interval([there[seed] - here[seed] for seed in here])
+
+
+def grows(found: Interval) -> bool:
+    """More than the margin, and more than chance."""
+    return found.mean > MARGIN and found.mean - found.half > 0
+
+
+def table(runs: Runs) -> str:
+    without, every = of(runs, "without 3"), of(runs, "all digits")
+    if not (without and every):
+        return ""
+    rows = []
+    for where, (kind, strength) in enumerate(CONDITIONS):
+        name = f"{kind}, {CORRUPTIONS[kind].name(strength)}" if strength else kind
+        cells = [
+            f"{per_cent_of(mine, network, metric, where).mean:.1f}"
+            for mine, network, metrics in (
+                (without, "teacher", SHARES), (every, "before", SHARES), (without, "before", SHARES),
+                (without, "after", SHARES), (without, "anew", SHARES[1:]),
+            )
+            for metric in metrics
+        ]  # fmt: skip
+        further_behind = lag(every, without, "after", "unseen", where)
+        rows.append([name, *cells, interval_cell(further_behind, 1) if where else ""])
+    parts = (*SHARES, *SHARES, *SHARES, *SHARES, *SHARES[1:])
+    return markdown(["test images", *parts, "lag"], rows)
+
+
+def draw(question: str, runs: Runs) -> Figure:
+    figure = study_figure(runs, question, (12, 7.6), "means")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 0.09))
+    panels = upper.subplots(2, 4, sharey=True)
+    for axes, kind in zip(panels.flat, CORRUPTIONS, strict=True):
+        draw_kind(axes, kind, runs)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("read right")
+        axes.yaxis.set_major_formatter(per_cent)
+    lower.legend(*panels.flat[0].get_legend_handles_labels(), loc="center", ncols=4)
+    return figure
+
+
+def draw_kind(axes: Axes, kind: str, runs: Runs) -> None:
+    """Accuracies by strength under what the images look like."""
+    corruption, xs = CORRUPTIONS[kind], list(STEPS)
+    for name, network, metric, label, style in (
+        (
+            "all digits",
+            "before",
+            "unseen",
+            "3s, student of all digits",
+            {"color": INK, "linestyle": ":", "marker": "v"},
+        ),
+        ("without 3", "after", "unseen", "3s, never seen, corrected", {"color": AFTER, "marker": "D"}),
+        (
+            "without 3",
+            "before",
+            "unseen",
+            "3s, never seen, before",
+            {"color": BEFORE, "linestyle": "--", "marker": "o"},
+        ),
+        ("without 3", "after", "seen", "the nine classes that it saw", {"color": OTHERS, "marker": "s"}),
+    ):
+        if mine := of(runs, name):
+            means = [per_cent_of(mine, network, metric, place(kind, k)).mean for k in xs]
+            axes.plot(xs, means, label=label, markersize=4.5, linewidth=1.6, **style)
+    axes.set_xticks(xs, ["as is", *(corruption.name(s) for s in corruption.strengths)], fontsize=9)
+    axes.set_xlim(-0.5, 5.5)
+    axes.set_ylim(0, 102)
+    light_grid(axes)
+    axes.set_title(kind, pad=34)
+    strip = axes.inset_axes((0, 1.01, 1, 1 / 6 * 1.05))
+    image = example()
+    shown = [image, *(corrupted(image, kind, s) for s in corruption.strengths)]
+    strip.imshow(255 - np.concatenate(shown, axis=2)[0], cmap="gray", vmin=0, vmax=255, aspect="auto")
+    strip.axis("off")
+
+
+def example() -> np.ndarray:
+    """A 3 that this project draws, (1, 28, 28)."""
+    images, labels = digits.render_digits(50, np.random.default_rng(0))
+    return images[labels == NEVER_SEEN][:1]
+
+
+def words(runs: Runs) -> str:
+    return """
+{table}
+
+{command}
+"""
+
+
+STUDY = Study(
+    "corruption", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5, apart=10,
+    caption="Accuracy on 3s never seen, by strength", further=further,
+    further_holds=dict.fromkeys(NETWORKS, optional(lambda x: holds_of(METRICS)(x) or holds_of(SHARES)(x))),
+)  # fmt: skip
