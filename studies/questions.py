@@ -23,6 +23,7 @@ from studies import (
     several_omitted,
     student_size,
     subliminal,
+    teachers,
     temperature,
     transfer_size,
     transformed,
@@ -50,6 +51,7 @@ STUDIES: dict[str, Study] = {
         sevens_and_eights,
         prior,
         corruption,
+        teachers,
     )
 }
 
