@@ -12,6 +12,8 @@ from support.settings import N_CLASSES
 from support.tiles import Workers
 
 import argparse
+import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +26,7 @@ from beyond.settings import TRANSFORMATIONS, Config
 from distillation_mnist_omitted_3 import Experiment, evaluate, log_softmax, match_class_frequency, predict
 from runs.records import Further
 from studies.charts import per_cent, study_figure
-from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at, over_seeds
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at
 from studies.tables import interval_cell
 from synthetic import digits
 
@@ -44,6 +46,8 @@ CONDITIONS = [("as it is", 0.0), *conditions()]
 STEPS = range(6)  # of each corruption, the first one the images as they are
 NETWORKS = ("teacher", "before", "after", "anew")
 SHARES = ("seen", "unseen", "false")
+# What might mend it: the offset set anew on the worse images, and networks that saw transformed ones.
+CURES = {"corrected": ("after", ""), "set anew": ("anew", ""), "transformed": ("after", ", transformed")}
 METRICS = (*SHARES, "loss_unseen", "loss_seen", "ece_unseen", "ece_seen")
 
 
@@ -134,22 +138,32 @@ def place(kind: str, step: int) -> int:
     return 0 if step == 0 else 1 + 5 * list(CORRUPTIONS).index(kind) + step - 1
 
 
-def per_cent_of(runs: Runs, network: str, metric: str, where: int) -> Interval:
-    return over_seeds(runs, f"further.{network}.{metric}.{where}", 100)
+def by_seed(runs: Runs, network: str, metric: str, where: Sequence[int]) -> dict[int, float]:
+    """The mean of a metric over some of CONDITIONS, shares in per cent."""
+    scale = 100 if metric in SHARES or metric.startswith("ece") else 1
+    return {
+        run.config.seed: statistics.mean(scale * run.value(f"further.{network}.{metric}")[k] for k in where)
+        for run in runs
+    }
 
 
-def lag(seen_all: Runs, without: Runs, network: str, metric: str, where: int) -> Interval:
+def over(runs: Runs, network: str, metric: str, where: Sequence[int]) -> Interval:
+    """Its mean and 95 % interval over seeds; NaN without runs."""
+    values = list(by_seed(runs, network, metric, where).values())
+    return interval(values) if values else Interval(math.nan, math.nan)
+
+
+def lag(runs: Runs, network: str, where: Sequence[int], metric: str = "unseen", suffix: str = "") -> Interval:
     """By how many points the student without 3s lies below that of all digits, more than on images as they
-    are; paired by seed."""
+    are; mean over some of CONDITIONS, paired by seed, NaN without runs. `suffix`: of which points."""
+    every, without = (of(runs, name + suffix) for name in ("all digits", "without 3"))
 
-    def behind(k: int) -> dict[int, float]:
-        path = f"{metric}.{k}"
-        theirs = {run.config.seed: run.value(f"further.before.{path}") for run in seen_all}
-        ours = {run.config.seed: run.value(f"further.{network}.{path}") for run in without}
-        return {seed: 100 * (theirs[seed] - ours[seed]) for seed in ours if seed in theirs}
+    def behind(places: Sequence[int]) -> dict[int, float]:
+        theirs, ours = by_seed(every, "before", metric, places), by_seed(without, network, metric, places)
+        return {seed: theirs[seed] - ours[seed] for seed in ours if seed in theirs}
 
-    here, there = behind(0), behind(where)
-    return interval([there[seed] - here[seed] for seed in here])
+    there, here = behind(where), behind([0])
+    return interval([there[seed] - here[seed] for seed in there]) if there else Interval(math.nan, math.nan)
 
 
 def grows(found: Interval) -> bool:
@@ -157,25 +171,59 @@ def grows(found: Interval) -> bool:
     return found.mean > MARGIN and found.mean - found.half > 0
 
 
+def mean_cell(found: Interval, digits: int = 1) -> str:
+    return "-" if math.isnan(found.mean) else f"{found.mean:.{digits}f}"
+
+
+def places_of(kind: str) -> list[int]:
+    """Where the five strengths of a kind stand."""
+    return [place(kind, step) for step in STEPS[1:]]
+
+
 def table(runs: Runs) -> str:
-    without, every = of(runs, "without 3"), of(runs, "all digits")
-    if not (without and every):
-        return ""
-    rows = []
-    for where, (kind, strength) in enumerate(CONDITIONS):
-        name = f"{kind}, {CORRUPTIONS[kind].name(strength)}" if strength else kind
-        cells = [
-            f"{per_cent_of(mine, network, metric, where).mean:.1f}"
-            for mine, network, metrics in (
-                (without, "teacher", SHARES), (every, "before", SHARES), (without, "before", SHARES),
-                (without, "after", SHARES), (without, "anew", SHARES[1:]),
-            )
+    """Accuracies in every condition; what might mend it, and losses, as means over the five strengths."""
+    without, every, transformed = (of(runs, name) for name in list(POINTS)[:3])
+    sides = {"teacher": (without, "teacher"), "all digits": (every, "before"),
+             "before": (without, "before"), "after": (without, "after")}  # fmt: skip
+
+    def cells(metrics: Sequence[str], where: Sequence[int]) -> list[str]:
+        return [
+            mean_cell(over(*side, metric, where), 2 if metric.startswith("loss") else 1)
             for metric in metrics
-        ]  # fmt: skip
-        further_behind = lag(every, without, "after", "unseen", where)
-        rows.append([name, *cells, interval_cell(further_behind, 1) if where else ""])
-    parts = (*SHARES, *SHARES, *SHARES, *SHARES, *SHARES[1:])
-    return markdown(["test images", *parts, "lag"], rows)
+            for side in sides.values()
+        ]
+
+    def header(first: str, *metrics: str) -> list[str]:
+        return [first, *(f"{metric}, {side}" for metric in metrics for side in sides)]
+
+    accuracies = [
+        [
+            f"{kind}, {CORRUPTIONS[kind].name(strength)}" if strength else kind,
+            *cells(("unseen", "seen", "false"), [where]),
+            interval_cell(lag(runs, "after", [where]), 1) if where else "",
+        ]
+        for where, (kind, strength) in enumerate(CONDITIONS)
+    ]
+    cures = [
+        [
+            kind,
+            *(interval_cell(lag(runs, n, places_of(kind), suffix=s), 1) for n, s in CURES.values()),
+            *(mean_cell(over(*side, "false", places_of(kind))) for side in (
+                sides["all digits"], sides["after"], (without, "anew"), (transformed, "after"))),
+        ]
+        for kind in CORRUPTIONS
+    ]  # fmt: skip
+    likelihoods = [
+        [kind, *cells(METRICS[len(SHARES) :], places_of(kind) if kind in CORRUPTIONS else [0])]
+        for kind in (CONDITIONS[0][0], *CORRUPTIONS)
+    ]
+    of_cures = [f"lag, {name}" for name in CURES] + [f"false 3s, {name}" for name in ("all digits", *CURES)]
+    mean_of = "mean of five strengths"
+    return "\n\n".join((
+        markdown([*header("test images", "3s", "others", "false 3s"), "lag"], accuracies),
+        markdown([mean_of, *of_cures], cures),
+        markdown(header(mean_of, "loss on 3s", "loss on others", "ECE on 3s", "ECE on others"), likelihoods),
+    ))  # fmt: skip
 
 
 def draw(question: str, runs: Runs) -> Figure:
@@ -213,7 +261,7 @@ def draw_kind(axes: Axes, kind: str, runs: Runs) -> None:
         ("without 3", "after", "seen", "the nine classes that it saw", {"color": OTHERS, "marker": "s"}),
     ):
         if mine := of(runs, name):
-            means = [per_cent_of(mine, network, metric, place(kind, k)).mean for k in xs]
+            means = [over(mine, network, metric, [place(kind, k)]).mean for k in xs]
             axes.plot(xs, means, label=label, markersize=4.5, linewidth=1.6, **style)
     axes.set_xticks(xs, ["as is", *(corruption.name(s) for s in corruption.strengths)], fontsize=9)
     axes.set_xlim(-0.5, 5.5)

@@ -131,18 +131,20 @@ def table(runs: Runs) -> str:
             cells.append(verdict(paired_difference(mine, plain, path, 100), margin) if there else "")
         rows.append([name, *cells])
     header = ["the teacher", "its 3s", "entropy", "spread", "others, before", "3s, before", "3s, after",
-              "3s before, less plain", "in words", "3s after, less plain", "in words"]  # fmt: skip
+              "3s before, less plain", "in words, before",
+              "3s after, less plain", "in words, after"]  # fmt: skip
     return markdown(header, rows)
 
 
 def draw(question: str, runs: Runs) -> Figure:
     figure = study_figure(runs, question, (10, 7), DOTS)
-    axes = figure.subplots()
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1, 0.08))  # the lower one for the legend
+    axes = upper.subplots()
     draw_rows(axes, rows_of(runs, POINTS), UNSEEN_SERIES)
     error_scale(axes, 0)
     axes.set_xlabel("test 3s recognised by the student, which never saw one (log scale of the errors)")
     light_grid(axes, "x")
-    axes.legend(loc="upper left")
+    lower.legend(*axes.get_legend_handles_labels(), loc="center", ncols=2)
     return figure
 
 

@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+from made_breaks import MADE
 from made_studies import RESULTS
 from small_studies import make, tiny_configs
 
@@ -63,6 +64,8 @@ def shaken(small_data, tmp_path_factory):
                     new["share"] = 0.2 + 0.01 * one.seed  # of test images that are 3s
                     both = new["share"] * on + (1 - new["share"]) * off
                     at_offset |= {"offset": float(n), "on_omitted": on, "on_others": off, "on_all": both}
+                if name in MADE:
+                    new["further"] = MADE[name](rng, one)
                 found.append(Run(name, STUDIES[name].grid[place], one, new))
         return found
 

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 
 import numpy as np
+from made_breaks import MADE
 
 from studies import results
 from studies.study import Run
@@ -41,6 +42,8 @@ def shaken_runs(committed: list[Run], seed: int = 0) -> list[Run]:
                 "teacher_mean_largest": rng.random(),
                 "nearest_digit_cosine": rng.random(),
             }
+        if run.study in MADE:
+            record["further"] = MADE[run.study](rng, run.config)
         found.append(Run(run.study, run.settings, run.config, record))
     return found
 
