@@ -39,6 +39,8 @@ def test_calibration_is_the_gap_between_confidence_and_accuracy_bin_by_bin():
             right = np.mean([p[i].argmax() == labels[i] for i in mine])
             total += len(mine) / 400 * abs(right - np.mean([p[i].max() for i in mine]))
     assert calibration_error(p, labels) == pytest.approx(total)
+    one_bin = np.array([[1, 0], [0.95, 0.05]])
+    assert calibration_error(one_bin, np.array([1, 0])) == pytest.approx(abs(-1 + 0.05) / 2)
     sure = np.array([[0.8, 0.2]] * 10)
     assert calibration_error(sure, np.array([0] * 8 + [1] * 2)) == pytest.approx(0)
     assert calibration_error(sure, np.array([0] * 3 + [1] * 7)) == pytest.approx(0.5)
