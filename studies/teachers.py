@@ -30,6 +30,7 @@ from studies.study import (
     Settings,
     Study,
     at,
+    mean,
     over_seeds,
     paired_difference,
     percent,
@@ -45,15 +46,19 @@ KINDS: dict[str, Settings] = {  # of teachers
 # At these temperatures the soft targets of the kind have on average the entropy of the plain teacher's at
 # T = 20; found by bisection on training images, and held to the entropies that the table shows.
 EQUAL_ENTROPY: dict[str, float] = {}
-PLAIN = "plain"
+PLAIN, OWN_SIZE = "plain", "of the student's own size"
+SHARES = (0.1, 0.3, 1.0)  # of its 3s
+
+
+def called(share: float) -> str:
+    return f"{100 * share:g} % of its 3s called 8s"
+
+
 POINTS: dict[str, Settings] = {
     PLAIN: NO_3S,
-    **{
-        f"{100 * share:g} % of its 3s called 8s": NO_3S | {"mislabelled": (3, 8), "mislabelled_share": share}
-        for share in (0.1, 0.3, 1.0)
-    },
+    **{called(share): NO_3S | {"mislabelled": (3, 8), "mislabelled_share": share} for share in SHARES},
     **{kind: NO_3S | settings for kind, settings in KINDS.items()},
-    "of the student's own size": NO_3S | {"teacher_hidden": (800, 800)},
+    OWN_SIZE: NO_3S | {"teacher_hidden": (800, 800)},
     "its target part alone": NO_3S | {"soft_part": "target"},
     "its non-target part alone": NO_3S | {"soft_part": "non-target"},
     **{
@@ -64,6 +69,7 @@ POINTS: dict[str, Settings] = {
 # Declared before the first run, in points of accuracy on 3s, before and after the correction: what is less
 # than this is a nuance, whatever its interval.
 MARGINS = {UNSEEN_BEFORE: 5.0, UNSEEN_AFTER: 1.0}
+TEACHERS_3S = "teacher.omitted_accuracy"
 EVERY = 6  # of the transfer set each sixth image is measured
 
 
@@ -121,7 +127,7 @@ def verdict(found: Interval | None, margin: float) -> str:
 def table(runs: Runs) -> str:
     plain, rows = of(runs, PLAIN), []
     for name, mine in rows_of(runs, POINTS):
-        cells = [percent_cell(mine, "teacher.omitted_accuracy")]
+        cells = [percent_cell(mine, TEACHERS_3S)]
         cells += [f"{over_seeds(mine, f'further.{what}').mean:.{digits}f}" for what, digits in
                   (("entropy", 3), ("spread", 2))]  # fmt: skip
         cells += [percent_cell(mine, path) for path in (SEEN_BEFORE, UNSEEN_BEFORE, UNSEEN_AFTER)]
@@ -149,10 +155,51 @@ def draw(question: str, runs: Runs) -> Figure:
 
 
 def words(runs: Runs) -> str:
+    def said(name: str) -> str:
+        """Accuracies on 3s before and after the correction, and what their differences count for."""
+        mine, plain = of(runs, name), of(runs, PLAIN)
+        before, after = (
+            f"{percent(mine, path, 1)} % ({verdict(paired_difference(mine, plain, path, 100), margin)})"
+            for path, margin in MARGINS.items()
+        )
+        return f"{before} before and {after} after the correction"
+
+    def of_teacher(name: str, path: str, digits: int) -> str:
+        return f"{mean(of(runs, name), path):.{digits}f}"
+
+    plain, spread = of(runs, PLAIN), "further.spread"
+    wrong = {share: called(share) for share in SHARES}
+    parts = {part: f"its {part} part alone" for part in ("target", "non-target")}
+    soft, softer, sure = KINDS
     return f"""
+The plain teacher's student reads {percent(plain, UNSEEN_BEFORE, 1)} % of the 3s that it never saw before the
+correction and {percent(plain, UNSEEN_AFTER, 1)} % after it. Each other row changes one thing about the
+teacher or about what is heard of it, and is paired with the plain one by seed. Declared before the first run:
+a difference is "less" or "more" where it is beyond {MARGINS[UNSEEN_BEFORE]:g} points before,
+{MARGINS[UNSEEN_AFTER]:g} after the correction, and its 95 % interval excludes 0; "alike" where the whole
+interval lies within that.
+
+**Wrong about 3s.** A teacher that was told in 10 % of its 3s that they are 8s: {said(wrong[0.1])}. In 30 %:
+{said(wrong[0.3])}. In all of them: {said(wrong[1.0])}; this teacher itself reads
+{percent(of(runs, wrong[1.0]), TEACHERS_3S, 1)} % of the 3s.
+
+**Less to tell.** Smoothed labels draw the answers for images of one class together (Müller et al. 2019): the
+logit for 3, over T, varies within a class by {of_teacher(PLAIN, spread, 3)} for the plain teacher,
+{of_teacher(soft, spread, 3)} with labels smoothed by 0.1, {of_teacher(softer, spread, 3)} by 0.3. What
+reaches the student: {said(soft)}; {said(softer)}. Trained for 12 epochs instead of 4, and without shifts,
+the teacher is surer of itself (spread {of_teacher(sure, spread, 3)}): {said(sure)}. One of the student's own
+size: {said(OWN_SIZE)}.
+
+**Which part?** Zhao et al. (2022) part the loss at the class of the label: how sure the teacher is of that,
+and how it shares out the rest. Taught by the first part alone: {said(parts["target"])}. By the second alone:
+{said(parts["non-target"])}; this student reads {percent(of(runs, parts["non-target"]), SEEN_BEFORE, 1)} % of
+the other digits, as nothing tells it when to say them.
+
 {{table}}
 
-{percent(of(runs, PLAIN), UNSEEN_BEFORE)}
+"its 3s": test 3s that the teacher reads. "entropy": of the soft targets, in nats, mean over the transfer set;
+{math.log(10):.3f} would be the most. "spread": the standard deviation of the teacher's logit for 3, less the
+mean of its logits, about its mean within each class, over T. Seeds 0, 10, ..., 40.
 
 {{command}}
 """
