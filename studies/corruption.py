@@ -334,11 +334,11 @@ corruptions {ece[3]}, {ece[4]} and {ece[5]}.
 {{table}}
 
 Means over seeds 0, 10, ..., 40, on {without[0].value("data.n_test") // EVERY:,} test images, each second
-one. "false 3s": other digits read as 3. "loss": negative log-likelihood of the label at T = 1. ECE: expected calibration error (Guo
-et al. 2017), 15 bins, in points. Turned: clockwise or counter-clockwise, by chance; shifted: to one of four
-sides; blurred: under a Gaussian of this standard deviation; noisy: normal noise, 1 is the way from empty to
-ink; thinner, thicker: by grey erosion and dilation, so many pixels on each side; inverted: this share of the
-way to the negative; occluded: by an empty square of this side.
+one. "false 3s": other digits read as 3. "loss": negative log-likelihood of the label at T = 1. ECE:
+expected calibration error (Guo et al. 2017), 15 bins, in points. Turned: clockwise or counter-clockwise, by
+chance; shifted: to one of four sides; blurred: under a Gaussian of this standard deviation; noisy: normal
+noise, 1 is the way from empty to ink; thinner, thicker: by grey erosion and dilation, so many pixels on
+each side; inverted: this share of the way to the negative; occluded: by an empty square of this side.
 
 {{command}}
 """
