@@ -114,7 +114,7 @@ class Config(core.Config):
         choices=("whole", "target", "non-target"))
     mislabelled: tuple[int, ...] = setting(
         (), "two classes: the teacher is told that images of the first are of the second",
-        at_least=0, at_most=9, nargs=2)
+        at_least=0, at_most=9, nargs="+")
     mislabelled_share: float = setting(
         1.0, "share of these images, drawn at random, of which it is told so", type=float, above=0, at_most=1)
     label_smoothing: float = setting(
