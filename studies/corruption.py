@@ -227,7 +227,7 @@ def table(runs: Runs) -> str:
 
 
 def draw(question: str, runs: Runs) -> Figure:
-    figure = study_figure(runs, question, (12, 7.6), "means")
+    figure = study_figure(runs, question, (11.5, 7.6), "means")
     upper, lower = figure.subfigures(2, 1, height_ratios=(1, 0.09))
     panels = upper.subplots(2, 4, sharey=True)
     for axes, kind in zip(panels.flat, CORRUPTIONS, strict=True):
@@ -263,11 +263,11 @@ def draw_kind(axes: Axes, kind: str, runs: Runs) -> None:
         if mine := of(runs, name):
             means = [over(mine, network, metric, [place(kind, k)]).mean for k in xs]
             axes.plot(xs, means, label=label, markersize=4.5, linewidth=1.6, **style)
-    axes.set_xticks(xs, ["as is", *(corruption.name(s) for s in corruption.strengths)], fontsize=9)
+    axes.set_xticks(xs, ["as is", *(f"{s:g}" for s in corruption.strengths)], fontsize=9)
     axes.set_xlim(-0.5, 5.5)
     axes.set_ylim(0, 102)
     light_grid(axes)
-    axes.set_title(kind, pad=34)
+    axes.set_title(f"{kind}, in {corruption.unit.strip()}" if corruption.unit else kind, pad=34)
     strip = axes.inset_axes((0, 1.01, 1, 1 / 6 * 1.05))
     image = example()
     shown = [image, *(corrupted(image, kind, s) for s in corruption.strengths)]
