@@ -304,6 +304,9 @@ def words(runs: Runs) -> str:
     false = [at_one(mine, network, "false", *of_03) for mine, network in (
         (without, "before"), (without, "after"), (every, "before"), (without, "teacher"))]  # fmt: skip
     everywhere = range(1, len(CONDITIONS))
+    surplus = {kind: Interval(-one.mean, one.half) for kind in CORRUPTIONS
+               for one in [lag(runs, "after", places_of(kind), "false")]}  # fmt: skip
+    surplus = {kind: one for kind, one in surplus.items() if grows(one)}
     ece = [mean_cell(over(mine, network, "ece_unseen", where)) for where in ([0], everywhere)
            for mine, network in ((every, "before"), (without, "before"), (without, "after"))]  # fmt: skip
     return f"""
@@ -314,6 +317,10 @@ Declared before the first run: a lag counts if it is more than {MARGIN:g} points
 seeds excludes 0. It counts in {n_further} of the {len(CONDITIONS) - 1} rows of the first table and, as a mean
 over five strengths, for these: {listed(further["corrected"])}. For the others ({", ".join(as_far)}) the class
 never seen falls about as the same class does that was seen{", or less" if nearer else ""}.
+
+That is one half: a student that says "3" of anything lags nowhere. The other half was added after the first
+seed had been seen, with the same margin: by how many points more of the other digits than the student of all
+digits it reads as 3s, beyond what it does on images as they are. That counts for: {listed(surplus)}.
 
 Two examples. Turned by 25°, 3s are read by the student of all digits in {turned[0]} %, by the one that never
 saw them in {turned[1]} % before and {turned[2]} % after the correction; the nine other classes in
