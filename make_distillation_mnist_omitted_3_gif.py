@@ -136,7 +136,7 @@ def hard_label_student(config: Config, console: Console) -> list[dict] | None:
     console.line(
         f"of what it never sees, so 0 % of {instances(config.omitted_class)} is expected, and no failure:"
     )
-    hard = replace(config, hard_weight=1.0, teacher_answers="whole")
+    hard = replace(config, hard_weight=1.0, teacher_answers="whole", soft_part="whole")
     return pipeline.run(hard, console).history("student")
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 import distillation_mnist_omitted_3 as core
-from beyond.answers import altered_answers, answers_as_seen, of_outputs
+from beyond.answers import altered_answers, answers_as_seen, of_outputs, soft_targets_in_part
 from beyond.data import load_data, outdir_for
 from beyond.images import Drawing, described, part_of
+from beyond.labels import shown_labels, smoothed
 from beyond.probes import check_probe, probe_and_targets
 from beyond.settings import WITHIN, Config
 from distillation_mnist_omitted_3 import (
@@ -33,11 +34,12 @@ from distillation_mnist_omitted_3 import (
 
 
 def teacher_lesson(config: Config, data: Data) -> Lesson:
-    """Hard labels, on images of the classes that it sees; nothing trains its spare outputs."""
+    """Hard labels, wrong or smoothed ones too, on images that it sees; nothing trains its spare outputs."""
     if not config.unusual("teacher"):
         return core.teacher_lesson(data)
     seen = images_without(data.train_labels, config.teacher_omitted_class)
-    return Lesson(data.train_images, seen, of_outputs(slice(0, N_CLASSES), hard_labels(data.train_labels)))
+    loss = smoothed(shown_labels(config, data.train_labels), config.label_smoothing)
+    return Lesson(data.train_images, seen, of_outputs(slice(0, N_CLASSES), loss))
 
 
 def answers_for(config: Config, data: Data, teacher: MLP, workers: Workers) -> Answers:
@@ -74,6 +76,8 @@ def student_lesson(config: Config, data: Data, teacher: MLP, workers: Workers) -
     answers = answers_for(config, data, teacher, workers)
     heard = slice(N_CLASSES, None) if config.spare_outputs else slice(0, N_CLASSES)
     soft = soft_targets(lambda batch, inputs: answers(batch, inputs)[:, heard], config.temperature)
+    if config.soft_part != "whole":
+        soft = soft_targets_in_part(config.soft_part, answers, config.temperature, data.train_labels)
     loss = of_outputs(heard, mixed(soft, hard_labels(data.train_labels), config.hard_weight))
     if config.is_drawn:
         drawing = Drawing(config.transfer_set, data.train_images, config.seed + 61)

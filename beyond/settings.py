@@ -108,6 +108,18 @@ class Config(core.Config):
         "by their mean, their mean within each class (class-mean), or be shuffled within each class; alone: "
         "all others are replaced by their means within each class",
         choices=("whole", "mean", "class-mean", "shuffled", "alone"))
+    soft_part: str = setting(
+        "whole", "what of the soft targets the student learns: whole; target: how sure the teacher is of the "
+        "label's class; non-target: how it ranks the other classes (Zhao et al. 2022)",
+        choices=("whole", "target", "non-target"))
+    mislabelled: tuple[int, ...] = setting(
+        (), "two classes: the teacher is told that images of the first are of the second",
+        at_least=0, at_most=9, nargs="+")
+    mislabelled_share: float = setting(
+        1.0, "share of these images, drawn at random, of which it is told so", type=float, above=0, at_most=1)
+    label_smoothing: float = setting(
+        0.0, "weight of the uniform distribution in what the teacher is told (Szegedy et al. 2016)",
+        type=float, at_least=0, below=1)
     teacher_omitted_class: tuple[int, ...] = setting(
         (), "class or classes that the teacher never sees either", at_least=0, at_most=9, nargs="+")
     teacher_seed: int | None = setting(
@@ -205,6 +217,18 @@ class Config(core.Config):
              "--probe-share is the share of classes left out, but not all of them; leave it out"),
             (self.prior == "em" and self.is_drawn,
              "--prior em needs to know how often classes occur in the transfer set; choose digits"),
+            (self.soft_part != "whole" and (self.is_drawn or self.spare_outputs > 0),
+             "--soft-part parts what the teacher says at the class of an image's label; leave --transfer-set "
+             "and --spare-outputs out"),
+            (self.soft_part != "whole" and (self.hard_weight == 1 or self.probe == "transfer"),
+             "--soft-part: the student hears a part of its teacher; leave --hard-weight 1 and --probe "
+             "transfer out"),
+            (len(self.mislabelled) not in (0, 2) or len(set(self.mislabelled)) == 1,
+             "--mislabelled takes two different classes: what an image shows, and what it is called"),
+            (not self.mislabelled and self.mislabelled_share < 1,
+             "--mislabelled-share is of what --mislabelled names; name two classes"),
+            (bool(set(self.mislabelled[:1]) & set(self.teacher_omitted_class)),
+             "--mislabelled: the teacher sees none of the first class; leave --teacher-omitted-class out"),
             (len(self.teacher_omitted_class) >= N_CLASSES,
              "--teacher-omitted-class must be fewer than all classes"),
         ]  # fmt: skip
@@ -260,17 +284,20 @@ GROUPS = {
     ),
     "beyond section 3": (
         "transfer_set", "transfer_images", "transfer_fraction", "transfer_choice", "teacher_answers",
-        "teacher_omitted_class", "teacher_seed", "spare_outputs", "student_start", "background",
-        "correct", "probe", "probe_share", "prior",
+        "soft_part", "mislabelled", "mislabelled_share", "label_smoothing", "teacher_omitted_class",
+        "teacher_seed", "spare_outputs", "student_start", "background", "correct", "probe", "probe_share",
+        "prior",
     ),
 }  # fmt: skip
 # What decides how a student's biases are set, but not its training.
 MEASURING = ("correct", "probe", "probe_share", "prior", "probe_size")
 # What decides what a teacher learns, and what a student sees and hears; both are in the keys of trainings.
-OF_TEACHERS_LESSON = ("teacher_omitted_class", "spare_outputs")
+OF_TEACHERS_LESSON = (
+    "teacher_omitted_class", "spare_outputs", "mislabelled", "mislabelled_share", "label_smoothing",
+)  # fmt: skip
 OF_LESSON = (
     "transfer_set", "transfer_images", "transfer_fraction", "transfer_choice", "teacher_answers",
-    "spare_outputs",
+    "soft_part", "spare_outputs",
 )  # fmt: skip
 
 

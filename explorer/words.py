@@ -102,6 +102,14 @@ def what_differs(experiment: Experiment) -> str:
     config, said = experiment.config, []
     if never := config.teacher_omitted_class:
         said.append(f"This teacher never saw {one_of(never)} either.")
+    if config.mislabelled:
+        shown, called = config.mislabelled
+        share = "" if config.mislabelled_share == 1 else f"{100 * config.mislabelled_share:g} % of "
+        said.append(f"This teacher was told that {share}the {shown}s are {called}s.")
+    if config.label_smoothing:
+        said.append(f"This teacher's labels were smoothed, by {config.label_smoothing:g}.")
+    if config.soft_part != "whole":
+        said.append(f"This student heard no more than the {config.soft_part} part of its teacher's answers.")
     if config.spare_outputs:
         said.append(
             f"This student heard {config.spare_outputs} outputs that mean nothing, and none of the classes."

@@ -148,6 +148,8 @@ def not_all_heard(experiment: Experiment) -> str:
         return " (the student hears other outputs)"
     if config.hard_weight == 1:
         return " (this student hears hard labels alone)"
+    if config.soft_part != "whole":
+        return f" (the student hears the {config.soft_part} part alone)"
     return "" if config.teacher_answers == "whole" else f" (the student hears: {config.teacher_answers})"
 
 

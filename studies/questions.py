@@ -10,6 +10,7 @@ from beyond.settings import RECIPES, Config
 from studies import (
     answers,
     contours,
+    corruption,
     handwriting,
     hard_mix,
     images,
@@ -54,6 +55,7 @@ STUDIES: dict[str, Study] = {
         spread,
         slope,
         handwriting,
+        corruption,
     )
 }
 

@@ -190,14 +190,42 @@ def limited(layer: tuple[np.ndarray, np.ndarray], max_norm: float) -> tuple[np.n
     return np.array(rows), biases
 
 
-def hard(labels: np.ndarray) -> Any:
+def hard(labels: np.ndarray, smoothing: float = 0.0) -> Any:
     def loss(logits: np.ndarray, batch: np.ndarray, inputs: np.ndarray) -> tuple[float, np.ndarray]:
         q = softmax(logits[:, :10])
-        onehot = np.eye(10)[labels[batch]]
-        gradient = np.hstack([(q - onehot) / len(batch), np.zeros((len(batch), logits.shape[1] - 10))])
-        return float(-np.log((q * onehot).sum(axis=1)).mean()), gradient
+        target = (1 - smoothing) * np.eye(10)[labels[batch]] + smoothing / 10
+        gradient = np.hstack([(q - target) / len(batch), np.zeros((len(batch), logits.shape[1] - 10))])
+        return float(-(target * np.log(q)).sum(axis=1).mean()), gradient
 
     return loss
+
+
+def called(labels: np.ndarray, c: Any, seed: int) -> np.ndarray:
+    """What the teacher takes for the labels."""
+    found = labels.copy()
+    if c.mislabelled:
+        shown = [i for i, label in enumerate(labels) if label == c.mislabelled[0]]
+        for i in np.random.default_rng(seed + 83).permutation(shown)[
+            : round(c.mislabelled_share * len(shown))
+        ]:
+            found[i] = c.mislabelled[1]
+    return found
+
+
+def kl_of_part(p: np.ndarray, q: np.ndarray, labels: np.ndarray, part: str) -> tuple[float, np.ndarray]:
+    """Zhao et al. (2022), section 3.1, an image at a time; times the T of a gradient by logits / T."""
+    total, slopes = 0.0, np.zeros(q.shape)
+    for i, t in enumerate(labels):
+        rest = [j for j in range(10) if j != t]
+        pt, qt, p_rest, q_rest = p[i, t], q[i, t], p[i, rest] / (1 - p[i, t]), q[i, rest] / (1 - q[i, t])
+        if part == "target":
+            total += pt * np.log(pt / qt) + (1 - pt) * np.log((1 - pt) / (1 - qt))
+            slopes[i, t] = qt - pt
+            slopes[i, rest] = (pt - qt) * q_rest
+        else:
+            total += (p_rest * np.log(p_rest / q_rest)).sum()
+            slopes[i, rest] = q_rest - p_rest
+    return total / len(labels), slopes / len(labels)
 
 
 def told(logits: np.ndarray, labels: np.ndarray, c: Any) -> np.ndarray:
@@ -266,7 +294,8 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
     teacher, teacher_losses = learn(
         start([784, *c.teacher_hidden, 10 + c.spare_outputs], teacher_seed),
         Course(
-            images, some, hard(labels), c.n_epochs_teacher, c.batch_size, c.learning_rate,
+            images, some, hard(called(labels, c, teacher_seed), c.label_smoothing),
+            c.n_epochs_teacher, c.batch_size, c.learning_rate,
             c.lr_schedule == "linear", c.jitter, (c.rotation, c.scaling, c.shear, c.elastic),
             teacher_seed + 17, c.dropout_input, c.dropout, c.max_norm, c.background,
         ),
@@ -281,6 +310,9 @@ def experiment(c: Any, data: Any) -> dict[str, Any]:
         p, q = softmax(z[:, heard], t), softmax(logits[:, heard], t)
         value, gradient = t**2 * float((p * np.log(p / q)).sum(axis=1).mean()), np.zeros(logits.shape)
         gradient[:, heard] = t * (q - p) / len(batch)
+        if c.soft_part != "whole":
+            value, slopes = kl_of_part(p, q, labels[batch], c.soft_part)
+            value, gradient = t**2 * value, t * slopes
         hard_value, hard_gradient = hard(labels)(logits, batch, inputs)
         return (1 - w) * value + w * hard_value, (1 - w) * gradient + w * hard_gradient
 

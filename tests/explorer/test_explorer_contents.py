@@ -206,6 +206,13 @@ def test_notices_and_what_differs(small):
     config = dataclasses.replace(experiment.config, teacher_omitted_class=(3,), hard_weight=0.5)
     other = words.what_differs(dataclasses.replace(experiment, config=config))
     assert other.startswith("This teacher never saw a 3 either. Hard labels have a weight of 0.5")
+    wrong = {"mislabelled": (3, 8), "mislabelled_share": 0.3, "label_smoothing": 0.1, "soft_part": "target"}
+    config = dataclasses.replace(experiment.config, **wrong)
+    other = words.what_differs(dataclasses.replace(experiment, config=config))
+    assert other == (
+        "This teacher was told that 30 % of the 3s are 8s. This teacher's labels were smoothed, by 0.1. "
+        "This student heard no more than the target part of its teacher's answers."
+    )
 
 
 def test_every_choice_of_what_is_seen_and_heard_has_words(small):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from made_slopes import made_further as of_slope
@@ -10,6 +11,7 @@ from made_slopes import made_further as of_slope
 from beyond.handwriting import WAYS
 from beyond.settings import Config
 from studies import prior
+from studies.corruption import CONDITIONS, METRICS, NETWORKS, SHARES
 
 N_OMITTED = 30  # of 300 test images
 
@@ -50,6 +52,15 @@ def read_elsewhere(rng: np.random.Generator, config: Config) -> dict:
     }
 
 
+def of_corruption(rng: np.random.Generator, config: Config) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(NETWORKS)
+    for name in NETWORKS if config.omitted_class else ("before",):
+        metrics = SHARES if name == "anew" else METRICS
+        found[name] = {metric: rng.uniform(0, 1, len(CONDITIONS)).tolist() for metric in metrics}
+    return found
+
+
 FURTHER: dict[str, Callable[[np.random.Generator, Config], dict]] = {
     "images": of_images, "prior": of_prior, "slope": of_slope, "handwriting": read_elsewhere,
+    "corruption": of_corruption,
 }  # fmt: skip

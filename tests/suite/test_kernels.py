@@ -25,7 +25,8 @@ NEEDS = {  # what a processor must have for OpenBLAS's kernels
 }  # fmt: skip
 IN_BITS = [  # that no number of threads, and no way that answers took, changes a bit
     "tests/core/test_network.py", "tests/cifar10/test_cifar10.py", "tests/suite/test_kernels.py",
-    "tests/beyond/test_transfer.py", "tests/cifar10/test_cifar10_network.py",
+    "tests/beyond/test_transfer.py", "tests/beyond/test_corruptions.py",
+    "tests/cifar10/test_cifar10_network.py",
 ]  # fmt: skip
 needs_openblas = pytest.mark.skipif(not blas_kernel(), reason="the BLAS here has no kernels to choose from")
 

@@ -25,7 +25,7 @@ def numeric_fields(config: type) -> list[dataclasses.Field]:
 
 LIMITS = {  # as mathematics writes intervals; what has no upper end goes on
     Config: {
-        "[0, 9]": "teacher_omitted_class omitted_class",
+        "[0, 9]": "teacher_omitted_class omitted_class mislabelled",
         "[0, 999999999999999999]": "seed teacher_seed",
         "[1, )": "probe_size transfer_images n_epochs_teacher n_epochs_student batch_size batch_size_student",
         "[0, )": "hold_out",
@@ -34,7 +34,8 @@ LIMITS = {  # as mathematics writes intervals; what has no upper end goes on
         "[0, 0.9]": "scaling scaling_student",
         "[0, 2]": "shear shear_student",
         "[0, 28]": "elastic elastic_student",
-        "(0, 1]": "transfer_fraction",
+        "(0, 1]": "transfer_fraction mislabelled_share",
+        "[0, 1)": "label_smoothing",
         "[0, 1000]": "spare_outputs",
         "[-1, 0.5]": "background",
         "(0, 1)": "probe_share",
@@ -78,11 +79,16 @@ def test_the_bounds_are_these(config):
 
 
 # settings without which a value is refused for another reason than its bounds
-NEEDED = {"transfer_images": {"transfer_set": "contours", "omitted_class": tuple(range(10))}}
+NEEDED = {
+    "transfer_images": {"transfer_set": "contours", "omitted_class": tuple(range(10))},
+    "mislabelled_share": {"mislabelled": (3, 5)},
+}
+
+PARTNER = {"mislabelled": (5,)}  # the second value of a pair
 
 
 def in_form(field: dataclasses.Field, value: object) -> object:
-    return (value,) if isinstance(field.default, tuple) else value
+    return (value, *PARTNER.get(field.name, ())) if isinstance(field.default, tuple) else value
 
 
 @BOTH
@@ -95,7 +101,7 @@ def test_every_bound_holds_on_the_very_edge_and_not_beyond(config):
             inside = {"above": limit + step, "below": limit - step}.get(bound, limit)
             outside = {"at_least": limit - step, "at_most": limit + step * max(1, limit)}.get(bound, limit)
             config(**{field.name: in_form(field, inside)}, **NEEDED.get(field.name, {}))
-            with pytest.raises(UserError, match=f"^{flag_name(field.name)} must be .*not {outside}$"):
+            with pytest.raises(UserError, match=f"^{flag_name(field.name)} must be .*not {outside}( 5)?$"):
                 config(**{field.name: in_form(field, outside)}, **NEEDED.get(field.name, {}))
 
 
@@ -206,7 +212,8 @@ def test_every_bound_can_be_reached_from_the_command_line(config, capsys):
     for field in numeric_fields(config):
         for bound in ("at_least", "at_most"):
             if (limit := field.metadata["bounds"].get(bound)) is not None:
-                arguments = parser.parse_args([flag_name(field.name), str(limit)])
+                partner = PARTNER.get(field.name, ())
+                arguments = parser.parse_args([flag_name(field.name), str(limit), *map(str, partner)])
                 given = given_settings(arguments, config)
                 given |= NEEDED.get(field.name, {})
-                assert getattr(config(**given), field.name) in (limit, (limit,))
+                assert getattr(config(**given), field.name) in (limit, (limit, *partner))
