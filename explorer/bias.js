@@ -1,10 +1,13 @@
 "use strict";
-/* The bias: what one number per class does to a student's errors, to its reading of the drawing, to the gallery. */
+/* The bias: what one number per class does to a student's errors, to its reading, to the gallery. */
 
 /** Guesses of the page's student on all test images, as trained and at its offsets of now (see errorsOf). */
 const fates = { trained: null, now: null };
 
-/** Whose bias is moved. Students: {key, name, network, logits, labels, isUnseen, classes, offsets, chosen, best, range}. */
+/**
+ * Whose bias is moved. Students: {key, name, network, logits, labels, isUnseen, classes, offsets, chosen,
+ * best, range}.
+ */
 const bias = {
   students: [],
   student: null,
@@ -45,7 +48,8 @@ const bias = {
       entries.push(legend("var(--corrected)", `chosen without test labels${mine}`, "triangle"));
     }
     if (student.best) {
-      const what = `fewest errors on the test set, ${signed(student.best.offset)}${alone ? "" : " for all unseen"}`;
+      const all = alone ? "" : " for all unseen";
+    const what = `fewest errors on the test set, ${signed(student.best.offset)}${all}`;
       entries.push(legend("var(--soft)", what, "diamond"));
     }
     byId("error-legend").replaceChildren(...entries);
@@ -122,7 +126,8 @@ const bias = {
       rows.push([`other digits taken for ${likeUnseen}`, "mistaken"]);
     }
     const cell = (text) => element("td", { textContent: text });
-    const head = ["", "as trained", "with the offset"].map((text) => element("th", { textContent: text, scope: "col" }));
+    const head = ["", "as trained", "with the offset"].map((text) =>
+    element("th", { textContent: text, scope: "col" }));
     byId("errors-table").replaceChildren(
       element("thead", {}, element("tr", {}, ...head)),
       element("tbody", {}, ...rows.map(([name, key]) => element(
@@ -148,11 +153,14 @@ const bias = {
   },
 
   draw() {
-    const { logits, labels, isUnseen, offsets, classes, chosen, best, range: [lo, hi], unseen } = this.student;
+    const { logits, labels, isUnseen, offsets, classes, chosen, best, unseen } = this.student;
+    const [lo, hi] = this.student.range;
     const c = this.ofCurve;
     const grid = Array.from({ length: 40 * (hi - lo) + 1 }, (_, i) => lo + i / 40);
     const of = `${this.student.key} ${c}: ${offsets.filter((_, other) => other !== c)}`;
-    if (of !== this.curve.of) this.curve = { of, points: errorCurve(logits, labels, offsets, isUnseen, c, grid) };
+    if (of !== this.curve.of) {
+      this.curve = { of, points: errorCurve(logits, labels, offsets, isUnseen, c, grid) };
+    }
     const points = (key) => this.curve.points.map((at) => [at.offset, at[key]]);
     const green = colourOf("--corrected");
     const series = [{ label: "all", colour: green, points: points("all") }];
@@ -211,7 +219,11 @@ function stopAnimations() {
 }
 
 function startBias() {
-  bias.cards = [["as trained", "var(--student)", "before"], ["with the offset", "var(--corrected)", "corrected"]].map(
+  const kinds = [
+    ["as trained", "var(--student)", "before"],
+    ["with the offset", "var(--corrected)", "corrected"],
+  ];
+  bias.cards = kinds.map(
     ([name, colour, key]) => {
       const card = new ReadingCard(key, name, "", colour, isMarked);
       byId("bias-cards").append(card.card);
@@ -223,7 +235,9 @@ function startBias() {
   fates.now = fates.trained;
   const alone = about.omitted.length === 1;
   bias.offer({
-    key: "page", isOfPage: true, name: `The ${about.networks[1].name.toLowerCase()} of recipe ${about.recipe}`,
+    key: "page",
+    isOfPage: true,
+    name: `The ${about.networks[1].name.toLowerCase()} of recipe ${about.recipe}`,
     network: networks[1], logits: arrays.logits, labels: arrays.labels, isUnseen, classes, offsets,
     chosen: correction.offsets, best, range, unseen: words.unseen,
     likeUnseen: alone ? article(about.omitted[0]) : "one never seen",

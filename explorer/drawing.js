@@ -15,8 +15,8 @@ const FINE = 4; // samples per pixel and axis
 const LARGEST_SCALE = 8; // a dot stays a dot
 
 /**
- * Samples (112 x 112), 0 to 1, of the ink of strokes, each point moved to scale * (x - from) + to. What is painted
- * stays: strokes that only grow cost what was added to them, however long they are.
+ * Samples (112 x 112), 0 to 1, of the ink of strokes, each point moved to scale * (x - from) + to. What is
+ * painted stays: strokes that only grow cost what was added to them, however long they are.
  */
 class Ink {
   constructor() {
@@ -36,14 +36,15 @@ class Ink {
       this.strokes = [];
       this.samples.fill(0);
     }
-    const moved = ([x, y]) => [(scale * (x - from[0]) + to[0]) * FINE, (scale * (y - from[1]) + to[1]) * FINE];
+    const moved = (point) => point.map((value, axis) => (scale * (value - from[axis]) + to[axis]) * FINE);
     strokes.forEach((stroke, i) => {
       const { erase, points, width = 1 } = stroke;
       this.strokes[i] ??= { stroke, n: 0 };
       const kept = this.strokes[i];
       const radius = (erase ? ERASER * PEN * scale : PEN) * width * FINE;
       for (; kept.n < points.length; kept.n++) {
-        paintSegment(this.samples, moved(points[Math.max(0, kept.n - 1)]), moved(points[kept.n]), radius, erase);
+        const before = points[Math.max(0, kept.n - 1)];
+        paintSegment(this.samples, moved(before), moved(points[kept.n]), radius, erase);
       }
     });
     return this.samples;
@@ -135,7 +136,8 @@ function shifted(ink, [dx, dy]) {
   const [wholeX, wholeY] = [Math.floor(dx), Math.floor(dy)];
   const [partX, partY] = [dx - wholeX, dy - wholeY];
   const found = new Float32Array(ink.length);
-  const at = (row, column) => (row < 0 || row >= side || column < 0 || column >= side ? 0 : ink[row * side + column]);
+  const isOut = (place) => place < 0 || place >= side;
+  const at = (row, column) => (isOut(row) || isOut(column) ? 0 : ink[row * side + column]);
   for (let row = 0, index = 0; row < side; row++) {
     const y = row - wholeY;
     for (let column = 0; column < side; column++, index++) {
@@ -147,7 +149,7 @@ function shifted(ink, [dx, dy]) {
   return found;
 }
 
-/** From strokes to pixels, over a digit or over nothing; it keeps its ink from one step of a stroke to the next. */
+/** From strokes to pixels, over a digit or over nothing; keeps its ink from step to step of a stroke. */
 class Drawing {
   constructor() {
     [this.plain, this.scaled] = [new Ink(), new Ink()];
@@ -158,7 +160,7 @@ class Drawing {
   normalised(strokes) {
     const box = boxOf(this.plain.of(strokes));
     if (!box) return new Float32Array(SIDE * SIDE);
-    // The pen keeps its width whatever the scale, as if everybody wrote equally large: only its path is scaled.
+    // The pen keeps its width whatever the scale, as if all wrote equally large: only its path is scaled.
     const pen = 2 * PEN * Math.max(...strokes.map(({ erase, width = 1 }) => (erase ? 0 : width)));
     const path = Math.max(box.right - box.left, box.bottom - box.top) - pen;
     const scale = Math.min(LARGEST_SCALE, (BOX - pen) / Math.max(path, 1e-6));
@@ -196,5 +198,7 @@ const normalised = (strokes) => new Drawing().normalised(strokes);
 const edited = (image, strokes) => new Drawing().edited(image, strokes);
 
 if (typeof module !== "undefined") {
-  module.exports = { SIDE, BOX, CENTRE, PEN, Ink, Drawing, painted, pixelsOf, boxOf, centreOf, normalised, edited };
+  module.exports = {
+    SIDE, BOX, CENTRE, PEN, Ink, Drawing, painted, pixelsOf, boxOf, centreOf, normalised, edited,
+  };
 }

@@ -94,7 +94,8 @@ class Run {
       ([name, colour]) => new ReadingCard(name, name, "", colour, this.isUnseen),
     );
     this.units = element("canvas", { className: "units", role: "img" });
-    this.raise = element("button", { type: "button", className: "strong", disabled: true, textContent: "Raise its bias" });
+    const raising = { type: "button", className: "strong", disabled: true, textContent: "Raise its bias" };
+    this.raise = element("button", raising);
     this.raise.addEventListener("click", () => {
       bias.choose(this.student);
       byId("bias").scrollIntoView({ block: "start" });
@@ -107,9 +108,11 @@ class Run {
       element("div", { className: "seen" }, this.reads, this.readsWhat),
       element("div", { className: "cards two" }, ...this.cards.map(({ card }) => card)),
       this.raise,
-      element("details", {}, element("summary", { textContent: "Look inside: its 64 first units" }), this.units,
+      element(
+        "details", {}, element("summary", { textContent: "Look inside: its 64 first units" }), this.units,
         element("p", { className: "note", textContent:
-          "Each square is a unit's weights to the 28 × 28 pixels, dark where ink excites it, orange where ink "
+          "Each square is a unit's weights to the 28 × 28 pixels, dark where ink excites it, orange where "
+            + "ink "
           + "silences it. A unit lights up when the digit above excites it." })),
     );
     const i = learning.lesson.testLabels.indexOf(settings.digit);
@@ -136,9 +139,9 @@ class Run {
     this.bar.value = step;
     const whole = (p) => `${Math.round(100 * p)} %`;
     this.result.textContent =
-      `It reads ${whole(point.before)} of the ${digit}s it never saw, ${whole(point.after)} once its bias is set; of the `
-      + `other digits ${whole(point.others)}, then ${whole(point.othersAfter)}.`;
-    this.state.textContent = step < about.lesson.steps ? `Step ${step} of ${about.lesson.steps}` : this.state.textContent;
+      `It reads ${whole(point.before)} of the ${digit}s it never saw, ${whole(point.after)} once its bias is `
+      + `set; of the other digits ${whole(point.others)}, then ${whole(point.othersAfter)}.`;
+    if (step < about.lesson.steps) this.state.textContent = `Step ${step} of ${about.lesson.steps}`;
     this.added = added;
     this.sprite = null;
     this.draw();
@@ -245,14 +248,18 @@ function startLearning() {
   const labels = arrays["lesson/labels"];
   const below = about.lesson.answerStep;
   learning.lesson = {
-    images: arrays["lesson/images"], labels, logits: Float32Array.from(arrays["lesson/answers"], (n) => -n * below),
+    images: arrays["lesson/images"],
+    labels,
+    logits: Float32Array.from(arrays["lesson/answers"], (n) => -n * below),
     test: arrays["tested/images"], testLabels: arrays["tested/labels"],
   };
   const tested = new Set(learning.lesson.testLabels);
-  const digits = [...new Set(labels)].sort().filter((c) => tested.has(c) && !about.lesson.teacherNeverSaw.includes(c));
+  const isTaught = (c) => tested.has(c) && !about.lesson.teacherNeverSaw.includes(c);
+  const digits = [...new Set(labels)].sort().filter(isTaught);
   if (digits.length < 2) return void (byId("learn").hidden = true);
   learning.seed = 1;
-  const first = digits.includes(about.omitted[0]) && about.omitted.length < 10 ? about.omitted[0] : digits.at(3) ?? digits[0];
+  const isOmitted = digits.includes(about.omitted[0]) && about.omitted.length < 10;
+  const first = isOmitted ? about.omitted[0] : digits.at(3) ?? digits[0];
   const option = (value, text, selected) => element("option", { value, textContent: text, selected });
   byId("learn-digit").append(...digits.map((c) => option(c, c, c === first)));
   const sayValues = () => {
@@ -261,11 +268,12 @@ function startLearning() {
     const kept = byId("learn-images").value;
     const sizes = [300, 1000].filter((size) => size < n);
     byId("learn-images").replaceChildren(
-      ...sizes.map((size) => option(size, count(size), false)), option(labels.length, `all ${count(n)}`, true),
+      ...sizes.map((size) => option(size, count(size), false)),
+    option(labels.length, `all ${count(n)}`, true),
     );
     if (sizes.map(String).includes(kept)) byId("learn-images").value = kept;
     byId("learn-t-value").textContent = `T = ${temperature}`;
-    byId("learn-hard-value").textContent = hardWeight === 1 ? "1, labels alone" : hardWeight === 0 ? "0, none" : hardWeight;
+    byId("learn-hard-value").textContent = { 0: "0, none", 1: "1, labels alone" }[hardWeight] ?? hardWeight;
     byId("learn-t").setAttribute("aria-valuetext", `T = ${temperature}`);
     byId("learn-link").href = `#${fragmentOf(learning.settings())}`;
   };
@@ -278,14 +286,20 @@ function startLearning() {
     };
     if (!digits.includes(inRange("digit", 0, 9))) return false;
     byId("learn-digit").value = asked.get("digit");
-    const given = { "learn-t": inRange("t", 1, 50), "learn-hard": inRange("hard", 0, 1), "learn-images": inRange("images", 1, 1e6) };
+    const given = {
+    "learn-t": inRange("t", 1, 50),
+    "learn-hard": inRange("hard", 0, 1),
+    "learn-images": inRange("images", 1, 1e6),
+  };
     Object.entries(given).forEach(([id, value]) => value !== null && (byId(id).value = value));
     if (byId("learn-images").value === "") byId("learn-images").value = labels.length;
     learning.seed = Math.floor(inRange("seed", 0, 1e9) ?? 1);
     sayValues();
     return true;
   };
-  for (const id of ["learn-digit", "learn-t", "learn-hard", "learn-images"]) byId(id).addEventListener("input", sayValues);
+  for (const id of ["learn-digit", "learn-t", "learn-hard", "learn-images"]) {
+    byId(id).addEventListener("input", sayValues);
+  }
   sayValues();
   const shows = () => fromAddress() && byId("learn").scrollIntoView({ block: "start" });
   addEventListener("hashchange", shows);

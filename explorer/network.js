@@ -1,8 +1,8 @@
 "use strict";
 /*
  * The networks of the page, forward and backward by hand: fully connected ReLU layers with linear outputs,
- * the logits. Everything is one image at a time. Pure functions, for the browser, a worker of it and Node; below
- * them the training of a small student, with the equations of distillation_mnist_omitted_3.py.
+ * the logits. Everything is one image at a time. Pure functions, for the browser, a worker of it and Node;
+ * below them the training of a small student, with the equations of distillation_mnist_omitted_3.py.
  *
  * A network is {sizes, background, layers: [{weights: Float32Array, row by row, biases: Float32Array}]};
  * `background` is what an empty pixel is for it, where ink is 1.
@@ -131,61 +131,6 @@ function stepTowards(network, pixels, target, { sigma, step }) {
   return { logP, pixels: moved };
 }
 
-/**
- * Errors on test images: {all, unseen, mistaken, guesses}; mistaken are those of seen classes that are taken for an
- * unseen one. `logits` (n x 10) flat, `isUnseen` says it of a class.
- */
-function errorsOf(logits, labels, offsets, isUnseen) {
-  const n = labels.length;
-  const added = Float32Array.from(offsets);
-  const guesses = new Uint8Array(n);
-  let [all, unseen, mistaken] = [0, 0, 0];
-  for (let row = 0; row < n; row++) {
-    let [best, largest] = [0, -Infinity];
-    for (let c = 0; c < 10; c++) {
-      const z = Math.fround(logits[10 * row + c] + added[c]);
-      if (z > largest) [best, largest] = [c, z];
-    }
-    guesses[row] = best;
-    if (best !== labels[row]) {
-      all += 1;
-      if (isUnseen[labels[row]]) unseen += 1;
-      else if (isUnseen[best]) mistaken += 1;
-    }
-  }
-  return { all, unseen, mistaken, guesses };
-}
-
-/**
- * Errors by the offset of one class, the others' being as in `offsets`: [{offset, all, unseen}] for each of
- * `grid`, ascending. An image goes to the class as soon as its offset passes the image's margin.
- */
-function errorCurve(logits, labels, offsets, isUnseen, chosen, grid) {
-  const changes = grid.map(() => [0, 0]); // where an image becomes right or wrong, on all and on unseen
-  const now = [0, 0];
-  for (let row = 0; row < labels.length; row++) {
-    let [other, largest] = [-1, -Infinity];
-    for (let c = 0; c < 10; c++) {
-      const z = logits[10 * row + c] + offsets[c];
-      if (c !== chosen && z > largest) [other, largest] = [c, z];
-    }
-    const margin = largest - logits[10 * row + chosen];
-    const before = other !== labels[row] ? 1 : 0;
-    const after = chosen !== labels[row] ? 1 : 0;
-    const place = grid.findIndex((offset) => offset > margin);
-    [true, isUnseen[labels[row]]].forEach((counts, which) => {
-      if (!counts) return;
-      now[which] += before;
-      if (place >= 0) changes[place][which] += after - before;
-    });
-  }
-  return grid.map((offset, place) => {
-    now[0] += changes[place][0];
-    now[1] += changes[place][1];
-    return { offset, all: now[0], unseen: now[1] };
-  });
-}
-
 // ---- A student that learns in the page -----------------------------------------------------------------
 
 /** Numbers in [0, 1) that follow from `seed`: mulberry32. */
@@ -201,7 +146,8 @@ function randomBy(seed) {
 
 /** A new network as in He et al. (2015): weights normal with variance 2 / fan_in, biases 0. */
 function newNetwork(sizes, random) {
-  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()); // Box & Muller
+  // Box & Muller (1958)
+  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   const layers = sizes.slice(1).map((fanOut, index) => {
     const spread = Math.sqrt(2 / sizes[index]);
     const weights = Float32Array.from({ length: fanOut * sizes[index] }, () => spread * normal());
@@ -215,7 +161,9 @@ function turned(values, rows) {
   const columns = values.length / rows;
   const found = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) found[column * rows + row] = values[row * columns + column];
+    for (let column = 0; column < columns; column++) {
+      found[column * rows + row] = values[row * columns + column];
+    }
   }
   return found;
 }
@@ -223,12 +171,14 @@ function turned(values, rows) {
 /** The step size at step 0 .. nSteps - 1: rises over the first 5 % of the steps, then falls to 0. */
 function learningRateAt(step, nSteps, peak) {
   const warmUp = Math.max(1, Math.round(0.05 * nSteps));
-  return step < warmUp ? (peak * (step + 1)) / warmUp : (peak * (nSteps - step)) / Math.max(1, nSteps - warmUp);
+  if (step < warmUp) return (peak * (step + 1)) / warmUp;
+  return (peak * (nSteps - step)) / Math.max(1, nSteps - warmUp);
 }
 
 /**
- * dLoss/dlogits of one image: (1 - w) T^2 KL(p || q), whose gradient is T (q - p) with both softmaxes at T, and
- * w times the cross-entropy with the label, whose gradient is q - onehot at T = 1 (section 2, equations 2 to 4).
+ * dLoss/dlogits of one image: (1 - w) T^2 KL(p || q), whose gradient is T (q - p) with both softmaxes at T,
+ * and w times the cross-entropy with the label, whose gradient is q - onehot at T = 1 (section 2, equations 2
+ * to 4).
  */
 function lossGradient(logits, softTargets, label, temperature, hardWeight) {
   const gradient = new Float64Array(logits.length);
@@ -244,8 +194,8 @@ function lossGradient(logits, softTargets, label, temperature, hardWeight) {
 }
 
 /**
- * A network that learns by Adam (Kingma & Ba 2015, algorithm 1). Its weights lie input by input: what an empty
- * pixel or a silent unit does not touch then costs nothing, forward or backward.
+ * A network that learns by Adam (Kingma & Ba 2015, algorithm 1). Its weights lie input by input: what an
+ * empty pixel or a silent unit does not touch then costs nothing, forward or backward.
  */
 class Learner {
   constructor({ sizes, layers }) {
@@ -347,17 +297,20 @@ class Learner {
 /** Soft targets (n x 10): equation 1 at T, of the teacher's logits (n x 10). */
 function softTargetsOf(logits, temperature) {
   const found = new Float32Array(logits.length);
-  for (let at = 0; at < logits.length; at += 10) found.set(softmax(logits.subarray(at, at + 10), temperature), at);
+  for (let at = 0; at < logits.length; at += 10) {
+    found.set(softmax(logits.subarray(at, at + 10), temperature), at);
+  }
   return found;
 }
 
 /**
- * The offset of one class's bias at which its mean probability over `logits` (n x 10), T = 1, is `target`: binary
- * search, as it rises with the offset. null where none from -50 to 50 reaches it.
+ * The offset of one class's bias at which its mean probability over `logits` (n x 10), T = 1, is `target`:
+ * binary search, as it rises with the offset. null where none from -50 to 50 reaches it.
  */
 function matchedOffset(logits, chosen, target) {
   const n = logits.length / 10;
-  const margins = new Float64Array(n); // log of what the others have, less the class's own: p = 1 / (1 + e^margin)
+  // the log of what the others have, less the class's own: p = 1 / (1 + e^margin)
+  const margins = new Float64Array(n);
   for (let i = 0; i < n; i++) {
     const z = logits.subarray(10 * i, 10 * i + 10);
     const largest = Math.max(...z);
@@ -387,9 +340,9 @@ function shuffled(values, random) {
 }
 
 /**
- * Trains a student that never sees `digit`, and yields now and then what became of it: {step, network, logits of
- * the test images, offset}. `lesson`: {images, labels, logits (the teacher's), test} of all ten digits; of `digit`
- * it learns from none: these only stand, without labels, among the images that the offset is chosen on.
+ * Trains a student that never sees `digit`, and yields now and then what became of it: {step, network, logits
+ * of the test images, offset}. `lesson`: {images, labels, logits (the teacher's), test} of all ten digits; of
+ * `digit` it learns from none: these only stand, without labels, among the images that the offset is chosen on.
  * `settings`: {digit, temperature, hardWeight, nImages, seed}; `plan`: {hidden, steps, batch, rate, reports}.
  */
 function* training({ images, labels, logits, test }, settings, plan) {
@@ -407,50 +360,16 @@ function* training({ images, labels, logits, test }, settings, plan) {
   for (let step = 0; step < plan.steps; step++) {
     if (!order.length) order = shuffled(seen, random);
     const batch = order.splice(0, plan.batch);
-    learner.step(batch, { images, labels, softTargets }, settings, learningRateAt(step, plan.steps, plan.rate));
+    const rate = learningRateAt(step, plan.steps, plan.rate);
+    learner.step(batch, { images, labels, softTargets }, settings, rate);
     const due = (after) => Math.floor((after * plan.reports) / plan.steps);
     if (due(step + 1) > due(step)) yield report(step + 1);
   }
 }
 
-// ---- What the page holds --------------------------------------------------------------------------------
-
-/** The arrays of the page by name. `bytes` holds them one after the other, `index` [name, type, length]. */
-function arraysOf(bytes, index) {
-  const types = { int8: Int8Array, uint8: Uint8Array, float32: Float32Array };
-  const arrays = {};
-  let start = 0;
-  for (const [name, type, length] of index) {
-    const size = length * types[type].BYTES_PER_ELEMENT;
-    arrays[name] = new types[type](bytes.slice(start, start + size).buffer);
-    start += size;
-  }
-  return arrays;
-}
-
-/** The bytes in a text of base64 after gzip. */
-async function unpacked(text) {
-  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-/** The networks of the page from its arrays and what is said of each. */
-function networksOf(arrays, about) {
-  return about.map(({ key, sizes, background }) => ({
-    sizes,
-    background,
-    layers: sizes.slice(1).map((_, layer) => ({
-      weights: weightsOf(arrays[`${key}/${layer}/integers`], arrays[`${key}/${layer}/scales`]),
-      biases: arrays[`${key}/${layer}/biases`],
-    })),
-  }));
-}
-
 if (typeof module !== "undefined") {
   module.exports = {
-    weightsOf, logitsOf, softmax, withOffsets, largestOf, inputGradient, smoothed, stepTowards, errorsOf,
-    errorCurve, arraysOf, unpacked, networksOf, randomBy, newNetwork, turned, learningRateAt, lossGradient, Learner,
-    softTargetsOf, matchedOffset, training,
+    weightsOf, logitsOf, softmax, withOffsets, largestOf, inputGradient, smoothed, stepTowards, randomBy,
+    newNetwork, turned, learningRateAt, lossGradient, Learner, softTargetsOf, matchedOffset, training,
   };
 }

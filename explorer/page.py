@@ -20,6 +20,7 @@ from explorer.contents import Contents
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = (
+    "held.js",
     "drawing.js",
     "parts.js",
     "sections.js",
@@ -27,6 +28,7 @@ SCRIPTS = (
     "learning.js",
     "moving.js",
     "keeping.js",
+    "guide.js",
     "page.js",
 )
 MAX_BYTES = 9_000_000

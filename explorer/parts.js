@@ -168,11 +168,12 @@ function svg(tag, attributes, text = "") {
 }
 
 /**
- * Curves over a logarithmic axis of errors, or over one of shares from 0 to 1. `series`: [{label, colour, points:
- * [[x, y], ...]}], `marks`: [{x, colour, shape}], `cursor`: x of now, `ends`: of the x axis, else of the first
- * series. Zero errors are drawn as half a one.
+ * Curves over a logarithmic axis of errors, or over one of shares from 0 to 1. `series`: [{label, colour,
+ * points: [[x, y], ...]}], `marks`: [{x, colour, shape}], `cursor`: x of now, `ends`: of the x axis, else of
+ * the first series. Zero errors are drawn as half a one.
  */
-function drawChart(box, { title, xLabel, yLabel, xTicks, series, marks = [], cursor, share = false, ends: across }) {
+function drawChart(box, parts) {
+  const { title, xLabel, yLabel, xTicks, series, marks = [], cursor, share = false, ends: across } = parts;
   const em = parseFloat(getComputedStyle(box).fontSize);
   const [width, height] = [Math.max(220, box.clientWidth), 16 * em];
   const [left, right, top, bottom] = [3.2 * em, width - (share ? 5.6 : 4.2) * em, 2.6 * em, height - 3 * em];

@@ -7,7 +7,7 @@ const vm = require("vm");
 const text = fs.readFileSync(process.argv[2], "utf8");
 const between = (start, end) => text.slice(text.indexOf(start) + start.length, text.indexOf(end, text.indexOf(start)));
 const { code, given } = JSON.parse(fs.readFileSync(0, "utf8"));
-for (const start of ["/*\n * From strokes", "/*\n * The networks"]) {
+for (const start of ["/*\n * From strokes", "/*\n * The networks", "/*\n * What the page holds"]) {
   const script = start + between(start, '\nif (typeof module !== "undefined")');
   vm.runInThisContext(script);
 }
