@@ -342,7 +342,7 @@ function shuffled(values, random) {
 /**
  * Trains a student that never sees `digit`, and yields now and then what became of it: {step, network, logits
  * of the test images, offset}. `lesson`: {images, labels, logits (the teacher's), test} of all ten digits; of
- * `digit` it learns from none: these only stand, without labels, among the images that the offset is chosen on.
+ * `digit` it learns from none: these only stand, without labels, among the images that choose the offset.
  * `settings`: {digit, temperature, hardWeight, nImages, seed}; `plan`: {hidden, steps, batch, rate, reports}.
  */
 function* training({ images, labels, logits, test }, settings, plan) {
