@@ -87,7 +87,10 @@ def control_config(config: Config) -> Config | None:
     """
     if config.is_drawn or config.spare_outputs or config.hard_weight == 1:
         return None
-    kept = {name: Config.__dataclass_fields__[name].default for name in ("teacher_answers", *MEASURING)}
+    kept = {
+        name: Config.__dataclass_fields__[name].default
+        for name in ("teacher_answers", "soft_part", *MEASURING)
+    }
     small = tuple(min(n, CONTROL_UNITS) for n in config.student_hidden)
     same_start = config.student_start if small == config.teacher_hidden else "own"
     n_epochs = min(config.n_epochs_student, CONTROL_EPOCHS)

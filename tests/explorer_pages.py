@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support.console import Console
+
 import atexit
 import base64
 import gzip
@@ -48,6 +50,12 @@ def config_of(folder: Path, **more: object) -> Config:
         student_hidden=(80, 60), cache_dir=folder / "cache", outdir=folder / "out", quiet=True,
         **{k: v for k, v in RECIPES["fast"].items() if not k.startswith("n_epochs")}, **more,
     )  # fmt: skip
+
+
+def trained_logits(experiment: core.Experiment) -> list[np.ndarray]:
+    """Test logits (n_test, 10) of a page's networks, unrounded: teacher, student, that of labels alone."""
+    control, _ = script.control_student(experiment, Console(quiet=True))
+    return [one.test_logits[-1] for one in (experiment.teacher, experiment.student, control)]
 
 
 def about_of(page: Path) -> dict[str, Any]:

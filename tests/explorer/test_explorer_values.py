@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explorer_pages import about_of, arrays_of, opened, resized, rounded_network, shared_browser, until
+from explorer_pages import (
+    about_of,
+    arrays_of,
+    opened,
+    resized,
+    rounded_network,
+    shared_browser,
+    trained_logits,
+    until,
+)
 
 import distillation_mnist_omitted_3 as core
 from pictures import imagined
@@ -436,7 +445,7 @@ def test_the_walk_starts_at_the_canvas_and_takes_numpy_s_steps(page, numbers, mo
 def test_what_can_be_trusted_is_what_was_measured(page, numbers):
     """Against rounded and trained networks, on all test images."""
     said = text(page, "trust")
-    trained = [one.test_logits[-1] for one in (numbers.experiment.teacher, numbers.experiment.student)]
+    trained = trained_logits(numbers.experiment)
     for one, network, theirs in zip(numbers.about["networks"], numbers.networks, trained, strict=True):
         ours = logits_of(network, numbers.experiment.data.test_images)
         others = int((ours.argmax(axis=1) != theirs.argmax(axis=1)).sum())
