@@ -153,7 +153,7 @@ def draw_gain(found: Results) -> Figure:
     colours = ScalarMappable(Normalize(min(0.0, *gains), max(gains)), COLOURS)
     # sizes above, lengths of training side by side below
     grid = figure.add_gridspec(min(len(drawn), 2), max(len(drawn) - 1, 1))
-    panels = [figure.add_subplot(grid[0, :]), *map(figure.add_subplot, list(grid)[len(drawn) - 1 :])]
+    panels = [figure.add_subplot(grid[0, :]), *map(figure.add_subplot, list(grid)[max(len(drawn) - 1, 1) :])]
     for axes, (title, cells) in zip(panels, drawn.items(), strict=True):
         draw_map(axes, cells, title, colours, found["data"]["n_train"])
     panels[0].set_xlabel(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, OMITTED, SMALL, TEACHER, draw_image, percent_axis
+from support.charts import AFTER, BEFORE, INK, OMITTED, SMALL, TEACHER, draw_image, percent_axis, say_if_cut
 from support.experiment import Experiment
 from support.offsets import add_offsets
 from support.report import class_name
@@ -111,6 +111,7 @@ def against_offset(experiment: Experiment) -> Figure:
         axes.set_xlabel(x_label)
         axes.set_xlim(xs[0], xs[-1])
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1, fontsize=SMALL)
+        say_if_cut(axes)
     return figure
 
 
