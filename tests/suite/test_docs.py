@@ -164,7 +164,7 @@ def test_what_a_changed_flag_does_is_what_its_committed_run_measured():
     """Of every "python3 ... # a, b %" of the README: the unseen classes before and after the correction."""
     lines = re.findall(r"^python3 (\S+\.py)(.*?)# *([\d.]+), ([\d.]+) %$", text("README.md"), re.M)
     runs = [json.loads(path.read_text()) for path in (ROOT / "viz" / "changes").glob("*/results.json")]
-    assert len(lines) == len(runs) == 7
+    assert len(lines) == len(runs) == 6
     for _, flags, *figures in lines:
         given = given_settings(argument_parser("", Config).parse_args(shlex.split(flags)), Config)
         wanted = training_settings(Config(dataset="mnist", **given).plain())
