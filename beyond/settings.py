@@ -101,8 +101,9 @@ class Config(core.Config):
         1.0, "student: share of the transfer set that it learns from, in as many steps as from all of it",
         type=float, above=0, at_most=1)
     transfer_choice: str = setting(
-        "random", "which share: random, or the images that the teacher finds least or most like the classes "
-        "left out; within: the same share of each class", choices=("random", *RANKED, *WITHIN))
+        "random", "which share: random, or the images that the teacher finds least-like or most-like the "
+        "classes left out; least-like-within, most-like-within: the same share of each class",
+        choices=("random", *RANKED, *WITHIN), metavar="CHOICE")
     teacher_answers: str = setting(
         "whole", "the teacher's logits that the student hears; those of the classes left out may be replaced "
         "by their mean, their mean within each class (class-mean), or be shuffled within each class; alone: "

@@ -179,7 +179,10 @@ def quotes_of_explorer() -> list[Quote]:
         ("The page has # MB", f"{page.stat().st_size / 1e6:.1f}"),
         ("four networks with # million weights", f"{weights / 1e6:.0f}"),
         ("All # test 3s", f"{about['test']['nUnseen']:,}"),
-        ("After that, the answers change on #, #, # and # of them", *(a["n_other_class"] for a in agreements)),
+        (
+            "After that, the answers change on #, #, # and # of them",
+            *(a["n_other_class"] for a in agreements),
+        ),
         (
             "the probabilities move by at most #, #, # and #",
             *(f"{a['largest_difference']:.3f}" for a in agreements),

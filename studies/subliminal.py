@@ -64,7 +64,7 @@ def draw(question: str, runs: Runs) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True)
     starts = (
         ("teacher", "from the teacher's initial weights", BLIND),
-        ("own", "from weights of its own (hollow)", "white"),
+        ("own", "from weights of its own", INK),
     )
     sides: tuple[tuple[Axes, list[tuple[int, int]], str], ...] = (
         (left, [(n, 256) for n in (*N_SPARE, 0)],
@@ -72,16 +72,13 @@ def draw(question: str, runs: Runs) -> Figure:
         (right, [(3, width) for width in WIDTHS], "units per hidden layer, three spare outputs"),
     )  # fmt: skip
     for axes, sizes, words in sides:
-        for start, label, inside in starts:
+        for start, label, colour in starts:
             for place, (n, width) in enumerate(sizes):
                 mine = at(runs, POINTS[named(n, width, start)])
                 if values := [100 * run.value(ALL_BEFORE) for run in mine]:
-                    style = {"color": BLIND, "markerfacecolor": inside}  # neither ever saw a digit
-                    axes.plot([place] * len(values), values, "o", markersize=6, **style)
-                    axes.plot(place, statistics.mean(values), "_", color=BLIND, markersize=28,
-                              markeredgewidth=3)  # fmt: skip
-                    if not place:
-                        axes.plot([], [], "o", label=label, **style)
+                    axes.plot([place] * len(values), values, "o", color=colour, markersize=5, alpha=0.6)
+                    axes.plot(place, statistics.mean(values), "_", color=colour, markersize=28,
+                              markeredgewidth=3, label=None if place else label)  # fmt: skip
         of_side = (
             (lambda n, width: n or "none: the ten\nclasses") if axes is left else (lambda n, width: width)
         )

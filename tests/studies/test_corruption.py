@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import pytest
-from made_breaks import of_corruption
+from made_further import of_corruption
 from made_studies import drawn
 from small_studies import tiny_configs
 

@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 import pytest
-from made_studies import FURTHER, cells, drawn
+from made_further import FURTHER
+from made_studies import cells, drawn
 
 from beyond.handwriting import handwriting as measure
 from beyond.settings import Config

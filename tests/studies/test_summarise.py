@@ -190,8 +190,8 @@ def test_data_that_are_not_mnist_are_named(run, tmp_path, capsys):
 def test_tables_of_cifar10(capsys):
     text = printed(capsys, SEEDS / "fast", CIFAR10 / "seeds", CIFAR10 / "unseen_cat")
     assert len(text.split("\n\n")) == 5
-    folders = sorted((CIFAR10 / "seeds").iterdir())
-    runs = [json.loads((folder / "results.json").read_text()) for folder in folders]
+    files = sorted((CIFAR10 / "seeds").glob("*/results.json"))
+    runs = [json.loads(file.read_text()) for file in files]
     for key in ("baseline.test_accuracy", "networks.student.test_accuracy_8_bits"):
         found = [100 * value(run, key) for run in runs]
         assert f"{mean_sd(found, 2)} %" in text
