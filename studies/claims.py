@@ -238,7 +238,7 @@ def draw_claims(question: str, runs: Runs) -> Figure:
     said = {CLAIMS.index(row.claim): row for row in claim_rows(runs) if row.claim}
     title = f"{question}  Test errors, the paper's and ours"
     every = [run for _, mine in shown for run in mine]
-    figure = study_figure(every, title, (12.5, 1.9 + 0.37 * len(shown)), "95 % interval for one more run")
+    figure = study_figure(every, title, (12.7, 1.9 + 0.37 * len(shown)), "95 % interval for one more run")
     axes = figure.subplots()
     comparable, beside, labels = is_the_papers_data(runs), [], set()
     arrow = f"the interval goes below {FEWEST:g}"

@@ -153,7 +153,7 @@ def draw(question: str, runs: Runs) -> Figure:
             x = 100 * mean(pair.control, per_class("before", pair.left_out))
             axes.plot([x, x], [y - 0.42, y + 0.42], color=INK, linewidth=1.4)
     axes.set_ylabel("the class never seen, by students of 200 units but for the first row")
-    axes.set_xlabel("of USPS's images of that class, it reads (the axis does not begin at 0)")
+    axes.set_xlabel("of USPS's images of that class, it reads (axis does not start at 0)")
     percent_x(axes)
     dot = {"marker": "o", "linestyle": "none"}
     marks = [
