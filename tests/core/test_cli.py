@@ -101,9 +101,7 @@ def test_several_and_no_omitted_classes_have_tables_of_their_own(small_folder, t
 def test_drawn_digits_are_announced_at_the_start_and_at_the_end(small_is_drawn, tmp_path, capsys):
     run_main("--dataset", "rendered", "--cache-dir", tmp_path, "--outdir", tmp_path)
     shown = capsys.readouterr()
-    assert shown.out.startswith(
-        "drawing 25,000 digits ...\ndata: rendered digits, 600 training and 300 test"
-    )
+    assert shown.out.startswith("drawing 25,000 digits ...\ndata: rendered digits, 600 training and 300 test")
     box = RENDERED_NOTICE.splitlines()
     assert shown.err.splitlines() == box * 2
     assert {len(line) for line in box} == {80}
