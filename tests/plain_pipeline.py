@@ -92,9 +92,7 @@ class PlainWarps:
 
     def field(self, k: int) -> np.ndarray:
         """Noise under a Gaussian of 4 px, (2, 28, 28), of 1 px rms."""
-        bell = np.exp(
-            -(np.subtract.outer(np.arange(12, 40), np.arange(52)) ** 2) / 32
-        )  # at 28 of the 52 places
+        bell = np.exp(-(np.subtract.outer(np.arange(12, 40), np.arange(52)) ** 2) / 32)
         noise = self.noise[k].astype(float) * 2 - 1
         found = bell @ noise @ bell.T  # down, then along
         return found / np.sqrt((found**2).mean())

@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import distillation_mnist_omitted_3 as core
@@ -249,6 +249,7 @@ def test_a_small_probe_has_that_share_too(share):
 
 
 @given(st.floats(0.001, 0.999), st.integers(1, 400), st.integers(0, 100))
+@settings(deadline=None)  # seconds are those of a machine that does something else, too
 def test_a_probe_is_no_larger_than_asked_for_and_its_share_is_that_of_whole_images(share, size, seed):
     labels = RNG(seed).integers(0, 10, 300)
     n_mine = (labels == 3).sum()

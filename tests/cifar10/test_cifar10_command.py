@@ -334,10 +334,11 @@ def answering(data: Data, logits: np.ndarray) -> SimpleNamespace:
 
 def test_soft_targets_are_those_of_the_teacher(data):
     """Of a teacher that knows all but the ships: right images, with a second class of about 0.2."""
-    second = np.random.default_rng(0).uniform(0.01, 0.45, 50)
-    answers = np.full((50, 10), 1e-9)
-    answers[range(50), data.test_labels] = 1 - second
-    answers[range(50), (data.test_labels + 1) % 10] = second
+    n = len(data.test_labels)
+    second = np.random.default_rng(0).uniform(0.01, 0.45, n)
+    answers = np.full((n, 10), 1e-9)
+    answers[range(n), data.test_labels] = 1 - second
+    answers[range(n), (data.test_labels + 1) % 10] = second
     answers[data.test_labels == 8] = np.eye(10)[1] + 1e-9
     experiment = answering(data, np.log(answers).astype(np.float32))
     chosen = pictures.telling_images(experiment)

@@ -89,7 +89,8 @@ def test_bars_of_compression_carry_their_figures_and_names(small):
 
 def test_the_unseen_class_stands_out_below_the_name_of_each_network(small, data):
     rng = np.random.default_rng(0)  # such small networks say the same of all cats
-    told = {kind: replace(run, test_logits=rng.normal(size=(1, 50, 10))) for kind, run in small.runs.items()}
+    size = (1, len(data.test_labels), 10)
+    told = {kind: replace(run, test_logits=rng.normal(size=size)) for kind, run in small.runs.items()}
     correction = replace(small.correction, offsets=(3.0,))
     figure = draw(pictures.unseen_class, replace(small, runs=told, correction=correction))
     logits = {

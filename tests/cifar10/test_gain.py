@@ -39,8 +39,10 @@ ALL_STUDENTS, ALL_PARTS = gain.STUDENTS, gain.PARTS  # those that a user gets
 
 @pytest.fixture(autouse=True)
 def small_grid(monkeypatch):
+    """And no process for what `found` has run in processes already."""
     monkeypatch.setattr(gain, "STUDENTS", STUDENTS)
     monkeypatch.setattr(gain, "PARTS", PARTS)
+    monkeypatch.setattr(gain, "local_pool", in_threads)
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +251,6 @@ def test_a_run_that_diverges_fails_alone(found, folder, capsys):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gain, "accuracies", one_fails)
-        patch.setattr(gain, "local_pool", in_threads)
         with pytest.raises(gain.UserError, match="1 of 2 runs failed; the others are written"):
             main([*flags(folder), *given])
     assert "failed: small, 100 %, 2 epochs, seed 0: it diverged" in capsys.readouterr().err

@@ -161,7 +161,7 @@ def test_float32_training_stays_close_to_float64(small_data, workers):
 def test_the_number_of_threads_does_not_change_a_bit(small_data):
     """Tiles are the same whoever works on them, and so are the pieces of a batch."""
     transformed = {"rotation": 10.0, "scaling": 0.1, "shear": 0.1, "elastic": 1.5}
-    training = Config(n_epochs_teacher=2, teacher_hidden=(500, 410), batch_size=150, **transformed).training(
+    training = Config(n_epochs_teacher=1, teacher_hidden=(500, 410), batch_size=150, **transformed).training(
         "teacher"
     )
     found = []

@@ -44,7 +44,7 @@ def kernels() -> list[str]:
 @pytest.mark.parametrize("kernel", kernels())
 def test_the_tests_of_bits_pass_with_every_kernel(kernel):
     environment = {**os.environ, "OPENBLAS_CORETYPE": kernel}
-    words = ["-m", "bits", "-p", "no:cacheprovider", "-p", "no:xdist", *IN_BITS]
+    words = ["-m", "bits", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist", *IN_BITS]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *words], cwd=ROOT, env=environment, capture_output=True, text=True
     )

@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from scripts_run import EXPLORER, GIF, MAIN, MAINS, PICTURES, ROOT, SMALL, call, ended, quick, stable, within
+from scripts_run import EXPLORER, GIF, MAIN, MAINS, PICTURES, ROOT, call, ended, quick, stable, within
 
 import make_distillation_mnist_omitted_3_gif as gif
 from beyond import command, pipeline
@@ -122,16 +122,16 @@ def test_results_json_has_the_documented_keys(rendered):
     assert set(found["wall_clock_seconds"]) == {"data", "teacher", "student", "bias_correction", "total"}
 
 
-def test_pictures_and_animation_reuse_the_stored_run(rendered):
-    folder, _ = rendered
-    flags = (*SMALL, "--dataset", "rendered", "--outdir", "out", "--learning-rate", "0.003")
+def test_pictures_and_animation_reuse_the_stored_run(small_folder, tmp_path, monkeypatch):
+    folder, flags = tmp_path, quick(small_folder, "--n-epochs-student", 4)
+    command.main(within(folder, monkeypatch, (*flags, "--quiet")))
     pictures = call(PICTURES, *flags, cwd=folder)
     assert pictures.returncode == 0, pictures.stderr
     assert pictures.stdout.count("reused") == 2
     for name in PNGS:
         with Image.open(folder / "out" / f"{name}.png") as image:
             assert image.width >= 1000
-            assert 400 <= image.height <= 900
+            assert 400 <= image.height <= 1000
             assert len(image.convert("RGB").getcolors(2**20)) > 50  # something is drawn
     gif = call(GIF, *flags, "--snapshot-every", 2, "--fps", 4, "--out", "anim/x.gif", cwd=folder)
     assert gif.returncode == 0, gif.stderr
@@ -168,11 +168,16 @@ def test_other_data_s_animation_goes_beside_their_results(small_folder, tmp_path
         assert image.size == (8, 8)
 
 
-def test_the_same_command_gives_the_same_bits_and_another_seed_others(small_folder, tmp_path):
-    for outdir, more in (("a", ()), ("b", ("--retrain",)), ("c", ()), ("d", ("--seed", 1))):
+def test_the_same_command_gives_the_same_bits_and_another_seed_others(
+    small_folder, tmp_path, monkeypatch, capsys
+):
+    for outdir, more in (("a", ()), ("b", ("--retrain",))):  # each in a process of its own
         result = call(MAIN, *quick(small_folder), "--outdir", outdir, *more, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        assert ("reused" in result.stdout) == (outdir == "c")
+        assert "reused" not in result.stdout
+    for outdir, more in (("c", ()), ("d", ("--seed", 1))):
+        command.main(within(tmp_path, monkeypatch, (*quick(small_folder), "--outdir", outdir, *more)))
+        assert ("reused" in capsys.readouterr().out) == (outdir == "c")
     a, b, c, d = (stable(tmp_path / name / "results.json") for name in "abcd")
     assert a == b == c
     assert a != d
@@ -210,17 +215,20 @@ def test_a_new_temperature_or_omitted_class_reuses_the_teacher(small_folder, tmp
 
 
 @pytest.mark.parametrize("damage", [b"", b"no archive", None])
-def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path):
-    call(MAIN, *quick(small_folder), cwd=tmp_path)
+def test_a_damaged_stored_run_is_trained_again(damage, small_folder, tmp_path, monkeypatch, capsys):
+    def shown() -> tuple[str, str]:
+        command.main(within(tmp_path, monkeypatch, quick(small_folder)))
+        return capsys.readouterr()
+
+    shown()
     before = stable(tmp_path / "out" / "results.json")
     for path in (tmp_path / "cache" / "hinton-mnist" / "runs").iterdir():
         path.write_bytes(path.read_bytes()[:-2000] if damage is None else damage)
-    result = call(MAIN, *quick(small_folder), cwd=tmp_path)
-    assert result.returncode == 0
-    assert result.stderr.count("training it again") == 2
-    assert "Traceback" not in result.stderr
+    again = shown()
+    assert again.err.count("training it again") == 2
+    assert "reused" not in again.out
     assert stable(tmp_path / "out" / "results.json") == before
-    assert call(MAIN, *quick(small_folder), cwd=tmp_path).stdout.count("reused") == 2
+    assert shown().out.count("reused") == 2
 
 
 @pytest.mark.parametrize("kind", ["contours", "halves"])
