@@ -259,7 +259,7 @@ SIGNALS = [name for name in ("SIGINT", "SIGTERM", "SIGQUIT", "SIGKILL") if hasat
 @pytest.mark.parametrize("name", SIGNALS)
 def test_however_it_ends_no_process_stays_and_what_finished_is_stored(name, small_folder, tmp_path):
     flags = (*TINY, "--data-dir", small_folder, "--outdir", "out", "--seeds", 2, "--jobs", 2)
-    flags = (*flags, "--study", "omitted-class", "--n-epochs-student", 60)  # longer than a signal takes
+    flags = (*flags, "--study", "omitted-class", "--n-epochs-student", 400)  # longer than a signal takes
     process = subprocess.Popen(
         command(*flags), cwd=tmp_path, env=surroundings(tmp_path), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
