@@ -49,7 +49,7 @@ const bias = {
     }
     if (student.best) {
       const all = alone ? "" : " for all unseen";
-    const what = `fewest errors on the test set, ${signed(student.best.offset)}${all}`;
+      const what = `fewest errors on the test set, ${signed(student.best.offset)}${all}`;
       entries.push(legend("var(--soft)", what, "diamond"));
     }
     byId("error-legend").replaceChildren(...entries);
@@ -127,7 +127,7 @@ const bias = {
     }
     const cell = (text) => element("td", { textContent: text });
     const head = ["", "as trained", "with the offset"].map((text) =>
-    element("th", { textContent: text, scope: "col" }));
+      element("th", { textContent: text, scope: "col" }));
     byId("errors-table").replaceChildren(
       element("thead", {}, element("tr", {}, ...head)),
       element("tbody", {}, ...rows.map(([name, key]) => element(

@@ -21,7 +21,7 @@ function showHistory() {
     const named = cards.shown.map(({ name }, at) => `${name} ${one.said[at]}`).join(", ");
     const label = `Drawing ${drawn.drawings.length - i}: ${named}`;
     const set = { type: "button", className: "kept", "aria-label": label, title: named };
-  const button = element("button", set, canvas);
+    const button = element("button", set, canvas);
     button.addEventListener("click", () => {
       keepDrawing();
       Object.assign(pad, { image: one.image, from: one.from, strokes: [...one.strokes], isExample: false });

@@ -111,9 +111,8 @@ class Run {
       element(
         "details", {}, element("summary", { textContent: "Look inside: its 64 first units" }), this.units,
         element("p", { className: "note", textContent:
-          "Each square is a unit's weights to the 28 × 28 pixels, dark where ink excites it, orange where "
-            + "ink "
-          + "silences it. A unit lights up when the digit above excites it." })),
+          "Each square is a unit's weights to the 28 × 28 pixels, dark where ink excites it, orange "
+          + "where ink silences it. A unit lights up when the digit above excites it." })),
     );
     const i = learning.lesson.testLabels.indexOf(settings.digit);
     this.example = i < 0 ? null : inked(learning.lesson.test.subarray(784 * i, 784 * i + 784));
@@ -269,7 +268,7 @@ function startLearning() {
     const sizes = [300, 1000].filter((size) => size < n);
     byId("learn-images").replaceChildren(
       ...sizes.map((size) => option(size, count(size), false)),
-    option(labels.length, `all ${count(n)}`, true),
+      option(labels.length, `all ${count(n)}`, true),
     );
     if (sizes.map(String).includes(kept)) byId("learn-images").value = kept;
     byId("learn-t-value").textContent = `T = ${temperature}`;
@@ -287,10 +286,10 @@ function startLearning() {
     if (!digits.includes(inRange("digit", 0, 9))) return false;
     byId("learn-digit").value = asked.get("digit");
     const given = {
-    "learn-t": inRange("t", 1, 50),
-    "learn-hard": inRange("hard", 0, 1),
-    "learn-images": inRange("images", 1, 1e6),
-  };
+      "learn-t": inRange("t", 1, 50),
+      "learn-hard": inRange("hard", 0, 1),
+      "learn-images": inRange("images", 1, 1e6),
+    };
     Object.entries(given).forEach(([id, value]) => value !== null && (byId(id).value = value));
     if (byId("learn-images").value === "") byId("learn-images").value = labels.length;
     learning.seed = Math.floor(inRange("seed", 0, 1e9) ?? 1);

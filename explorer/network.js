@@ -18,16 +18,24 @@ function weightsOf(integers, scales) {
   return weights;
 }
 
+/** Where `values` are not 0, and what they are there. */
+function nonzeros(values) {
+  const [where, there] = [new Int32Array(values.length), new Float32Array(values.length)];
+  let n = 0;
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] === 0) continue;
+    where[n] = i;
+    there[n++] = values[i];
+  }
+  return [where.subarray(0, n), there.subarray(0, n)];
+}
+
 /** The outputs of a layer. Inputs that are 0, most of an image and of what ReLU leaves, cost nothing. */
 function layerForward({ weights, biases }, inputs) {
-  const width = inputs.length;
-  const active = [];
-  for (let i = 0; i < width; i++) if (inputs[i] !== 0) active.push(i);
-  const where = Int32Array.from(active);
-  const values = Float32Array.from(active, (i) => inputs[i]);
+  const [where, values] = nonzeros(inputs);
   const outputs = new Float32Array(biases.length);
   for (let row = 0; row < biases.length; row++) {
-    const start = row * width;
+    const start = row * inputs.length;
     let sum = biases[row];
     for (let k = 0; k < where.length; k++) sum += weights[start + where[k]] * values[k];
     outputs[row] = sum;
@@ -36,14 +44,51 @@ function layerForward({ weights, biases }, inputs) {
 }
 
 /** What each layer sees of an image (784 pixels, 0 to 1), and last the logits. */
-function activationsOf(network, pixels) {
-  const { background, layers } = network;
-  const found = [Float32Array.from(pixels, (value) => background + (1 - background) * value)];
+function activationsOf({ background, layers }, pixels) {
+  const found = [new Float32Array(pixels.length)];
+  for (let i = 0; i < pixels.length; i++) found[0][i] = background + (1 - background) * pixels[i];
   layers.forEach((layer, index) => {
     const outputs = layerForward(layer, found[index]);
-    found.push(index + 1 < layers.length ? outputs.map((value) => Math.max(0, value)) : outputs);
+    const isHidden = index + 1 < layers.length;
+    for (let i = 0; isHidden && i < outputs.length; i++) if (outputs[i] < 0) outputs[i] = 0;
+    found.push(outputs);
   });
   return found;
+}
+
+/**
+ * Back-propagate `delta`, a gradient by the logits, after `activationsOf`. With `gradients`, layers like the
+ * network's, it is added to them; without, this gives the gradient by the network's inputs.
+ */
+function backward({ layers }, activations, delta, gradients = null) {
+  for (let index = layers.length - 1; index >= 0; index--) {
+    const below = activations[index];
+    if (gradients) addGradient(gradients[index], delta, below);
+    if (gradients && index === 0) return null;
+    const { weights } = layers[index];
+    const passed = new Float64Array(below.length);
+    for (let row = 0; row < delta.length; row++) {
+      const d = delta[row];
+      if (d === 0) continue;
+      const start = row * below.length;
+      for (let i = 0; i < passed.length; i++) passed[i] += d * weights[start + i];
+    }
+    if (index > 0) for (let i = 0; i < passed.length; i++) if (below[i] <= 0) passed[i] = 0; // slope of ReLU
+    delta = passed;
+  }
+  return delta;
+}
+
+/** Add to a layer's gradients what an image does to it: `delta` is the gradient by the layer's outputs. */
+function addGradient({ weights, biases }, delta, inputs) {
+  const [where, values] = nonzeros(inputs);
+  for (let row = 0; row < delta.length; row++) {
+    const d = delta[row];
+    if (d === 0) continue;
+    biases[row] += d;
+    const start = row * inputs.length;
+    for (let k = 0; k < where.length; k++) weights[start + where[k]] += d * values[k];
+  }
 }
 
 /** The logits of an image. */
@@ -75,23 +120,9 @@ function largestOf(values) {
 function inputGradient(network, pixels, target) {
   const activations = activationsOf(network, pixels);
   const p = softmax(activations.at(-1));
-  let delta = Float64Array.from(p, (value, c) => (c === target ? 1 : 0) - value);
-  for (let index = network.layers.length - 1; index >= 0; index--) {
-    const below = activations[index];
-    const weights = network.layers[index].weights;
-    const passed = new Float64Array(below.length);
-    for (let row = 0; row < delta.length; row++) {
-      const d = delta[row];
-      if (d === 0) continue;
-      const start = row * below.length;
-      for (let i = 0; i < passed.length; i++) passed[i] += d * weights[start + i];
-    }
-    if (index > 0) {
-      for (let i = 0; i < passed.length; i++) if (below[i] <= 0) passed[i] = 0; // the slope of ReLU
-    }
-    delta = passed;
-  }
-  return { logP: Math.log(p[target]), gradient: delta.map((d) => (1 - network.background) * d) };
+  const delta = Float64Array.from(p, (value, c) => (c === target ? 1 : 0) - value);
+  const gradient = backward(network, activations, delta);
+  return { logP: Math.log(p[target]), gradient: gradient.map((d) => (1 - network.background) * d) };
 }
 
 /** Values (28 x 28) smoothed along both axes by exp(-d^2 / (2 sigma^2)), which adds up to more than 1. */
@@ -156,18 +187,6 @@ function newNetwork(sizes, random) {
   return { sizes, background: 0, layers };
 }
 
-/** `values`, `rows` of them one after the other, turned so that its columns are. */
-function turned(values, rows) {
-  const columns = values.length / rows;
-  const found = new Float32Array(values.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      found[column * rows + row] = values[row * columns + column];
-    }
-  }
-  return found;
-}
-
 /** The step size at step 0 .. nSteps - 1: rises over the first 5 % of the steps, then falls to 0. */
 function learningRateAt(step, nSteps, peak) {
   const warmUp = Math.max(1, Math.round(0.05 * nSteps));
@@ -193,105 +212,60 @@ function lossGradient(logits, softTargets, label, temperature, hardWeight) {
   return gradient;
 }
 
-/**
- * A network that learns by Adam (Kingma & Ba 2015, algorithm 1). Its weights lie input by input: what an
- * empty pixel or a silent unit does not touch then costs nothing, forward or backward.
- */
+/** A network that learns, in place, by Adam (Kingma & Ba 2015, algorithm 1). */
 class Learner {
-  constructor({ sizes, layers }) {
-    this.sizes = sizes;
-    const zeros = ({ length }) => new Float32Array(length);
-    this.layers = layers.map(({ weights, biases }) => {
-      const parts = [turned(weights, biases.length), Float32Array.from(biases)];
-      return { parts, gradients: parts.map(zeros), first: parts.map(zeros), second: parts.map(zeros) };
+  constructor(network) {
+    this.network = network;
+    const zeros = () => network.layers.map(({ weights, biases }) => {
+      return { weights: new Float32Array(weights.length), biases: new Float32Array(biases.length) };
     });
-    this.activations = sizes.map((size) => new Float32Array(size));
+    [this.gradients, this.first, this.second] = [zeros(), zeros(), zeros()];
     this.nSteps = 0;
-  }
-
-  /** The logits of an image, 784 bytes; they are overwritten by the next one's. */
-  forward(bytes) {
-    const inputs = this.activations[0];
-    for (let i = 0; i < inputs.length; i++) inputs[i] = bytes[i] / 255;
-    this.layers.forEach(({ parts: [weights, biases] }, index) => {
-      const [below, above] = [this.activations[index], this.activations[index + 1]];
-      const sums = Float64Array.from(biases);
-      for (let i = 0; i < below.length; i++) {
-        const value = below[i];
-        if (value === 0) continue;
-        for (let j = 0, at = i * sums.length; j < sums.length; j++, at++) sums[j] += value * weights[at];
-      }
-      const isLast = index + 1 === this.layers.length;
-      for (let j = 0; j < sums.length; j++) above[j] = isLast ? sums[j] : Math.max(0, sums[j]);
-    });
-    return this.activations.at(-1);
-  }
-
-  /** Add to the gradients what the image that went forward last gives, by its dLoss/dlogits. */
-  backward(logitsGradient) {
-    let delta = logitsGradient;
-    for (let index = this.layers.length - 1; index >= 0; index--) {
-      const { parts: [weights], gradients: [ofWeights, ofBiases] } = this.layers[index];
-      const below = this.activations[index];
-      const passed = new Float64Array(index > 0 ? below.length : 0);
-      for (let j = 0; j < delta.length; j++) ofBiases[j] += delta[j];
-      for (let i = 0; i < below.length; i++) {
-        const value = below[i];
-        if (value === 0) continue; // no gradient, and where ReLU is 0 no slope either
-        const start = i * delta.length;
-        for (let j = 0; j < delta.length; j++) ofWeights[start + j] += value * delta[j];
-        if (index === 0) continue;
-        let sum = 0;
-        for (let j = 0; j < delta.length; j++) sum += weights[start + j] * delta[j];
-        passed[i] = sum;
-      }
-      delta = passed;
-    }
   }
 
   /** One step of Adam along the gradients, which are then 0 again. */
   update(rate, [beta1, beta2, epsilon] = [0.9, 0.999, 1e-8]) {
     this.nSteps += 1;
     const [first, second] = [1 - beta1 ** this.nSteps, 1 - beta2 ** this.nSteps];
-    for (const layer of this.layers) {
-      layer.parts.forEach((theta, part) => {
-        const [g, m, v] = [layer.gradients[part], layer.first[part], layer.second[part]];
+    this.network.layers.forEach((layer, index) => {
+      for (const part of ["weights", "biases"]) {
+        const [theta, g] = [layer[part], this.gradients[index][part]];
+        const [m, v] = [this.first[index][part], this.second[index][part]];
         for (let i = 0; i < theta.length; i++) {
           m[i] = beta1 * m[i] + (1 - beta1) * g[i];
           v[i] = beta2 * v[i] + (1 - beta2) * g[i] * g[i];
           if (m[i] !== 0) theta[i] -= (rate * m[i]) / first / (Math.sqrt(v[i] / second) + epsilon);
         }
         g.fill(0);
-      });
-    }
+      }
+    });
   }
 
   /** A step on a batch: numbers of images of the lesson {images, labels, softTargets}. */
   step(batch, { images, labels, softTargets }, { temperature, hardWeight }, rate) {
     for (const i of batch) {
-      const logits = this.forward(images.subarray(784 * i, 784 * i + 784));
+      const activations = activationsOf(this.network, pixelsAt(images, i));
       const targets = softTargets.subarray(10 * i, 10 * i + 10);
-      const gradient = lossGradient(logits, targets, labels[i], temperature, hardWeight);
-      this.backward(gradient.map((one) => one / batch.length)); // the mean over the batch
+      const gradient = lossGradient(activations.at(-1), targets, labels[i], temperature, hardWeight);
+      const ofMean = gradient.map((one) => one / batch.length);
+      backward(this.network, activations, ofMean, this.gradients);
     }
     this.update(rate);
   }
+}
 
-  /** The logits (n x 10) of images (n x 784 bytes). */
-  predict(images) {
-    const n = images.length / 784;
-    const found = new Float32Array(10 * n);
-    for (let i = 0; i < n; i++) found.set(this.forward(images.subarray(784 * i, 784 * i + 784)), 10 * i);
-    return found;
-  }
+/** The i-th of `images` (n x 784 bytes), 0 to 1. */
+function pixelsAt(images, i) {
+  const pixels = new Float32Array(784);
+  for (let k = 0; k < 784; k++) pixels[k] = images[784 * i + k] / 255;
+  return pixels;
+}
 
-  /** The network as it is now, in the form that the page's others have. */
-  network() {
-    const layers = this.layers.map(({ parts: [weights, biases] }, index) => {
-      return { weights: turned(weights, this.sizes[index]), biases: biases.slice() };
-    });
-    return { sizes: this.sizes, background: 0, layers };
-  }
+/** The logits (n x 10) of images (n x 784 bytes). */
+function logitsOfAll(network, images) {
+  const found = new Float32Array((10 * images.length) / 784);
+  for (let i = 0; i < found.length / 10; i++) found.set(logitsOf(network, pixelsAt(images, i)), 10 * i);
+  return found;
 }
 
 /** Soft targets (n x 10): equation 1 at T, of the teacher's logits (n x 10). */
@@ -349,11 +323,12 @@ function* training({ images, labels, logits, test }, settings, plan) {
   const random = randomBy(settings.seed);
   const seen = [...labels.keys()].filter((i) => labels[i] !== settings.digit).slice(0, settings.nImages);
   const target = labels.filter((label) => label === settings.digit).length / labels.length;
-  const learner = new Learner(newNetwork([784, ...plan.hidden, 10], random));
+  const network = newNetwork([784, ...plan.hidden, 10], random);
+  const learner = new Learner(network);
   const softTargets = softTargetsOf(logits, settings.temperature);
   const report = (step) => {
-    const offset = matchedOffset(learner.predict(images), settings.digit, target);
-    return { step, network: learner.network(), logits: learner.predict(test), offset };
+    const offset = matchedOffset(logitsOfAll(network, images), settings.digit, target);
+    return { step, network, logits: logitsOfAll(network, test), offset };
   };
   yield report(0);
   let order = [];
@@ -370,6 +345,6 @@ function* training({ images, labels, logits, test }, settings, plan) {
 if (typeof module !== "undefined") {
   module.exports = {
     weightsOf, logitsOf, softmax, withOffsets, largestOf, inputGradient, smoothed, stepTowards, randomBy,
-    newNetwork, turned, learningRateAt, lossGradient, Learner, softTargetsOf, matchedOffset, training,
+    newNetwork, learningRateAt, lossGradient, Learner, softTargetsOf, matchedOffset, training,
   };
 }

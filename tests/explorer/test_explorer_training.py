@@ -51,12 +51,12 @@ const layers = given.layers.map((rows) => ({
   weights: Float32Array.from(rows.flatMap((row) => row.slice(0, -1))),
   biases: rows.map((row) => row.at(-1)),
 }));
-const learner = new Learner({ sizes: given.sizes, layers });
+const learner = new Learner({ sizes: given.sizes, background: 0, layers });
 const softTargets = softTargetsOf(Float32Array.from(given.logits.flat()), given.temperature);
 const lesson = { images: Uint8Array.from(given.images.flat()), labels: given.labels, softTargets };
 return given.batches.map((batch, step) => {
   learner.step(batch, lesson, given, learningRateAt(step, given.batches.length, given.rate));
-  return learner.network().layers.map(({ weights, biases }) => [Array.from(weights), Array.from(biases)]);
+  return learner.network.layers.map(({ weights, biases }) => [Array.from(weights), Array.from(biases)]);
 });
 """
 
