@@ -23,6 +23,7 @@ from docs.committed import (
     point,
     seed_runs,
     slope_ratios,
+    study_runs,
     usps_runs,
 )
 from docs.committed import value_mean as mean
@@ -45,6 +46,9 @@ from docs.figures import (
 )
 from docs.prose_cifar10 import quotes_of_cifar10
 from runs.folders import value
+from studies.images import share_in_half
+from studies.label_weight import where_the_paper_lies
+from studies.study import paired_difference
 
 
 def rises(runs: Sequence[Results]) -> int:
@@ -208,11 +212,36 @@ def quotes_of_reference() -> list[Quote]:
     ]
 
 
+def quotes_of_referee() -> list[Quote]:
+    def weights(name: str) -> list[str]:
+        """Between or beyond which the paper's errors lie; ours there, if beyond."""
+        runs = [run for run in study_runs() if run.study == "label-weight"]
+        return re.findall(r"[\d.,]*\d", where_the_paper_lies(runs, name, "before.test_errors"))
+
+    def cost(which: str) -> str:
+        half, random = (point("images", f"without 50 %, {way}") for way in (which, "at random"))
+        return f"{-paired_difference(half, random, UNSEEN_BEFORE, 100).mean:.1f}"
+
+    gone = share_in_half([run for run in study_runs() if run.study == "images"])
+    seen = [c for c in range(10) if c != 3]
+    most, least = max(seen, key=lambda c: gone[c]), min(seen, key=lambda c: gone[c])
+    return [
+        ("206 errors without 3s lie between weights of # and #", *weights("without 3")),
+        ("alone beyond #, where ours makes #", *weights("only 7s and 8s")),
+        ("holds # % of the #s and # % of the #s", *(f"{100 * gone[most]:.0f}", most),
+         *(f"{100 * gone[least]:.0f}", least)),
+        ("half then costs # points", cost("the most 3-like of each digit")),
+        ("left free it costs # more", cost("the most 3-like")),
+        ("on 3s it is # of its teacher's", slope_ratios()[0]),
+    ]  # fmt: skip
+
+
 QUOTES: dict[str, Callable[[], list[Quote]]] = {
     "README.md": quotes_of_readme,
     "docs/cifar10.md": quotes_of_cifar10,
     "docs/explorer.md": quotes_of_explorer,
     "docs/reference.md": quotes_of_reference,
+    "docs/referee.md": quotes_of_referee,
     "docs/results.md": quotes_of_results,
 }
 

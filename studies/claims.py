@@ -46,8 +46,8 @@ HEADER = (
     "claim", "test errors of", "paper", "ours", "seeds", "difference (95 % interval)", "p (Holm)", "in words",
 )  # fmt: skip
 # "As many" is said of two numbers of errors whose difference, with its whole interval, is smaller than twice
-# the standard deviation that a number of errors has over test sets: 16 of 67. Declared before the runs of
-# seeds 3 and up were looked at, but not before those of 0 to 2.
+# the standard deviation that a number of errors has over test sets: 16 of 67. Declared before the paper's
+# seeds 3 and up were run, but not before its 0 to 2, nor before any of the transformed images.
 MARGIN = 2.0
 FEWEST = 1.0  # errors, where the logarithmic axis of the picture begins
 

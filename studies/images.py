@@ -152,6 +152,12 @@ def mean_of_each(runs: Runs, path: str) -> np.ndarray:
     return np.mean([run.value(path) for run in runs], axis=0)
 
 
+def share_in_half(runs: Runs) -> np.ndarray:
+    """By class, which part of its images lies in the most 3-like half of the transfer set; 1 for 3s."""
+    whole_set, rest = (at(runs, POINTS[name]) for name in ("all of them", "without 50 %, the most 3-like"))
+    return 1 - mean_of_each(rest, "further.kept") / mean_of_each(whole_set, "further.kept").clip(1)
+
+
 def words(runs: Runs) -> str:
     def of(name: str) -> list[Run]:
         return at(runs, POINTS[name])
@@ -170,7 +176,7 @@ def words(runs: Runs) -> str:
         of(f"1 % alone, {which}")
         for which in ("the most 3-like", "at random", "the most 3-like of each digit")
     )
-    gone = 1 - mean_of_each(half, "further.kept") / mean_of_each(of("all of them"), "further.kept").clip(1)
+    gone = share_in_half(runs)
     digits = sorted((c for c in range(N_CLASSES) if c != 3), key=lambda c: -gone[c])
     taken = [f"{100 * gone[c]:.0f} % of the {c}s" for c in (*digits[:3], digits[-1])]
     n_kept = round(KEPT[0] * most[0].n_transfer)

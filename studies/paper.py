@@ -58,15 +58,16 @@ def words(runs: Runs) -> str:
 {{table}}
 
 "difference" is our mean errors less the paper's figure. That figure is one run, so the 95 % interval is a
-prediction interval: where one further run of ours would fall, by Student's t over our seeds; it
-ends where a run would make no errors at all. With three
-seeds it is wide. A figure of the paper's that lies outside is none that we would expect of our runs. Where
-two of our own settings are named, the difference is paired by seed and the interval is that of its mean.
+prediction interval: where one further run of ours would fall, by Student's t over our seeds; it ends where a
+run would make no errors at all. With three seeds it is wide. A figure of the paper's that lies outside is
+none that we would expect of our runs. Where two of our own settings are named, the difference is paired by
+seed and the interval is that of its mean.
 There are {n_tested} rows, of which one or two would exclude 0 by chance; p is Holm's, over all of them.
 "Fewer errors" and "more errors" are said where the interval excludes 0, with "but not by Holm" where p does
 not fall below 0.05; "as many" where the whole interval lies within the margin, twice the standard deviation
 that such a number of errors has over test sets of 10,000 images (16 of 67, 29 of 206); "not told apart" of
-the rest. The margin was declared when the three first seeds were known, before any further one was looked at.
+the rest. The margin was declared when seeds 0 to 2 were known, and all of the transformed images, before any
+further seed was run.
 
 Rows of "transformed images" are of another set-up, the recipe `best` (60 and 40 epochs at batches of 512 and
 256), all others of the settings below (60 and 20, 512 and 128): they say what else can be had.
