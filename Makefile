@@ -15,8 +15,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 0 1 2 3 4
 CIFAR10 := $(BIN)/python -m cifar10 --dataset cifar10
-TENTH := --label-fraction 0.1 --n-epochs-teacher 4
-TRIAL := --hold-out 10000 --n-epochs-teacher 6 --n-epochs-student 4 --n-versions 2
+TENTH := --student-channels 28 M 28 36 M 36 36 M 36
+FEW_LABELS := $(TENTH) --label-fraction 0.1 --n-epochs-teacher 4
+TRIAL := $(TENTH) --hold-out 10000 --n-epochs-teacher 6 --n-epochs-student 4 --n-versions 2
 
 .PHONY: run explorer test golden mutants seeds study cifar10 cifar10-seeds cifar10-trials \
   cifar10-gain bench clean
@@ -71,17 +72,17 @@ cifar10: .venv/run.stamp
 	$(BIN)/python -m cifar10.pictures $(FLAGS)
 
 cifar10-seeds: .venv/run.stamp
-	set -e; for seed in 0 1 2 3; do $(CIFAR10) --seed $$seed --outdir viz/cifar10/seeds/$$seed $(FLAGS); done
-	set -e; for seed in 0 1 2 3 4; do \
-	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed --omitted-class cat $(FLAGS); \
-	done
 	set -e; for seed in 0 1 2; do \
-	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/fifth/$$seed --student-channels 24 M 24 64 M 64 64 M 64 $(FLAGS); \
-	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/unlabelled/$$seed $(TENTH) $(FLAGS); \
-	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/labelled_tenth/$$seed $(TENTH) --transfer-fraction 0.1 \
+	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/seeds/$$seed $(FLAGS); \
+	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/unlabelled/$$seed $(FEW_LABELS) $(FLAGS); \
+	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/labelled_tenth/$$seed $(FEW_LABELS) --transfer-fraction 0.1 \
 	    $(FLAGS); \
 	done
-	$(BIN)/python -m seeds.summarise viz/cifar10/seeds viz/cifar10/fifth viz/cifar10/unseen_cat \
+	set -e; for seed in 0 1 2 3; do $(CIFAR10) --seed $$seed --outdir viz/cifar10/tenth/$$seed $(TENTH) $(FLAGS); done
+	set -e; for seed in 0 1 2 3 4; do \
+	  $(CIFAR10) --seed $$seed --outdir viz/cifar10/unseen_cat/$$seed $(TENTH) --omitted-class cat $(FLAGS); \
+	done
+	$(BIN)/python -m seeds.summarise viz/cifar10/seeds viz/cifar10/tenth viz/cifar10/unseen_cat \
 	  viz/cifar10/unlabelled viz/cifar10/labelled_tenth
 
 cifar10-trials: .venv/run.stamp

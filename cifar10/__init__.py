@@ -1,6 +1,6 @@
 """Distillation put to work: a convolutional teacher on CIFAR-10, and a student that never sees a label.
 
-A convolutional teacher learns CIFAR-10 from hard labels and is frozen. A student with a tenth of its
+A convolutional teacher learns CIFAR-10 from hard labels and is frozen. A student with a fifth of its
 parameters then learns from the teacher's softened outputs alone. Beside it, the same student is trained on
 hard labels: what does distillation gain?
 

@@ -131,5 +131,6 @@ def draw_compression(runs: Sequence[Results], names: Sequence[str] = CLASSES) ->
     grouped_bars(speed, times, two, colours[:2], 2)
     threads = {run["environment"]["threads"] for run in runs}
     which = "ms per image" if len(runs) == 1 else "least ms per image"
-    speed.set_title(f"How fast? {which}, threads: {', '.join(map(str, sorted(threads)))}")
+    speed.set_title(f"How fast? {which}")
+    speed.set_xlabel(f"threads: {', '.join(map(str, sorted(threads)))}")
     return figure

@@ -45,8 +45,8 @@ from runs.processes import Shared, given_here, local_pool, outcomes, reason_of
 
 STUDENTS = {  # by what they are called, from a half of the default teacher's parameters to a fiftieth
     "half": "32 M 32 100 M 100 100 M 100",
-    "fifth": "24 M 24 64 M 64 64 M 64",
-    "tenth": " ".join(Config().student_channels),
+    "fifth": " ".join(Config().student_channels),
+    "tenth": "28 M 28 36 M 36 36 M 36",
     "fiftieth": "8 M 8 18 M 18 18 M 18",
 }
 SHARES = (1.0, 0.3, 0.1, 0.03)

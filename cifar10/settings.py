@@ -55,7 +55,7 @@ class Config(CommonSettings):
     n_epochs_teacher: int = setting(16, "passes of the teacher over the training set", at_least=1)
     n_epochs_student: int = setting(10, "passes of the students over the transfer set", at_least=1)
     teacher_channels: tuple[str, ...] = channels_setting("40 M 40 144 M 144 144 M 144", "teacher's")
-    student_channels: tuple[str, ...] = channels_setting("28 M 28 36 M 36 36 M 36", "student's")
+    student_channels: tuple[str, ...] = channels_setting("24 M 24 64 M 64 64 M 64", "student's")
     batch_size: int = setting(256, "images per step of the teacher", at_least=2)  # to normalise over
     batch_size_student: int = setting(128, "images per step of the students", at_least=2)
     learning_rate: float = setting(
