@@ -39,7 +39,7 @@ from cifar10.lessons import (
 )
 from cifar10.network import ConvNet
 from cifar10.settings import Config
-from runs.folders import FREE
+from runs.folders import FREE, newest_of_each
 from runs.many import Progress
 from runs.processes import Shared, given_here, local_pool, outcomes, reason_of
 
@@ -205,15 +205,9 @@ def kept(path: Path, common: Results) -> Results:
     return before
 
 
-def merged(before: list[Results], found: list[Results]) -> list[Results]:
-    """All runs, those that were made again once, in the order of the table."""
-
-    def point(run: Results) -> tuple[Any, ...]:
-        return run["student"], run["share"], run["n_epochs"], run["seed"]
-
-    runs = {point(run): run for run in (*before, *found)}
-    order = list(STUDENTS)
-    return sorted(runs.values(), key=lambda r: (order.index(r["student"]), -r["share"], *point(r)[2:]))
+def point_of(run: Results) -> tuple[Any, ...]:
+    """Where a run stands in the table."""
+    return list(STUDENTS).index(run["student"]), -run["share"], run["n_epochs"], run["seed"]
 
 
 # ---- The command line --------------------------------------------------------------------------------------
@@ -265,7 +259,7 @@ def main(argv: list[str] | None = None) -> None:
     new, failed = carry_out(points, base, seeds, data, n_jobs, console)
     found = common | {
         "environment": environment(Workers().n_threads),
-        "runs": merged(before["runs"], new),
+        "runs": newest_of_each([*before["runs"], *new], point_of),
         "teachers": before["teachers"] | teachers,
     }
     if not found["runs"]:

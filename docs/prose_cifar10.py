@@ -86,7 +86,10 @@ def quotes_of_cifar10() -> list[Quote]:
     assert all(b < a for one in losses for a, b in pairwise(one))  # "falls in every epoch of every run"
     sizes = runs[0]["networks"]
     shares, small_shares = (
-        [run["networks"]["student"][k] / run["networks"]["teacher"][k] for k in ("parameters", "multiply_adds")]
+        [
+            run["networks"]["student"][k] / run["networks"]["teacher"][k]
+            for k in ("parameters", "multiply_adds")
+        ]
         for run in (runs[0], small[0])
     )
     assert 0.19 < shares[0] < 0.22  # "a fifth"

@@ -8,7 +8,7 @@ from support.report import RESULTS, Results
 from support.settings import DECIDE_NOTHING
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ SIZES = ("parameters", "multiply_adds", "bytes", "bytes_8_bits")  # of a network
 MEASURES = ("test_accuracy_8_bits", "milliseconds_alone", "milliseconds_per_image")
 START = "start"  # the trial that the others are compared with
 FREE = ("seed", *DECIDE_NOTHING)  # what runs of one folder may differ in
+
+
+def newest_of_each(runs: Iterable[Results], point: Callable[[Results], Any]) -> list[Results]:
+    """Of runs of the same `point` the last one, in the order of the points: how results.json are merged."""
+    by_point = {point(run): run for run in runs}
+    return [by_point[one] for one in sorted(by_point)]
 
 
 # ---- Reading -----------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from beyond.settings import Config
+from runs.folders import newest_of_each
 from runs.records import IF_THERE, flags_of, measured_settings
 from studies.questions import STUDIES, Plan
 from studies.study import Run, Settings
@@ -184,13 +185,10 @@ def merged(found: Found, before: Found | None, planned: Sequence[Config]) -> Fou
         return found
     asked = [identity(config) for config in json.loads(json.dumps([config.plain() for config in planned]))]
     names, seeds = {one["study"] for one in found["runs"]}, {config.seed for config in planned}
-    runs = {
-        point_of(one): one for one in before["runs"] if one["study"] not in names or one["seed"] not in seeds
-    }
-    runs |= {point_of(one): one for one in found["runs"]}
+    stay = [one for one in before["runs"] if one["study"] not in names or one["seed"] not in seeds]
     return {
         "data": found["data"],
-        "runs": [runs[point] for point in sorted(runs)],
+        "runs": newest_of_each([*stay, *found["runs"]], point_of),
         "failed": found["failed"] + [f for f in before["failed"] if identity(f["config"]) not in asked],
     }
 

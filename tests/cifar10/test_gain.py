@@ -18,10 +18,11 @@ import pytest
 
 from cifar10 import experiment, gain, network
 from cifar10.experiment import run
-from cifar10.gain import Point, main, merged
+from cifar10.gain import Point, main, point_of
 from cifar10.gain_tables import draw_gain, gain_tables, percentage
 from cifar10.network import ConvNet
 from cifar10.settings import Config
+from runs.folders import newest_of_each
 from runs.processes import Pool
 from tests.small_cifar10 import batches
 
@@ -199,7 +200,7 @@ def test_later_runs_take_the_place_of_earlier_ones():
 
     before = [one("small", 0.1, 2, 0, 0.1), one("large", 0.1, 2, 0, 0.2), one("small", 1.0, 2, 1, 0.3)]
     after = [one("small", 0.1, 2, 0, 0.4), one("small", 1.0, 1, 1, 0.5)]
-    assert [run["soft"] for run in merged(before, after)] == [0.2, 0.5, 0.3, 0.4]
+    assert [run["soft"] for run in newest_of_each([*before, *after], point_of)] == [0.2, 0.5, 0.3, 0.4]
 
 
 @pytest.mark.parametrize(
