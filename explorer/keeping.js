@@ -7,7 +7,7 @@ const drawn = { drawings: [], most: 12 };
 function keepDrawing() {
   if (!pad.strokes.length || pad.pixels.every((value) => value === 0)) return;
   const { image, from, strokes, pixels } = pad;
-  if (drawn.drawings[0]?.strokes.at(-1) === strokes.at(-1)) return; // it was taken from there
+  if (drawn.drawings.some((one) => one.strokes.at(-1) === strokes.at(-1))) return; // it is there already
   drawn.drawings.unshift({ image, from, strokes, pixels, said: cards.shown.map(({ p }) => largestOf(p)) });
   drawn.drawings.length = Math.min(drawn.drawings.length, drawn.most);
   showHistory();

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -176,3 +176,32 @@ def until(driver: Any, condition: str, seconds: float = 30) -> None:
 
 def wrong_on_the_console(driver: Any) -> list[str]:
     return [entry["message"] for entry in driver.get_log("browser")]
+
+
+def by_id(driver: Any, name: str) -> Any:
+    return driver.find_element("id", name)
+
+
+def draw(driver: Any, points: Sequence[tuple[float, float]], clear: bool = True) -> None:
+    """Draw one stroke by mouse events, as fast as a hand does."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    if clear:
+        by_id(driver, "clear").click()
+    pad = by_id(driver, "pad")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", pad)
+    side = pad.size["width"]
+    places = [((x - 14) * side / 28, (y - 14) * side / 28) for x, y in points]
+    actions = ActionChains(driver, duration=20)
+    actions.move_to_element_with_offset(pad, *map(round, places[0])).click_and_hold()
+    for place in places[1:]:
+        actions.move_to_element_with_offset(pad, *map(round, place))
+    actions.release().perform()
+    settle(driver)
+
+
+def settle(driver: Any) -> None:
+    """Wait for two frames: what was asked for is painted."""
+    driver.execute_async_script(
+        "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
+    )

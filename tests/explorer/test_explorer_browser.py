@@ -14,9 +14,12 @@ from explorer_pages import (
     about_of,
     arrays_of,
     browser,
+    by_id,
+    draw,
     made_page,
     opened,
     resized,
+    settle,
     shared_browser,
     until,
     wrong_on_the_console,
@@ -46,35 +49,6 @@ def page(driver, small):
     wrong_on_the_console(driver)
     yield driver
     assert wrong_on_the_console(driver) == []
-
-
-def by_id(driver, name: str):
-    return driver.find_element("id", name)
-
-
-def draw(driver, points, clear: bool = True) -> None:
-    """Draw one stroke by mouse events, as fast as a hand does."""
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    if clear:
-        by_id(driver, "clear").click()
-    pad = by_id(driver, "pad")
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", pad)
-    side = pad.size["width"]
-    places = [((x - 14) * side / 28, (y - 14) * side / 28) for x, y in points]
-    actions = ActionChains(driver, duration=20)
-    actions.move_to_element_with_offset(pad, *map(round, places[0])).click_and_hold()
-    for place in places[1:]:
-        actions.move_to_element_with_offset(pad, *map(round, place))
-    actions.release().perform()
-    settle(driver)
-
-
-def settle(driver) -> None:
-    """Wait for two frames: what was asked for is painted."""
-    driver.execute_async_script(
-        "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
-    )
 
 
 def press(driver, element, *keys: str) -> None:
