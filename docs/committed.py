@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.report import Results
 
+import json
 import statistics
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from studies.study import Run, at
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = ROOT / "viz" / "study"
+SOFT_TARGETS = ROOT / "viz" / "soft_targets.json"
 RECIPES_OF_TABLES = ("described", "linear", "fast", "middle", "best")  # of students that see nine digits
 
 
@@ -31,6 +33,12 @@ def seed_runs(name: str) -> list[Results]:
 def usps_runs() -> list[Results]:
     """USPS as somebody's own data, through the converter and --data-dir."""
     return load(ROOT / "viz" / "usps")
+
+
+@cache
+def soft_targets(temperature: str) -> dict[str, float]:
+    """Medians of the described teacher's soft targets for 3 at "T = 1" or "T = 20", by digit."""
+    return json.loads(SOFT_TARGETS.read_text("utf-8"))["medians"][temperature]
 
 
 @cache

@@ -23,6 +23,7 @@ from docs.committed import (
     point,
     seed_runs,
     slope_ratios,
+    soft_targets,
     study_runs,
     usps_runs,
 )
@@ -56,11 +57,24 @@ def rises(runs: Sequence[Results]) -> int:
     return sum(value(run, ERRORS_AFTER) > value(run, ERRORS_BEFORE) for run in runs)
 
 
+def said_of_3s(*digits: str) -> list[str]:
+    """Medians of the described teacher's soft targets for 3; those of several digits must agree."""
+    found = soft_targets("T = 20")
+    assert all(found["7"] <= found[d] <= found["2"] for d in "58")  # "2, 5, 7 or 8"
+    said = [{f"{found[d]:.2f}" for d in group} for group in digits]
+    assert all(len(group) == 1 for group in said)
+    return [figure for group in said for figure in group]
+
+
 def quotes_of_readme() -> list[Quote]:
     best, no_digit, fifth = seed_runs("best"), seed_runs("no-digit"), cifar10_runs("seeds")
     gain = interval(gains(fifth))
     assert all(value(run, UNSEEN_ERRORS_BEFORE) > value(run, UNSEEN_ERRORS_AFTER) for run in every_run())
     return [
+        (
+            "4 or 6 answers about #, a 9 #, a 2, 5, 7 or 8 # to #, a real 3 would answer #",
+            *said_of_3s("0146", "9", "7", "2", "3"),
+        ),
         ("In all # runs with one bias", len(every_run())),
         ("In # of them the total number of errors rises", rises(every_run())),
         ("the correction recovers only # % of the 3s", percent(seed_runs("control"), UNSEEN_AFTER)),
@@ -132,6 +146,9 @@ def quotes_of_results() -> list[Quote]:
             count(best, ERRORS_AFTER),
             count(best, UNSEEN_ERRORS_AFTER),
         ),
+        ("typical 0, 1, 4 or 6 answers #, the typical 2, 5, 7 or 8 # to #", *said_of_3s("0146", "7", "2")),
+        ("half of the transfer set, less than #e-8", f"{1e8 * soft_targets('T = 1')['all others']:.1f}"),
+        ("a real 3 would answer #", *said_of_3s("3")),
         ("before any correction: # % against 86.83 %", percent(described, UNSEEN_BEFORE, 2)),
         ("In all # runs of the table it recovers 3s", len(every)),
         ("In # of the # with a probe of 5,000 images the errors in all rise", rises(small), len(small)),

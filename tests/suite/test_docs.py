@@ -12,18 +12,20 @@ import io
 import json
 import re
 import shlex
+import statistics
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cifar10.settings as cifar
 import distillation_mnist_omitted_3 as core
 from beyond.settings import RECIPES, Config
 from cifar10 import gain
-from docs import pages, prose
+from docs import medians, pages, prose
 from docs.committed import (
     RECIPES_OF_TABLES,
     STUDY,
@@ -67,6 +69,15 @@ def test_a_figure_that_is_not_the_runs_is_written_anew():
     assert prose.with_figures("README.md", wrong) == said
     with pytest.raises(ValueError, match="0 times, not once"):
         prose.with_figures("README.md", said.replace("In all 25 runs", "In each of 25 runs"))
+
+
+def test_medians_of_soft_targets_are_those_of_each_digit_and_of_all_that_are_no_3():
+    rng = np.random.default_rng(0)
+    labels, p = rng.integers(0, 10, 999), rng.uniform(0, 1, 999)
+    found = medians.soft_targets_for(3, p, labels)
+    for digit in range(10):
+        assert found[str(digit)] == pytest.approx(statistics.median(p[labels == digit]), rel=0.01)
+    assert found["all others"] == pytest.approx(statistics.median(p[labels != 3]), rel=0.01)
 
 
 def test_the_words_of_a_study_follow_its_runs():
