@@ -1,6 +1,6 @@
 """Weights as 8-bit integers with a scale per row, rounded so that the network still says the same.
 
-To the nearest integer alone, probabilities move by up to 0.03. Here, weight by weight, the rest of each row
+To the nearest integer alone, probabilities move by up to 0.04. Here, weight by weight, the rest of each row
 makes up for what rounding one did to the outputs: Frantar et al. (2023), "GPTQ: accurate post-training
 quantization", after Hassibi & Stork (1993). The images that say what matters are some that the network itself
 learned from: a student that never saw a 3 is not shown one for this, either.

@@ -332,7 +332,7 @@ def test_the_committed_page_is_what_its_sources_and_its_contents_give():
 
 @pytest.mark.parametrize("network", [0, 1, 2], ids=["teacher", "student", "no digit"])
 def test_the_committed_page_reads_its_1010_test_3s_as_the_trained_networks_do(network):
-    """Same class, probabilities within 0.01: what it holds of each network against what NumPy said."""
+    """Same class, probabilities within 0.02: what it holds of each network against what NumPy said."""
     code = """
     const n = page.arrays.galleryNumbers.length;
     const bytes = Array.from({ length: n }, (_, i) => page.arrays.gallery.subarray(784 * i, 784 * i + 784));
@@ -344,7 +344,7 @@ def test_the_committed_page_reads_its_1010_test_3s_as_the_trained_networks_do(ne
     trained = arrays[f"{key}/expected"].reshape(-1, 10)
     assert len(theirs) == 1010
     p = core.softmax(trained)
-    assert np.abs(core.softmax(theirs) - p).max() < 0.01
+    assert np.abs(core.softmax(theirs) - p).max() < 0.02
     other = np.flatnonzero(theirs.argmax(axis=1) != trained.argmax(axis=1))
     if key != "no-digit":
         assert not len(other)
