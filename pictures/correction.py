@@ -168,7 +168,8 @@ def omitted_examples(experiment: Experiment) -> Figure:
     title = f"Test images of {instances(omitted_class)}, which the student never saw in training"
     if sees_no_digit(experiment):
         title = "Test images of digits, of which the student never saw one in training"
-    figure = new_figure(experiment, title, 12.5, 0.6 + 2 * len(groups))
+    own = f"p({omitted_class[0]})" if len(omitted_class) == 1 else "the probability of its own class"
+    figure = new_figure(experiment, f"{title} (in brackets: {own})", 12.5, 0.6 + 2 * len(groups))
     grid = figure.subplots(len(groups), N_EXAMPLES)
     for row, (name, members, colour) in zip(grid, groups, strict=True):
         found = np.flatnonzero(members)
@@ -181,8 +182,8 @@ def omitted_examples(experiment: Experiment) -> Figure:
             axes.axis("on")
             draw_image(axes, data.test_images[mine[index]])
             axes.set_xlabel(
-                f"before: {before[index].argmax()}  p({labels[index]}) {p_before[index]:.2f}\n"
-                f"after: {after[index].argmax()}  p({labels[index]}) {p_after[index]:.2f}",
+                f"before: {before[index].argmax()} ({p_before[index]:.2f})\n"
+                f"after: {after[index].argmax()} ({p_after[index]:.2f})",
                 fontsize=SMALL,
             )
         row[0].text(

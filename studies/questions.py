@@ -26,7 +26,6 @@ from studies import (
     spread,
     student_size,
     subliminal,
-    teachers,
     temperature,
     transfer_size,
     transformed,
@@ -57,7 +56,6 @@ STUDIES: dict[str, Study] = {
         slope,
         handwriting,
         corruption,
-        teachers,
     )
 }
 
@@ -69,15 +67,16 @@ def plan(names: Sequence[str], given: Settings, n_seeds: int | None = None) -> P
 
     Raises UserError for settings that make no sense.
     """
-    recipe = {"recipe": "fast", **{k: v for k, v in given.items() if k == "recipe"}}
     first_seed = given.get("seed", 0)
     planned: Plan = {}
     for name in names:
         study = STUDIES[name]
-        for place, point in enumerate(study.grid):
+        for place, (called, point) in enumerate(study.points.items()):
             if "omitted_class" not in point and given.get("omitted_class") == ():
                 raise UserError(f"--study {name} is about classes left out; leave out at least one")
+            recipe = {"recipe": point.get("recipe", given.get("recipe", "fast"))}
             settings = {**RECIPES[recipe["recipe"]], **study.preset, **recipe, **given, **point}
-            seeds = range(first_seed, first_seed + (n_seeds or study.n_seeds) * study.apart, study.apart)
+            n = n_seeds or study.seeds_of.get(called, study.n_seeds)
+            seeds = range(first_seed, first_seed + n * study.apart, study.apart)
             planned[name, place] = [Config(**{**settings, "seed": seed}) for seed in seeds]
     return planned

@@ -76,6 +76,7 @@ class Study:
     preset: Settings = field(default_factory=dict)  # which flags override; the grid wins over both
     beside: Sequence[str] = ()  # other studies whose runs stand in its table and picture, too
     n_seeds: int = 3  # of the committed runs
+    seeds_of: Mapping[str, int] = field(default_factory=dict)  # by point, where they are more or fewer
     # From one seed to the next: ten where the student of one seed shall not start as the teacher of the next.
     apart: int = 1
     # What is measured of the networks besides, and what that must hold. Raises UserError where it cannot be.

@@ -275,7 +275,7 @@ def test_examples_stand_under_their_fate_and_the_fates_add_up(settings, made):
             assert members[place]
             c = labels[place]
             assert axes.get_xlabel() == "\n".join(
-                f"{when}: {said[when][0][place]}  p({c}) {said[when][1][place, c]:.2f}" for when in said
+                f"{when}: {said[when][0][place]} ({said[when][1][place, c]:.2f})" for when in said
             )
             places.append(place)
         assert len(set(places)) == len(places)

@@ -43,9 +43,15 @@ def shown(differences: np.ndarray) -> str:
     return f"{middle:.1f} ({middle - half:.1f} to {middle + half:.1f})"
 
 
+def by_row(runs: list[Run], place: int = 0) -> dict[tuple[str, str], str]:
+    """The cells of one of the tables by the row's name and the column's."""
+    table = handwriting.table(runs).split("\n\n")[place]
+    return {(first, name): cell for (first, _, name), cell in cells(table).items()}
+
+
 @pytest.mark.parametrize("c", [3, 8])
 def test_a_row_of_the_table_is_counted_by_hand(c, runs):
-    table = {(first, name): cell for (first, _, name), cell in cells(handwriting.table(runs)).items()}
+    table = by_row(runs)
     row, without, control = str(c), f"small, without {c}", "small, all digits"
     of_control = values(runs, control, "per_class_accuracy", "before", c)
     of_teacher = values(runs, without, "per_class_accuracy", "teacher", c)
@@ -85,11 +91,31 @@ def test_the_picture_shows_each_seed_their_mean_and_the_student_of_all_digits(ru
 
 
 def test_the_larger_student_has_a_row_of_its_own_and_none_to_compare_it_with(runs):
-    table = {(first, name): cell for (first, _, name), cell in cells(handwriting.table(runs)).items()}
+    table = by_row(runs)
     after = values(runs, "without 3", "after", "omitted_accuracy")
     assert table["3, 800 units", "set on MNIST"] == f"{after.mean():.1f} ± {after.std(ddof=1):.1f}"
     for name in ("student of all digits", "set on MNIST less student of all digits"):
         assert table["3, 800 units", name] == "-"
+
+
+def test_every_recipe_has_a_row_and_the_one_of_no_digit_no_corrected_3s_of_its_own(runs):
+    table, recipes = by_row(runs, 1), ("described", "middle", "best", "no-digit")
+    assert list(dict.fromkeys(row for row, _ in table)) == [f"`{name}`" for name in recipes]
+    for name in recipes:
+        point = f"recipe {name}"
+        wanted = {
+            "teacher": values(runs, point, "teacher", "accuracy"),
+            "student, before": values(runs, point, "before", "accuracy"),
+            "student, after": values(runs, point, "after", "accuracy"),
+            "its teacher's 3s": values(runs, point, "per_class_accuracy", "teacher", 3),
+            "the student's, before": values(runs, point, "per_class_accuracy", "before", 3),
+            "the student's, after": values(runs, point, "after", "omitted_accuracy"),
+        }
+        if name == "no-digit":  # all ten are left out
+            assert table[f"`{name}`", "the student's, after"] == ""
+            del wanted["the student's, after"]
+        for column, found in wanted.items():
+            assert table[f"`{name}`", column] == f"{found.mean():.1f} ± {found.std(ddof=1):.1f}", column
 
 
 def test_differences_are_paired_by_seed_and_need_one_that_both_have(runs):

@@ -67,6 +67,19 @@ def test_recipe_then_preset_then_flags_then_grid():
     assert plan(["hard-mix"], {"recipe": "best"}, 1)["hard-mix", 0][0].n_epochs_teacher == 60
 
 
+def test_a_point_may_name_a_recipe_and_have_seeds_of_its_own():
+    planned = plan(["handwriting"], {"seed": 4})
+    names = list(STUDIES["handwriting"].points)
+    of_best, of_fast = (planned["handwriting", names.index(name)] for name in ("recipe best", "without 3"))
+    assert [config.seed for config in of_best] == [4]
+    assert [config.seed for config in of_fast] == [4, 14, 24, 34, 44]
+    assert of_best[0] == Config(recipe="best", seed=4)
+    assert len(planned["handwriting", 0][0].omitted_class) == 1
+    assert planned["handwriting", names.index("recipe no-digit")][0] == Config(recipe="no-digit", seed=4)
+    with_seeds = plan(["handwriting"], {}, 2)
+    assert {len(configs) for configs in with_seeds.values()} == {2}  # as asked for
+
+
 def test_flags_of_a_run_make_that_run_again():
     parser = argument_parser("", Config)
     configs = [config for group in plan(list(STUDIES), {}, 2).values() for config in group]
