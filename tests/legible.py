@@ -43,9 +43,22 @@ def distance(first: Any, second: Any) -> float:
     return min(float(np.linalg.norm(lab(first, v) - lab(second, v))) for v in VISION)
 
 
+def drawn_anyhow(figure: Figure) -> None:
+    """Draw everything without laying it out, which takes longest: whether it can be drawn at all."""
+    figure.set_layout_engine("none")
+    figure.draw_without_rendering()
+
+
+def hard_to_read(figure: Figure) -> list[str]:
+    """What someone could not read of a figure on a page; [] where there is nothing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # all is in its place: laying out is what takes long
+    beyond = ["something goes beyond the figure"] if clipped(figure) else []
+    return small_texts(figure) + alike(figure) + beyond + unsaid_cuts(figure)
+
+
 def small_texts(figure: Figure) -> list[str]:
     """The texts that are smaller than SMALLEST when the figure is as wide as a page, with their px."""
-    figure.draw_without_rendering()
     px = PAGE / (72 * figure.get_figwidth())
     found = {}
     for text in figure.findobj(Text):
@@ -58,14 +71,12 @@ def small_texts(figure: Figure) -> list[str]:
 
 def clipped(figure: Figure) -> bool:
     """Whether anything goes beyond the figure."""
-    figure.draw_without_rendering()
     box, inches = figure.get_tightbbox(), figure.bbox_inches
     return box.x0 < -0.01 or box.y0 < -0.01 or box.x1 > inches.x1 + 0.01 or box.y1 > inches.y1 + 0.01
 
 
 def unsaid_cuts(figure: Figure) -> list[str]:
     """Axes in per cent, of equal steps, that do not start at 0 and do not say so."""
-    figure.draw_without_rendering()
     found = []
     for axes in figure.findobj(Axes):
         for axis, scale, low in (
