@@ -11,6 +11,7 @@ from support.stored import Session, TrainedRun, open_session
 from support.tiles import Workers
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from cifar10.data import class_names, load_data
 from cifar10.deployed import costs
 from cifar10.lessons import (
-    images_for,
+    forecast_of,
     lesson_of,
     teacher_lesson,
     train_baseline,
@@ -50,8 +51,8 @@ def run(config: Config, console: Console | None = None) -> Experiment:
 
 def run_on_data(data: Data, config: Config, session: Session, data_seconds: float = 0.0) -> Experiment:
     """The experiment on data that is already there, in a session that is open. Raises UserError."""
-    for kind in ("teacher", "student", "baseline"):  # which may have too few, before anything is trained
-        images_for(kind, config, data)
+    # Of how many images, too, which may be too few: before anything is trained.
+    session = replace(session, forecast=forecast_of(config, data, session))
     teacher = train_teacher(config, data, session)
     student = train_student(config, data, teacher.network, session)
     runs = {"teacher": teacher, "student": student, "baseline": train_baseline(config, data, session)}

@@ -6,6 +6,7 @@ from support.code import digest_of
 from support.console import UserError
 from support.data import Data
 from support.files import read_sealed, write_sealed
+from support.forecast import Forecast
 from support.report import shown_accuracies
 from support.settings import N_CLASSES
 from support.stored import Session, TrainedRun, Training, digest_of_parameters, said
@@ -24,6 +25,7 @@ from cifar10.settings import Config, TrainingSettings
 from cifar10.training import predict, predict_views, shifts_of_versions, train
 from distillation_mnist_omitted_3 import Lesson, Loss, distillation_loss, evaluate, hard_labels
 
+KINDS = ("teacher", "student", "baseline")
 UNSEEN = "unseen"  # what tables call the omitted classes
 N_WHITENING = 1000  # images whose patches the whitening is made from
 
@@ -60,6 +62,31 @@ def images_for(kind: str, config: Config, data: Data) -> tuple[np.ndarray, int]:
             f"too few images for the {kind}: {len(indices)}; omit fewer classes, hold out less or keep more"
         )
     return indices, int(seen.sum())
+
+
+# ---- How long they take ------------------------------------------------------------------------------------
+
+PASSES = 6e6  # multiply-adds in whose time a step does all else to an image, measured: docs/cifar10.md
+FORWARD = 0.3  # of a step's time
+
+
+def forecast_of(config: Config, data: Data, session: Session) -> Forecast:
+    """Of the teacher, its answers, the student and the baseline, in multiply-adds of a step."""
+
+    def cost(kind: str) -> float:
+        settings, (_, n_per_epoch) = config.training(kind), images_for(kind, config, data)
+        return settings.n_epochs * n_per_epoch * per_image(kind)
+
+    def per_image(kind: str) -> float:
+        return ConvNet(config.training(kind).channels, None).n_multiply_adds + PASSES
+
+    n_answers = 2 * config.n_versions * len(data.train_labels)  # of mirrored images, too
+    costs = {kind: cost(kind) for kind in KINDS}
+    forecast = Forecast(costs | {"answers": FORWARD * n_answers * per_image("teacher")})
+    baseline = session.store.path("baseline", determinants("baseline", config, data))
+    if baseline.exists() and not session.retrain:
+        forecast.skip("baseline")
+    return forecast
 
 
 # ---- The three trainings -----------------------------------------------------------------------------------
@@ -112,14 +139,17 @@ def teacher_answers(config: Config, data: Data, teacher: ConvNet, session: Sessi
     )
     if not session.retrain:
         try:
-            return np.frombuffer(read_sealed(path, 4 * int(np.prod(shape))), np.float32).reshape(shape)
+            answers = np.frombuffer(read_sealed(path, 4 * int(np.prod(shape))), np.float32).reshape(shape)
+            session.skip("answers")
+            return answers
         except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError) as error:
             session.console.warn(
                 f"warning: the stored teacher's answers {path} are {said(error)}; asking the teacher again"
             )
-    answers = teacher_answers_computed(settings, data.train_images, teacher, session)
+    with session.other_phase("answers"):
+        answers = teacher_answers_computed(settings, data.train_images, teacher, session)
     try:
         write_sealed(path, answers.tobytes())
     except UserError as error:

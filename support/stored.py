@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from support.console import Console, UserError, clock, percent
 from support.files import check_folder, read_sealed, write_sealed
+from support.forecast import Forecast
 from support.report import blas_name
 from support.tiles import Workers, blas_kernel
 
@@ -18,7 +19,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -180,8 +181,10 @@ class Store:
 class Recorder(Watcher):
     """Measures a training after each epoch, keeps what it was, and shows it as a row."""
 
-    def __init__(self, training: Training, console: Console) -> None:
+    def __init__(self, training: Training, console: Console, forecast: Forecast | None = None) -> None:
         self.training, self.console = training, console
+        self.forecast = forecast or Forecast({training.kind: 1.0})  # of the whole command, or of this alone
+        self.forecast.begin(training.kind)
         self.losses: list[float] = []
         self.seconds: list[float] = []
         self.test_logits: list[np.ndarray] = []
@@ -189,7 +192,8 @@ class Recorder(Watcher):
         console.row("", "epoch", "loss", *training.shown, "seconds", "left")
 
     def step_done(self, epoch: int, share: float) -> None:
-        self.console.progress(f"{self.training.name} {epoch}/{self.training.n_epochs}", share)
+        left = clock(self.forecast.left((epoch - 1 + share) / self.training.n_epochs))
+        self.console.progress(f"{self.training.name} {epoch}/{self.training.n_epochs}, {left} left", share)
 
     def epoch_done(self, epoch: int, mean_loss: float) -> None:
         """Raises UserError when the training diverged."""
@@ -203,12 +207,13 @@ class Recorder(Watcher):
         self.losses.append(mean_loss)
         self.seconds.append(now - self.started - sum(self.seconds))
         metrics = training.measure(logits)
-        left = (now - self.started) / epoch * (training.n_epochs - epoch)
+        left = self.forecast.left(epoch / training.n_epochs)
         columns = [f"{epoch}/{training.n_epochs}", f"{mean_loss:.4g}"]
         columns += [percent(metrics[key]) for key in training.shown.values()]
         self.console.row(training.name, *columns, f"{self.seconds[-1]:.1f}", clock(left))
 
     def run(self) -> TrainedRun:
+        self.forecast.end()
         losses, seconds = np.array(self.losses, SECONDS), np.array(self.seconds, SECONDS)
         return TrainedRun(self.training.network, losses, seconds, np.stack(self.test_logits), reused=False)
 
@@ -221,6 +226,7 @@ class Session:
     console: Console
     store: Store
     retrain: bool | None = False  # None: the command has no such flag
+    forecast: Forecast | None = None  # of all its trainings; without it each is told of by itself
 
     def stored(self, training: Training) -> TrainedRun | None:
         """The stored run; None where there is none, it is damaged, or the user wants a new one."""
@@ -234,13 +240,23 @@ class Session:
             file = f"{training.kind} {self.store.path(training.kind, training.determinants)}"
             self.console.warn(f"warning: the stored {file} is {said(error)}; training it again")
             return None
+        self.skip(training.kind)
         hint = "" if self.retrain is None else " (--retrain trains it again)"
         self.console.line(f"{training.name}: stored training of {run.seconds.sum():.0f} s reused{hint}")
         return run
 
+    def skip(self, phase: str) -> None:
+        """Nothing need be done for it: see Forecast."""
+        if self.forecast:
+            self.forecast.skip(phase)
+
+    def other_phase(self, phase: str) -> AbstractContextManager[None]:
+        """What is done first in a training that has begun: see Forecast."""
+        return self.forecast.interrupted_by(phase) if self.forecast else nullcontext()
+
     def recorder(self, training: Training) -> Recorder:
         """What watches a training that begins now, and shows it epoch by epoch."""
-        return Recorder(training, self.console)
+        return Recorder(training, self.console, self.forecast)
 
     def kept(self, recorder: Recorder) -> TrainedRun:
         """The run that was recorded, and stored; if it cannot be stored, it is given back all the same."""

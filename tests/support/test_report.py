@@ -87,16 +87,17 @@ def test_the_networks_of_cifar10_stand_in_their_own_rows():
 def test_an_epoch_takes_its_training_and_its_measuring(monkeypatch):
     """By a clock: 5 s from the start of the first epoch to its last word, 2.5 s from there to the next."""
     network = core.MLP((2, N_CLASSES), np.random.default_rng(0))
-    now = iter([200.0, 205.0, 207.5])
+    now = [200.0]
     training = Training(
-        "teacher", {}, network, 1, predict_test=lambda n: np.ones((n, N_CLASSES)),
+        "teacher", {}, network, 2, predict_test=lambda n: np.ones((n, N_CLASSES)),
         output_shape=(4, N_CLASSES), measure=lambda logits: {"test_accuracy": 0.5},
         shown={"test": "test_accuracy"},
     )  # fmt: skip
-    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     recorder = Recorder(training, Console(quiet=True))
-    recorder.epoch_done(1, 0.75)
-    recorder.epoch_done(2, 0.5)
+    for epoch, (at, loss) in enumerate(((205.0, 0.75), (207.5, 0.5)), 1):
+        now[0] = at
+        recorder.epoch_done(epoch, loss)
     run = recorder.run()
     assert (run.seconds.tolist(), run.losses.tolist()) == ([5.0, 2.5], [0.75, 0.5])
 
