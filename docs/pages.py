@@ -174,13 +174,14 @@ python3 -m studies --redraw       # tables and pictures again, from the results 
 
 {questions}
 
-Each study is a small grid of settings. Every point runs with seeds 0, 1 and 2 or, where the command below it
-says `--seeds 5`, with seeds 0 to 4 or, in the last ones, five that lie ten apart (other seeds that
-results.json holds stay in it). Unless a table says
+Each study is a small grid of settings. A point has three seeds (0, 1 and 2), five (0 to 4) or, in the last
+ones, five that lie ten apart; where it has others, its table says so (other seeds that results.json holds
+stay in it). Unless a table says
 otherwise, figures are mean ± standard deviation over these seeds. All but the first three studies use the
 recipe `fast`, with all training images as the probe; a flag that you give (as `--recipe best`) holds for
-every run, unless the study varies it. Nothing was chosen on the test set, with two exceptions: rows that say
-so, and how contour lines of noise are drawn. "Every seed" stands where all seeds gave the same figure: from
+every run, unless the study varies it. Nothing was chosen on the test set, with three exceptions: rows that
+say so, how contour lines of noise are drawn, and which kind of glued images stands for 3s in the study of
+slopes. "Every seed" stands where all seeds gave the same figure: from
 these no interval can be had.
 
 `viz/study/results.json` holds every run, and the tables on this page are made from it. In them, "seen

@@ -137,7 +137,7 @@ def quotes_of_cifar10() -> list[Quote]:
             percent(runs, "networks.student.test_accuracy_8_bits", 2),
         ),
         (
-            "the main student is at # %, the same on hard labels at # %",
+            "the student of a fifth is at # %, the same on hard labels at # %",
             *(f"{accuracy:.1f}" for accuracy in halfway),
         ),
         (
@@ -168,8 +168,7 @@ def quotes_of_cifar10() -> list[Quote]:
             *(gained("tenth", 0.03, n) for n in (2, 10)),
         ),
         (
-            "the students of the two tables above are # and # points ahead with the same seeds, after 2 "
-            "epochs # and #",
+            "are # and # points ahead (seeds 0 to 2; the map has the older seed 0), after 2 epochs # and #",
             *(f"{statistics.mean(gains(cifar10_runs(name)[:3])):.2f}" for name in ("seeds", "tenth")),
             *(gained(name, 1.0) for name in ("fifth", "tenth")),
         ),
@@ -199,7 +198,7 @@ def quotes_of_cifar10() -> list[Quote]:
             f"{mean(cats, 'bias_correction.offsets.0'):+.2f}",
         ),
         (
-            "knows # %. The nine other classes pay # points for it, most of them dogs, of which # % were "
+            "knows # %. The nine other classes pay # points for it, half of that the dogs, of which # % were "
             "right before the correction and # % are after it",
             percent(cats, "teacher.omitted_accuracy"),
             f"{100 * (mean(cats, SEEN_BEFORE) - mean(cats, SEEN_AFTER)):.1f}",
@@ -240,8 +239,8 @@ def quotes_of_cifar10() -> list[Quote]:
             *(f"{before[phase] / 60:.0f}" for phase in ("total", "teacher")),
         ),
         (
-            "in which teacher and students came to #, # and # %, a gain of # points instead of "
-            "#; with it in place the mean gain would be #",
+            "in which teacher and students came to #, # and # % (the students of a tenth), a gain of # "
+            "points instead of #; with it in place the mean gain would be #",
             *(percent([older], path, 2) for path in (TEACHER, SOFT, HARD)),
             *(f"{gain:.2f}" for gain in gains([older, small[0]])),
             f"{statistics.mean(gains([older, *small[1:]])):.2f}",

@@ -64,12 +64,14 @@ const bias = {
     if (!chosen) return (byId("bias-summary").textContent = "");
     const added = new Array(10).fill(0);
     classes.forEach((c, i) => (added[c] = chosen[i]));
-    const after = errorsOf(logits, labels, added, isUnseen).all;
-    const before = this.trained.all;
-    const hardly = Math.abs(after - before) <= Math.max(10, 0.1 * before);
+    const after = errorsOf(logits, labels, added, isUnseen);
+    const before = this.trained;
+    const changes = (part, least) => Math.abs(after[part] - before[part]) > Math.max(least, 0.1 * before[part]);
+    const hardly = !changes("all", 10) && !changes("unseen", 3);
     byId("bias-summary").textContent =
-      `${name}${hardly ? " hardly needs it" : ""}: ${count(before)} → ${count(after)} errors on `
-      + `${count(labels.length)} test images at what is chosen without their labels.`;
+      `${name}${hardly ? " hardly needs it" : ""}: ${count(before.all)} → ${count(after.all)} errors on `
+      + `${count(labels.length)} test images, ${count(before.unseen)} → ${count(after.unseen)} of them on `
+      + `${this.student.unseen || "what it never saw"}, at what is chosen without their labels.`;
   },
 
   makeSliders() {

@@ -27,8 +27,7 @@ function startTheme() {
 }
 
 function startTour() {
-  const steps = [...byId("tour-steps").children];
-  let at = 0;
+  let [steps, at] = [[], 0];
   const mark = (part) => {
     document.querySelectorAll(".toured").forEach((one) => one.classList.remove("toured"));
     if (part) byId(part).classList.add("toured");
@@ -50,6 +49,7 @@ function startTour() {
     byId("tour-start").focus({ preventScroll: true });
   };
   byId("tour-start").addEventListener("click", () => {
+    steps = [...byId("tour-steps").children].filter((step) => !byId(step.dataset.part).hidden);
     show(0);
     byId("tour-next").focus({ preventScroll: true });
   });

@@ -283,8 +283,9 @@ function startLearning() {
       const value = Number(asked.get(name));
       return asked.has(name) && value >= lo && value <= hi ? value : null;
     };
-    if (!digits.includes(inRange("digit", 0, 9))) return false;
-    byId("learn-digit").value = asked.get("digit");
+    const digit = inRange("digit", 0, 9);
+    if (!digits.includes(digit)) return false;
+    byId("learn-digit").value = digit;
     const given = {
       "learn-t": inRange("t", 1, 50),
       "learn-hard": inRange("hard", 0, 1),

@@ -140,6 +140,7 @@ class Tiles {
   }
 
   move(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
     const shown = this.tiles.filter((tile) => !tile.hidden);
     const at = shown.indexOf(document.activeElement);
     if (at < 0) return;

@@ -84,8 +84,8 @@ function startTemperature() {
   if (n) {
     byId("labelled").textContent =
       `${count(n)} of the images that the student saw ${n === 1 ? "is" : "are"}, to the teacher, `
-      + `${words.digits} with another label: that every ${words.digits.replace(/s$/, "")} was removed holds `
-      + "for labels.";
+      + `${n === 1 ? words.a_digit : words.digits} with another label: that every ${words.every} was removed `
+      + "holds for labels.";
   }
   // an image that nobody doubts: the teacher's own answer is its label, clearly
   const row = Math.max(0, about.training.findIndex((one) => one.class === 5 && one.kind === "seen"));

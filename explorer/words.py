@@ -156,6 +156,7 @@ def words(experiment: Experiment) -> dict[str, str]:
         "never_one": never_one,
         "never_digit": never_digit,
         "digits": of_all,
+        "every": every(omitted),
         "test_digits": "unseen test digits" if several else f"test {of_all}",
         "unseen": short_name(omitted) if len(omitted) == 1 else "" if drawn else "digits never seen",
         "likeness": "" if drawn else likeness(omitted),
@@ -163,7 +164,7 @@ def words(experiment: Experiment) -> dict[str, str]:
         "student_story": story,
         "control_story": ""
         if drawn or config.spare_outputs or config.hard_weight == 1
-        else "The last one was taught by labels alone, and has no idea of what it never saw.",
+        else "The last one was taught by labels alone, which say nothing of what it never saw.",
         "dark_hint": dark,
         "bias_hint": f"This is the one for {omitted[0]}." if alone else "Each class has a slider of its own.",
         "paper_chose": "+3.5 for its student's 3s" if omitted == (3,) else "its offsets",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from support.charts import AFTER, BEFORE, INK, OTHERS, light_grid
 from support.checks import Check, dict_of, list_of, number, optional, share
 from support.console import Console
+from support.corrections import OneAgainstAll, corrected
 from support.intervals import Interval, interval
 from support.offsets import add_offsets, frequencies
 from support.report import markdown
@@ -23,10 +24,17 @@ from matplotlib.figure import Figure
 
 from beyond.corruptions import CORRUPTIONS, conditions, corrupted
 from beyond.settings import TRANSFORMATIONS, Config
-from distillation_mnist_omitted_3 import Experiment, evaluate, log_softmax, match_class_frequency, predict
+from distillation_mnist_omitted_3 import (
+    Experiment,
+    evaluate,
+    log_softmax,
+    match_class_frequency,
+    predict,
+    softmax,
+)
 from runs.records import Further
 from studies.charts import per_cent, study_figure
-from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at, holds
 from studies.tables import interval_cell
 from synthetic import digits
 
@@ -44,10 +52,15 @@ EVERY = 2  # of the test images each second one
 N_BINS = 15  # of the calibration error (Guo et al. 2017)
 CONDITIONS = [("as it is", 0.0), *conditions()]
 STEPS = range(6)  # of each corruption, the first one the images as they are
-NETWORKS = ("teacher", "before", "after", "anew")
+# Of the student: as it is, with its offset, and with others that might mend it: set anew on the worse images,
+# towards how often 3s occur or towards its teacher's mean answer, and a factor on the logit instead.
+WAYS = ("anew", "answers", "factor")
+NETWORKS = ("teacher", "before", "after", *WAYS)
 SHARES = ("seen", "unseen", "false")
-# What might mend it: the offset set anew on the worse images, and networks that saw transformed ones.
-CURES = {"corrected": ("after", ""), "set anew": ("anew", ""), "transformed": ("after", ", transformed")}
+CURES = {  # by name: which network, and of which points
+    "corrected": ("after", ""), "set anew": ("anew", ""), "set anew by answers": ("answers", ""),
+    "factor": ("factor", ""), "transformed": ("after", ", transformed"),
+}  # fmt: skip
 METRICS = (*SHARES, "loss_unseen", "loss_seen", "ece_unseen", "ece_seen")
 
 
@@ -84,12 +97,14 @@ def metrics_of(logits: np.ndarray, labels: np.ndarray) -> list[float]:
 def measure(experiment: Experiment, workers: Workers, images: object) -> dict[str, Any]:
     """By network and metric a value for each of CONDITIONS; None for networks that the control does not have.
 
-    "anew": the student with the offset that these very images set, without their labels.
+    "anew" and "answers": the student with the offset that these very images set, without their labels.
     """
     data, omitted = experiment.data, experiment.config.omitted_class
     shown, labels = data.test_images[::EVERY], data.test_labels[::EVERY]
     target, offsets = frequencies(data.train_labels, [NEVER_SEEN])[0], experiment.correction.offsets
     found: dict[str, list[list[float]]] = {name: [] for name in (NETWORKS if omitted else ("before",))}
+    if omitted:
+        factor = OneAgainstAll.of(experiment.probe_logits, NEVER_SEEN).factor_for(target) or 1.0
     for kind, strength in CONDITIONS:
         seen = corrupted(shown, kind, strength) if strength else shown
         student = predict(experiment.student.network, seen, workers)[:, :N_CLASSES]
@@ -97,14 +112,17 @@ def measure(experiment: Experiment, workers: Workers, images: object) -> dict[st
         if omitted:
             logits["teacher"] = predict(experiment.teacher.network, seen, workers)[:, :N_CLASSES]
             logits["after"] = add_offsets(student, omitted, offsets)
-            offset = match_class_frequency(student, NEVER_SEEN, target)
-            logits["anew"] = add_offsets(student, omitted, [offset or 0.0])
+            heard = float(softmax(logits["teacher"].astype(np.float64))[:, NEVER_SEEN].mean())
+            for name, share_of_3s in (("anew", target), ("answers", heard)):
+                offset = match_class_frequency(student, NEVER_SEEN, share_of_3s)
+                logits[name] = add_offsets(student, omitted, [offset or 0.0])
+            logits["factor"] = corrected(student, NEVER_SEEN, factor, 0.0)
         for name, z in logits.items():
             found[name].append(metrics_of(z, labels))
     return {
         name: {
             metric: [round(values[k], 4 if metric in SHARES else 3) for values in found[name]]
-            for k, metric in enumerate(SHARES if name == "anew" else METRICS)
+            for k, metric in enumerate(SHARES if name in WAYS else METRICS)
         }
         if name in found
         else None
@@ -171,6 +189,12 @@ def grows(found: Interval) -> bool:
     return found.mean > MARGIN and found.mean - found.half > 0
 
 
+def surplus(runs: Runs, network: str, kind: str, suffix: str = "") -> Interval:
+    """By how many points more of the other digits it reads as 3s than the student of all digits: as `lag`."""
+    one = lag(runs, network, places_of(kind), "false", suffix)
+    return Interval(-one.mean, one.half)
+
+
 def mean_cell(found: Interval, digits: int = 1) -> str:
     return "-" if math.isnan(found.mean) else f"{found.mean:.{digits}f}"
 
@@ -182,7 +206,7 @@ def places_of(kind: str) -> list[int]:
 
 def table(runs: Runs) -> str:
     """Accuracies in every condition; what might mend it, and losses, as means over the five strengths."""
-    without, every, transformed = (of(runs, name) for name in list(POINTS)[:3])
+    without, every = of(runs, "without 3"), of(runs, "all digits")
     sides = {"teacher": (without, "teacher"), "all digits": (every, "before"),
              "before": (without, "before"), "after": (without, "after")}  # fmt: skip
 
@@ -208,8 +232,9 @@ def table(runs: Runs) -> str:
         [
             kind,
             *(interval_cell(lag(runs, n, places_of(kind), suffix=s), 1) for n, s in CURES.values()),
-            *(mean_cell(over(*side, "false", places_of(kind))) for side in (
-                sides["all digits"], sides["after"], (without, "anew"), (transformed, "after"))),
+            *(mean_cell(over(mine, network, "false", places_of(kind))) for mine, network in (
+                sides["all digits"], (of(runs, "all digits, transformed"), "before"),
+                *((of(runs, "without 3" + s), n) for n, s in CURES.values()))),
         ]
         for kind in CORRUPTIONS
     ]  # fmt: skip
@@ -217,7 +242,8 @@ def table(runs: Runs) -> str:
         [kind, *cells(METRICS[len(SHARES) :], places_of(kind) if kind in CORRUPTIONS else [0])]
         for kind in (CONDITIONS[0][0], *CORRUPTIONS)
     ]
-    of_cures = [f"lag, {name}" for name in CURES] + [f"false 3s, {name}" for name in ("all digits", *CURES)]
+    controls = ("all digits", "all digits, transformed")
+    of_cures = [f"lag, {name}" for name in CURES] + [f"false 3s, {name}" for name in (*controls, *CURES)]
     mean_of = "mean of five strengths"
     return "\n\n".join((
         markdown([*header("test images", "3s", "others", "false 3s"), "lag"], accuracies),
@@ -294,19 +320,28 @@ def words(runs: Runs) -> str:
 
     lags = {name: {kind: lag(runs, network, places_of(kind), suffix=suffix) for kind in CORRUPTIONS}
             for name, (network, suffix) in CURES.items()}  # fmt: skip
-    further = {name: {kind: one for kind, one in found.items() if grows(one)} for name, found in lags.items()}
+    false_3s = {name: {kind: surplus(runs, network, kind, suffix) for kind in CORRUPTIONS}
+                for name, (network, suffix) in CURES.items()}  # fmt: skip
+    further, more_false = (
+        {name: {kind: one for kind, one in found.items() if grows(one)} for name, found in both.items()}
+        for both in (lags, false_3s)
+    )
     n_further = sum(grows(lag(runs, "after", [k])) for k in range(1, len(CONDITIONS)))
-    nearer = [kind for kind, one in lags["corrected"].items() if one.mean + one.half < 0]
-    as_far = [kind for kind in CORRUPTIONS if kind not in further["corrected"]]
+    holds(
+        "a factor makes fewer false 3s than an offset",
+        len(more_false["factor"]) < len(more_false["corrected"]),
+    )
+    mended = [name for name in CURES if not further[name] and not more_false[name]]
+    both = f"Both halves are mended by: {', '.join(mended)}." if mended else "Nothing mends both halves."
+    others = {kind: one for kind, one in lags["corrected"].items() if kind not in further["corrected"]}
+    less = {kind: one for kind, one in others.items() if one.mean + one.half < MARGIN}
+    undecided = {kind: one for kind, one in others.items() if kind not in less}
     of_25, of_03 = ("turned", 25), ("noisy", 0.3)
     turned = [at_one(mine, network, metric, *of_25) for metric in ("unseen", "seen") for mine, network in (
         (every, "before"), (without, "before"), (without, "after"))]  # fmt: skip
     false = [at_one(mine, network, "false", *of_03) for mine, network in (
         (without, "before"), (without, "after"), (every, "before"), (without, "teacher"))]  # fmt: skip
     everywhere = range(1, len(CONDITIONS))
-    surplus = {kind: Interval(-one.mean, one.half) for kind in CORRUPTIONS
-               for one in [lag(runs, "after", places_of(kind), "false")]}  # fmt: skip
-    surplus = {kind: one for kind, one in surplus.items() if grows(one)}
     ece = [mean_cell(over(mine, network, "ece_unseen", where)) for where in ([0], everywhere)
            for mine, network in ((every, "before"), (without, "before"), (without, "after"))]  # fmt: skip
     return f"""
@@ -315,12 +350,13 @@ measure is a student of all digits, of the same teacher: "lag" is by how many po
 student without 3s, its bias corrected, falls further behind that one than it is on images as they are.
 Declared before the first run: a lag counts if it is more than {MARGIN:g} points and its 95 % interval over
 seeds excludes 0. It counts in {n_further} of the {len(CONDITIONS) - 1} rows of the first table and, as a mean
-over five strengths, for these: {listed(further["corrected"])}. For the others ({", ".join(as_far)}) the class
-never seen falls about as the same class does that was seen{", or less" if nearer else ""}.
+over five strengths, for these: {listed(further["corrected"])}. Less than that, with its whole interval, it is
+for these: {listed(less)}. For the others the interval leaves it open: {listed(undecided)}.
 
 That is one half: a student that says "3" of anything lags nowhere. The other half was added after the first
 seed had been seen, with the same margin: by how many points more of the other digits than the student of all
-digits it reads as 3s, beyond what it does on images as they are. That counts for: {listed(surplus)}.
+digits it reads as 3s, beyond what it does on images as they are. That counts for:
+{listed(more_false["corrected"])}.
 
 Two examples. Turned by 25°, 3s are read by the student of all digits in {turned[0]} %, by the one that never
 saw them in {turned[1]} % before and {turned[2]} % after the correction; the nine other classes in
@@ -328,11 +364,16 @@ saw them in {turned[1]} % before and {turned[2]} % after the correction; the nin
 read as 3s from {false[0]} to {false[1]} %; the student of all digits makes {false[2]} %, the teacher
 {false[3]} % such errors.
 
-**Does anything mend it?** An offset set anew on the worse images, without their labels, leaves a lag that
-counts for: {listed(further["set anew"])}. It is set to how often 3s occur, and where other digits look like
-3s, or 3s like others, their probabilities no longer say how often that is. Networks that saw transformed
-images (those of `best`, in as few epochs as `fast` has), less a student of all digits that saw them, too, lag
-for: {listed(further["transformed"])}.
+**Does anything mend it?** {both} An offset set anew on the worse images, without their
+labels, towards how often 3s occur, leaves a lag that counts for: {listed(further["set anew"])}; and false 3s
+that count for: {listed(more_false["set anew"])}. Where other digits look like 3s, or 3s like others, their
+probabilities no longer say how often that is. Set anew towards the teacher's mean answer on these images, it
+lags for: {listed(further["set anew by answers"])}; false 3s: {listed(more_false["set anew by answers"])}. A
+factor on the logit for 3 in place of the offset, set on MNIST, lags for: {listed(further["factor"])}; false
+3s: {listed(more_false["factor"])}. (It raises what looks like a 3, where an offset raises everything.)
+Networks that saw transformed images (those of `best`, in as few epochs as
+`fast` has), less a student of all digits that saw them, too, lag for: {listed(further["transformed"])}; false
+3s: {listed(more_false["transformed"])}.
 
 **And how sure are they?** The expected calibration error on 3s is {ece[0]} points for the student of all
 digits, {ece[1]} before and {ece[2]} after the correction; on average over all {len(CONDITIONS) - 1}

@@ -216,9 +216,10 @@ digits are {c}s, and {there:.1f} % of MNIST's, so that the student that never sa
 {percent(failed, usps("by_frequencies"), 1)} % of them, {said} ({percent(failed, usps("before"), 1)} %).
 How often a digit occurs depends on whose post it is; what a teacher answers follows the images.
 
-On the {n_test} images of USPS's own test set, known to be hard, on which nothing was set, the 3s read are
-{of_test["before"]} % before the correction, {of_test["after"]} % with MNIST's offset and
-{of_test["by_answers"]} % with the one that was set anew by the teacher's answers on the other images.
+On the {n_test} images of USPS's own test set, which its source calls notoriously difficult, and on which
+nothing was set, the 3s read are {of_test["before"]} % before the correction, {of_test["after"]} % with
+MNIST's offset and {of_test["by_answers"]} % with the one that was set anew by the teacher's answers on the other
+images.
 
 **And the other recipes?** One seed of each, in the second table. The student of `best` reads
 {percent(best, usps("before", ALL), 1)} % of USPS, its teacher {percent(best, usps("teacher", ALL), 1)} %.

@@ -123,16 +123,32 @@ def over(runs: Runs, value: Callable[[Run], float | None], digits: int = 3) -> s
     return interval_cell(interval(found), digits) if found else "-"
 
 
+def less_the_small(mine: Runs, runs: Runs) -> str:
+    """How the ratio differs from that of the recipe's student with 200 units, paired by seed, as a cell."""
+    theirs = {run.config.seed: ratio(run) for run in at(runs, FEW)}
+    found = [ratio(run) - theirs[run.config.seed] for run in mine if run.config.seed in theirs]
+    return "" if not found or mine[0].settings == FEW else interval(found).text("+.3f")
+
+
 # ---- Shown -------------------------------------------------------------------------------------------------
 
 
 def following_table(runs: Runs) -> str:
     rows = []
     for name, mine in rows_of(runs, POINTS):
-        cells = [over(mine, ratio), over(mine, lambda run: unseen(run, "slope"))]
+        cells = [over(mine, ratio), less_the_small(mine, runs)]
+        cells += [over(mine, lambda run: unseen(run, "slope"))]
         cells += [over(mine, lambda run: unseen(run, "bias"), 2), over(mine, lambda run: seen(run, "ratio"))]
         rows.append([name, *cells, over(mine, lambda run: 100 * run.value("before.omitted_accuracy"), 1)])
-    header = ["student", "ratio", "slope", "bias on others", "ratio, seen classes", "% right, unseen"]
+    header = [
+        "student",
+        "ratio",
+        "less that of the small one",
+        "slope",
+        "bias on others",
+        "ratio, seen classes",
+        "% right, unseen",
+    ]
     return markdown(header, rows)
 
 
@@ -249,7 +265,7 @@ def draw_trade(axes: Axes, runs: Runs) -> None:
         )
     axes.set_xlabel("3s that are missed")
     axes.set_ylabel("errors on other digits")
-    axes.set_title("a factor and an offset trade alike")
+    axes.set_title("as far as they are set, both trade alike")
     axes.set_ylim(bottom=0)
     light_grid(axes, "both")
     if axes.lines:
@@ -315,11 +331,12 @@ interval over classes, of which there are only ten.)
 
 **Which correction?** Errors less the offset's: a factor on the logit, set by the same frequencies, makes
 {factor[0]} with the recipe's student and {factor[1]} with the small ones over ten classes. On the
-curve between seen and unseen classes (calibrated stacking, Chao et al. 2016; right picture) both move
-alike: its area is {area["student"]} and, after the factor, {area["factor"]}; the teacher's is
-{area["teacher"]}: the factor raises other digits too, which need none. Logit adjustment (Menon et al.
-2021), which takes the soft targets' mean probability of "3" for a
-prior, asks for far too large an offset.
+way between errors on 3s and on other digits (right picture) both move alike as far as frequencies set them;
+beyond that a factor costs more other digits, since it raises those that need it least. The area under the
+curve of accuracies on seen and unseen classes at every offset (calibrated stacking, Chao et al. 2016) is
+{area["student"]}, with the factor below the offsets {area["factor"]}, of the teacher {area["teacher"]}. Logit
+adjustment (Menon et al. 2021), which takes the soft targets' mean probability of "3" for a prior, asks for
+far too large an offset.
 
 **Can it be set without any image of a 3?** The declared margin was {MARGIN:g} errors more than the offset's,
 over five seeds. The factor that nine other classes would need, each left out in turn of students that saw

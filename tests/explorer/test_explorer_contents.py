@@ -339,7 +339,7 @@ def test_the_committed_page_is_what_its_sources_and_its_contents_give():
         assert page_module.page_text(contents.Contents(about, {})) == text
 
 
-@pytest.mark.parametrize("network", [0, 1, 2], ids=["teacher", "student", "no digit"])
+@pytest.mark.parametrize("network", [0, 1, 2, 3], ids=["teacher", "student", "no digit", "labels"])
 def test_the_committed_page_reads_its_1010_test_3s_as_the_trained_networks_do(network):
     """Same class, probabilities within 0.02: what it holds of each network against what NumPy said."""
     code = """

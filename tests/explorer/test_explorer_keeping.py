@@ -153,5 +153,6 @@ def test_on_paper_stand_no_controls_and_all_of_every_list(page, emulated):
     assert "none" not in [style(page, name, "display") for name in hidden]
     emulated("print", prefers_reduced_motion="reduce")
     assert [style(page, name, "display") for name in hidden] == ["none"] * len(hidden)
+    assert style(page, ".bars .bar", "printColorAdjust") == "exact"  # a bar is a background
     assert style(page, ".scroll", "maxHeight") == "none"
     assert style(page, ".card", "breakInside") == "avoid"

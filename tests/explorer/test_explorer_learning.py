@@ -167,7 +167,7 @@ def test_settings_are_heard_shown_and_carried_by_the_link(two_runs):
     assert newest["note"].startswith("the teacher's answers at T = 12, labels weigh 0.5; 300 images; start 9")
     assert earlier["note"].startswith("the teacher's answers at T = 8; 1,000 images; start 1")
     heads = driver.execute_script(
-        "return [...document.querySelectorAll('.run h3')].map((h) => h.textContent)"
+        "return [...document.querySelectorAll('.run > h3')].map((h) => h.textContent)"
     )
     assert [head.partition(", ")[2] for head in heads] == ["no 4", "no 7"]
     assert newest["state"] == "Trained: 60 steps."

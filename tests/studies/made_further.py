@@ -12,6 +12,7 @@ from beyond.handwriting import WAYS
 from beyond.settings import Config
 from studies import prior
 from studies.corruption import CONDITIONS, METRICS, NETWORKS, SHARES
+from studies.corruption import WAYS as OF_SHARES
 
 N_OMITTED = 30  # of 300 test images
 
@@ -55,12 +56,16 @@ def read_elsewhere(rng: np.random.Generator, config: Config) -> dict:
 def of_corruption(rng: np.random.Generator, config: Config) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(NETWORKS)
     for name in NETWORKS if config.omitted_class else ("before",):
-        metrics = SHARES if name == "anew" else METRICS
+        metrics = SHARES if name in OF_SHARES else METRICS
         found[name] = {metric: rng.uniform(0, 1, len(CONDITIONS)).tolist() for metric in metrics}
     return found
 
 
+def of_teachers(rng: np.random.Generator, config: Config) -> dict:
+    return {"entropy": rng.uniform(0, 2.3), "spread": rng.uniform(0, 1)}
+
+
 FURTHER: dict[str, Callable[[np.random.Generator, Config], dict]] = {
     "images": of_images, "prior": of_prior, "slope": of_slope, "handwriting": read_elsewhere,
-    "corruption": of_corruption,
+    "corruption": of_corruption, "teachers": of_teachers,
 }  # fmt: skip

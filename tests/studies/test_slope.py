@@ -62,18 +62,23 @@ def test_a_row_says_how_the_students_logit_follows_its_teachers(runs):
     assert list(found)[2:] == list(slope.POINTS)
     usual = of(runs, (3,), (800, 800))
     cells = found["without 3"]
-    for place, key, digits in ((0, "ratio", 3), (1, "slope", 3), (2, "bias", 2)):
+    for place, key, digits in ((0, "ratio", 3), (2, "slope", 3), (3, "bias", 2)):
         assert cells[place] == interval([v[0] for v in further(usual, "unseen", key)], digits)
-    assert cells[3] == interval(further(usual, "seen", "ratio"), 3)
+    assert cells[4] == interval(further(usual, "seen", "ratio"), 3)
     accuracies = [r.record["student"]["before_correction"]["omitted_accuracy"] for r in usual]
-    assert cells[4] == interval([100 * a for a in accuracies], 1)
+    assert cells[5] == interval([100 * a for a in accuracies], 1)
+    small = of(runs, (3,), (200, 200))
+    by_seed = [{r.config.seed: r.record["further"]["unseen"]["ratio"][0] for r in g} for g in (usual, small)]
+    less = [by_seed[0][seed] - by_seed[1][seed] for seed in sorted(by_seed[0])]
+    assert cells[1] == interval(less, 3, "+")
+    assert found["small, without 3"][1] == ""
     fold = of(runs, (3, 4, 5, 6))
     ratios = further(fold, "unseen", "ratio")
     assert found["small, without 3 4 5 6"][0] == interval([one[0] for one in ratios], 3)  # the 3's
     biases = further(fold, "unseen", "bias")
-    assert found["small, without 3 4 5 6"][2] == interval([np.mean(one) for one in biases], 2)
+    assert found["small, without 3 4 5 6"][3] == interval([np.mean(one) for one in biases], 2)
     (lines,) = [name for name in found if "contour" in name]
-    assert found[lines][3] == "-"
+    assert found[lines][4] == "-"
 
 
 def spearman(x: list[float], y: list[float]) -> float:
