@@ -218,8 +218,8 @@ How often a digit occurs depends on whose post it is; what a teacher answers fol
 
 On the {n_test} images of USPS's own test set, which its source calls notoriously difficult, and on which
 nothing was set, the 3s read are {of_test["before"]} % before the correction, {of_test["after"]} % with
-MNIST's offset and {of_test["by_answers"]} % with the one that was set anew by the teacher's answers on the other
-images.
+MNIST's offset and {of_test["by_answers"]} % with the one that was set anew by the teacher's answers on the
+other images.
 
 **And the other recipes?** One seed of each, in the second table. The student of `best` reads
 {percent(best, usps("before", ALL), 1)} % of USPS, its teacher {percent(best, usps("teacher", ALL), 1)} %.
