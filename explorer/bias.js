@@ -66,7 +66,8 @@ const bias = {
     classes.forEach((c, i) => (added[c] = chosen[i]));
     const after = errorsOf(logits, labels, added, isUnseen);
     const before = this.trained;
-    const changes = (part, least) => Math.abs(after[part] - before[part]) > Math.max(least, 0.1 * before[part]);
+    const changes = (part, least) =>
+      Math.abs(after[part] - before[part]) > Math.max(least, 0.1 * before[part]);
     const hardly = !changes("all", 10) && !changes("unseen", 3);
     byId("bias-summary").textContent =
       `${name}${hardly ? " hardly needs it" : ""}: ${count(before.all)} → ${count(after.all)} errors on `
