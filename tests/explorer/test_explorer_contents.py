@@ -355,9 +355,8 @@ def test_the_committed_page_reads_its_1010_test_3s_as_the_trained_networks_do(ne
     p = core.softmax(trained)
     assert np.abs(core.softmax(theirs) - p).max() < 0.02
     other = np.flatnonzero(theirs.argmax(axis=1) != trained.argmax(axis=1))
-    if key != "no-digit":
-        assert not len(other)
-    assert len(other) <= 1  # a 3 that this student takes for another digit with 0.01 more, or less, of p
+    # 3s that a network takes for one digit with a little more, or less, of p than for another
+    assert len(other) <= {"no-digit": 1, "labels-only": 2}.get(key, 0)
     assert (np.ptp(np.sort(p[other], axis=1)[:, -2:], axis=1) < 0.02).all()
     shown = arrays["galleryNumbers"].astype(int)
     if key == "student":

@@ -25,7 +25,7 @@ from studies.study import Run
 
 def test_the_grids_are_the_asked_ones():
     grids = {name: s.grid for name, s in STUDIES.items()}
-    assert len(grids) == 21
+    assert len(grids) == 22
     temperature = {(p["temperature"], p["student_hidden"], p["omitted_class"]) for p in grids["temperature"]}
     asked = [1, 2, 2.5, 3, 4, 6, 8, 12, 20, 50]
     assert temperature == {(t, (n, n), o) for t in asked for n in (800, 300, 30) for o in ((), (3,))}
