@@ -26,6 +26,7 @@ from studies import (
     spread,
     student_size,
     subliminal,
+    teachers,
     temperature,
     transfer_size,
     transformed,
@@ -56,6 +57,7 @@ STUDIES: dict[str, Study] = {
         slope,
         handwriting,
         corruption,
+        teachers,
     )
 }
 
