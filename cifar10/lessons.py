@@ -115,7 +115,9 @@ def train_student(config: Config, data: Data, teacher: ConvNet, session: Session
     """The small network, from the frozen teacher's soft targets alone: no label reaches the loss."""
     answers = cache(lambda: teacher_answers(config, data, teacher, session))
     loss = student_lesson(answers, config.temperature)
-    return stored_or_new("student", loss, config, data, session, teacher)
+    run = stored_or_new("student", loss, config, data, session, teacher)
+    session.skip("answers")  # which a stored student does not need
+    return run
 
 
 def train_baseline(config: Config, data: Data, session: Session) -> TrainedRun:

@@ -447,7 +447,7 @@ def test_a_terminal_gets_a_live_progress_line_of_at_most_80_columns(small_folder
     process.stderr.close()
     assert process.wait(60) == 0
     text = shown.decode()
-    assert re.search(r"\rstudent \d+/100 +\[#* *\] +\d+%", text)
+    assert re.search(r"\rstudent \d+/100, \d+:\d\d left +\[#* *\] +\d+%", text)
     assert max(map(len, re.split(r"[\r\n]+", text))) <= 80
 
 
