@@ -31,6 +31,11 @@ from distillation_mnist_omitted_3 import MLP, predict
 
 FACTORS = tuple(np.linspace(1, 1.8, 33).round(3).tolist())  # at which errors are counted
 OFFSETS = tuple(np.linspace(0, 5, 21).round(3).tolist())
+GRIDS = {  # of factors and offsets, among which a correction's best is looked for
+    "offset": [(1.0, b) for b in OFFSETS],
+    "factor": [(f, 0.0) for f in FACTORS],
+    "both": [(f, b) for f in FACTORS[::2] for b in OFFSETS[::2]],
+}
 SAME_HEIGHT = (6.0, 12.0)  # of the teacher's logit: there are images of the omitted class and others
 N_TRANSFER = 10_000  # images that the student learned from: enough for means
 N_VALID = 3_000  # of these, what a linear student does not learn from: its penalty is chosen there
@@ -231,7 +236,29 @@ def corrections(experiment: Experiment, c: int, workers: Workers) -> dict[str, A
         found["predictors"] = predictors(experiment, c, learned, centred(teacher))
         found["by_factor"] = np.transpose([count(f, 0.0) for f in FACTORS]).tolist()
         found["by_offset"] = np.transpose([count(1.0, b) for b in OFFSETS]).tolist()
+        if c == SHOWN[1]:
+            found["at_best"] = at_best(test, labels, c)
     return found
+
+
+def at_best(logits: np.ndarray, labels: np.ndarray, c: int) -> dict[str, list[int]]:
+    """Test errors of an offset, a factor and both, each at its best on images on which it is not counted.
+
+    These are the other half of the test images, even and odd ones in turn, with their labels: what a setting
+    without labels could reach. Counts as `counts` gives them, of both halves together.
+    """
+    halves = [np.arange(len(labels)) % 2 == k for k in (0, 1)]
+
+    def on(half: np.ndarray, setting: tuple[float, float]) -> tuple[int, int, int]:
+        return counts(corrected(logits[half], c, *setting), labels[half], c)
+
+    found = {}
+    for name, grid in GRIDS.items():
+        best = [min(grid, key=lambda setting, half=half: on(half, setting)[0]) for half in halves]
+        found[name] = np.sum(
+            [on(half, one) for half, one in zip(halves, reversed(best), strict=True)], axis=0
+        )
+    return {name: found[name].tolist() for name in found}
 
 
 def points(student: np.ndarray, teacher: np.ndarray, mine: np.ndarray) -> list[list[list[float]]]:
@@ -243,7 +270,7 @@ def points(student: np.ndarray, teacher: np.ndarray, mine: np.ndarray) -> list[l
 # What is measured where one class alone is left out, or where nothing else differs from the recipe.
 PERHAPS = (
     "at_same_height", "corrections", "best_offset_on_training", "area", "predictors", "by_factor",
-    "by_offset", "points",
+    "by_offset", "at_best", "points",
 )  # fmt: skip
 
 

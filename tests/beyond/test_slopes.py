@@ -253,3 +253,23 @@ def test_several_classes_left_out_have_ratios_and_no_correction(made):
         found = measured_slopes(drawn, workers, None)
     assert found["seen"] is None
     assert len(found["unseen"]["slope"]) == 10
+
+
+def test_at_its_best_a_correction_is_counted_where_it_was_not_chosen(usual):
+    """An offset by hand: the first of the best on even images, counted on odd ones; and turned round."""
+    found = slopes.at_best(usual.student_logits, usual.data.test_labels, 3)
+    z, labels = rest(usual.student_logits), usual.data.test_labels
+    total = np.zeros(3, int)
+    for chosen_on, counted_on in ((0, 1), (1, 0)):
+        errors = []
+        for b in slopes.OFFSETS:
+            guess = (z + b * (np.arange(10) == 3)).argmax(axis=1)
+            errors.append((guess != labels)[chosen_on::2].sum())
+        guess = (z + slopes.OFFSETS[int(np.argmin(errors))] * (np.arange(10) == 3)).argmax(axis=1)
+        wrong, mine = guess != labels, labels == 3
+        parts = (wrong, wrong & mine, (guess == 3) & ~mine)
+        total += [part[counted_on::2].sum() for part in parts]
+    assert found["offset"] == total.tolist()
+    least = {name: min(count(usual, *one)[0] for one in grid) for name, grid in slopes.GRIDS.items()}
+    assert all(found[name][0] >= least[name] for name in least)  # chosen on all, counted on all
+    assert set(found) == {"offset", "factor", "both"}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from beyond.settings import Config
-from beyond.slopes import FACTORS, OFFSETS, PERHAPS, SHOWN, is_the_recipe
+from beyond.slopes import FACTORS, GRIDS, OFFSETS, PERHAPS, SHOWN, is_the_recipe
 
 KEYS = ("ratio", "slope", "bias", "slope_on_others")
 LINEAR = ("pixels", "random", "teacher")
@@ -43,6 +43,8 @@ def made_further(rng: np.random.Generator, config: Config) -> dict[str, Any]:
         linear = {name: {key: rng.uniform(0.1, 0.9) for key in ("ratio", "residual")} for name in LINEAR}
         found["predictors"] = {"linear": linear, "nearest": rng.uniform(4, 8)}
         found["by_factor"], found["by_offset"] = along(rng, len(FACTORS)), along(rng, len(OFFSETS))
+        if omitted == (SHOWN[1],):
+            found["at_best"] = {name: rng.integers(1, 300, 3).tolist() for name in GRIDS}
         if (config.seed, *omitted, config.student_hidden) == SHOWN:
             parts = rng.uniform(8, 20, 150), rng.uniform(-9, 8, 300)
             found["points"] = [[t.tolist(), (0.8 * t + rng.normal(0, 0.5, len(t))).tolist()] for t in parts]

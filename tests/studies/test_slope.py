@@ -145,18 +145,20 @@ def test_corrections_stand_beside_each_other_less_the_offsets_errors(runs):
     cells = found["factor, by frequencies"]
     assert cells[1] == f"{np.mean(further(usual, 'corrections', 'factor', 'factor')):.2f}"
     assert cells[3:6] == [f"{n:.1f}" for n in counts["factor"].mean(axis=0)]
-    assert cells[6] == interval(counts["factor"][:, 0] - counts["offset"][:, 0], 1, "+")
-    assert found[THE_OFFSET][6:] == ["", "", ""]
+    best = further(usual, "at_best", "factor")
+    assert cells[6] == f"{np.mean([one[0] for one in best]):.1f}"
+    assert cells[7] == interval(counts["factor"][:, 0] - counts["offset"][:, 0], 1, "+")
+    best = further(usual, "at_best", "offset")
+    assert found[THE_OFFSET][6:] == [f"{np.mean([one[0] for one in best]):.1f}", "", "", ""]
     by_class = [
         np.subtract(*([one[0] for one in further(of(runs, (c,)), "corrections", name, "counts")]
                       for name in ("factor", "offset")))
         for c in range(10)
     ]  # fmt: skip
-    assert cells[7] == interval(by_class[3], 1, "+")
-    assert cells[8] == interval(np.mean(by_class, axis=0), 1, "+")
-    assert (
-        found["factor of nine other classes"][3:7] == ["-"] * 4
-    )  # nine of the recipe's own size were not run
+    assert cells[8] == interval(by_class[3], 1, "+")
+    assert cells[9] == interval(np.mean(by_class, axis=0), 1, "+")
+    # nine of the recipe's own size were not run
+    assert found["factor of nine other classes"][3:8] == ["-", "-", "-", "", "-"]
     assert less_the_offset("factor, by frequencies", runs, []) is None
 
 
