@@ -9,6 +9,7 @@
 const SIDE = 28;
 const BOX = 20; // pixels that the longer side of a digit fills
 const CENTRE = 14.5; // where MNIST's centres of mass lie, to 0.01 on average, along both axes
+const MOST_SEGMENTS = 4000; // painted at once, in some 8 ms
 const PEN = 1.35; // radius of the pen, in pixels of the image: as thick as MNIST's digits are on average
 const ERASER = 1.4; // its radius by the pen's
 const FINE = 4; // samples per pixel and axis
@@ -37,15 +38,19 @@ class Ink {
       this.samples.fill(0);
     }
     const moved = (point) => point.map((value, axis) => (scale * (value - from[axis]) + to[axis]) * FINE);
-    strokes.forEach((stroke, i) => {
-      const { erase, points, width = 1 } = stroke;
-      this.strokes[i] ??= { stroke, n: 0 };
+    strokes.forEach((stroke, i) => (this.strokes[i] ??= { stroke, n: 0 }));
+    const nNew = strokes.reduce((sum, { points }, i) => sum + points.length - this.strokes[i].n, 0);
+    const stride = Math.ceil(nNew / MOST_SEGMENTS); // of a very long drawing some points are left out
+    strokes.forEach(({ erase, points, width = 1 }, i) => {
       const kept = this.strokes[i];
       const radius = (erase ? ERASER * PEN * scale : PEN) * width * FINE;
-      for (; kept.n < points.length; kept.n++) {
-        const before = points[Math.max(0, kept.n - 1)];
-        paintSegment(this.samples, moved(before), moved(points[kept.n]), radius, erase);
+      let last = Math.max(0, kept.n - 1);
+      for (let at = kept.n; at < points.length; at += stride) {
+        const next = Math.min(at + stride, points.length) - 1;
+        paintSegment(this.samples, moved(points[last]), moved(points[next]), radius, erase);
+        last = next;
       }
+      kept.n = points.length;
     });
     return this.samples;
   }

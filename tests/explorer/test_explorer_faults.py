@@ -47,6 +47,20 @@ return [n, ink.strokes[0].n];
 """
 
 
+LONG = """
+const stroke = { erase: false, points: [] };
+const [grown, whole] = [new Ink(), { ...stroke, points: [] }];
+for (let i = 0; i < 9001; i++) {
+  const point = i < 9000 ? [14 + 9 * Math.cos(i / 400), 14 + 9 * Math.sin(i / 310)] : [26, 2];
+  stroke.points.push(point);
+  whole.points.push(point);
+  if (i % 100 === 0) grown.of([stroke], {});
+}
+const [one, other] = [grown.of([stroke], {}), new Ink().of([whole], {})].map(pixelsOf);
+return [Math.max(...one), Math.max(...one.map((value, i) => Math.abs(value - other[i])))];
+"""
+
+
 @pytest.fixture
 def page(small):
     driver = shared_browser()
@@ -69,6 +83,13 @@ def test_a_drawing_that_grew_is_the_one_that_is_painted_at_once(small):
 def test_of_a_long_stroke_what_is_painted_stays_painted(small):
     """A stroke of 2,000 points never begins anew; all of them are there."""
     assert run_js(small[0], PIECES) == [0, 2000]
+
+
+def test_points_left_out_of_a_very_long_stroke_are_not_missed(small):
+    """9,001 points, painted at once, beside all of them, painted as they came."""
+    most, off = run_js(small[0], LONG)
+    assert most == 1
+    assert off < 0.02
 
 
 @pytest.mark.parametrize(("width", "height"), [(740, 360), (360, 640), (1280, 900)])
