@@ -75,11 +75,19 @@ def quotes_of_readme() -> list[Quote]:
             "4 or 6 answers about #, a 9 #, a 2, 5, 7 or 8 # to #, a real 3 would answer #",
             *said_of_3s("0146", "9", "7", "2", "3"),
         ),
-        ("In all # runs of the [table", len(every_run())),
+        ("In all # runs [seed by seed]", len(every_run())),
         ("in # of them the errors in all rise", rises(every_run())),
         ("the correction recovers only # % of the 3s", percent(seed_runs("control"), UNSEEN_AFTER)),
         ("on a 3 the student gives # of its teacher's logit, on a digit it saw #", *slope_ratios()),
-        ("(from # to #)", value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)),
+        (
+            "that of the pictures from # to #",
+            value(pictured(), ERRORS_BEFORE),
+            value(pictured(), ERRORS_AFTER),
+        ),
+        (
+            "needs no correction: it reads # % of the unseen 3s",
+            percent(point("teachers", "its non-target part alone"), UNSEEN_BEFORE, 1),
+        ),
         (
             "# % of them before the correction, # % after it",
             *(
