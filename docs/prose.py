@@ -85,8 +85,10 @@ def quotes_of_readme() -> list[Quote]:
             value(pictured(), ERRORS_AFTER),
         ),
         (
-            "needs no correction: it reads # % of the unseen 3s",
+            "reads # % of the unseen 3s without any correction, but makes # errors in all, not #",
             percent(point("teachers", "its non-target part alone"), UNSEEN_BEFORE, 1),
+            count(point("teachers", "its non-target part alone"), ERRORS_BEFORE),
+            count(point("teachers", "plain"), ERRORS_AFTER),
         ),
         (
             "# % of them before the correction, # % after it",

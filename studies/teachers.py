@@ -21,6 +21,8 @@ from distillation_mnist_omitted_3 import Experiment, images_without, log_softmax
 from runs.records import Further
 from studies.charts import DOTS, UNSEEN_SERIES, draw_rows, error_scale, study_figure
 from studies.study import (
+    ERRORS_AFTER,
+    ERRORS_BEFORE,
     SEEN_BEFORE,
     UNSEEN_AFTER,
     UNSEEN_BEFORE,
@@ -30,6 +32,7 @@ from studies.study import (
     Settings,
     Study,
     at,
+    count,
     holds,
     mean,
     over_seeds,
@@ -211,7 +214,9 @@ the temperature at which their mean entropy is the plain teacher's, labels smoot
 **Which part?** Zhao et al. (2022) part the loss at the class of the label: how sure the teacher is of that,
 and how it shares out the rest. Taught by the first part alone: {said(parts["target"])}. By the second alone:
 {said(parts["non-target"])}, and {percent(of(runs, parts["non-target"]), SEEN_BEFORE, 1)} % of the other
-digits. What is told of a 3 is in the second part, {unaided}. Our reading: of an image's own class that part
+digits: {count(of(runs, parts["non-target"]), ERRORS_BEFORE)} errors in all, where the plain teacher's
+student, corrected, makes {count(plain, ERRORS_AFTER)}. What is told of a 3 is in the second part,
+{unaided}. Our reading: of an image's own class that part
 says nothing, so every class is to this student what the 3 is to the others, and none needs a bias of its own.
 
 {{table}}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from explorer_pages import opened, resized, shared_browser, wrong_on_the_console
 
 import distillation_mnist_omitted_3 as core
 
@@ -13,3 +16,14 @@ import distillation_mnist_omitted_3 as core
 def small(explorer_run: tuple[Path, core.Experiment]) -> tuple[Path, core.Experiment]:
     """The page of a small run on rendered digits, and that run."""
     return explorer_run
+
+
+@pytest.fixture
+def page(explorer_run: tuple[Path, core.Experiment]) -> Iterator[Any]:
+    """A browser with the small page, freshly opened; nothing may be wrong on its console at the end."""
+    driver = shared_browser()
+    resized(driver, 1280, 900)
+    opened(driver, explorer_run[0])
+    wrong_on_the_console(driver)
+    yield driver
+    assert wrong_on_the_console(driver) == []

@@ -41,16 +41,6 @@ def small(explorer_run: tuple[Path, core.Experiment]) -> Path:
     return explorer_run[0]
 
 
-@pytest.fixture
-def page(driver, small):
-    """The small page, freshly opened; nothing may be wrong on its console at the end."""
-    resized(driver, 1280, 900)
-    opened(driver, small)
-    wrong_on_the_console(driver)
-    yield driver
-    assert wrong_on_the_console(driver) == []
-
-
 def press(driver, element, *keys: str) -> None:
     element.send_keys(*keys)
     settle(driver)

@@ -14,7 +14,6 @@ from explorer_pages import (
     settle,
     shared_browser,
     until,
-    wrong_on_the_console,
 )  # fmt: skip
 from test_explorer_browser import THREE
 
@@ -59,16 +58,6 @@ for (let i = 0; i < 9001; i++) {
 const [one, other] = [grown.of([stroke], {}), new Ink().of([whole], {})].map(pixelsOf);
 return [Math.max(...one), Math.max(...one.map((value, i) => Math.abs(value - other[i])))];
 """
-
-
-@pytest.fixture
-def page(small):
-    driver = shared_browser()
-    resized(driver, 1280, 900)
-    opened(driver, small[0])
-    wrong_on_the_console(driver)
-    yield driver
-    assert wrong_on_the_console(driver) == []
 
 
 def test_a_drawing_that_grew_is_the_one_that_is_painted_at_once(small):

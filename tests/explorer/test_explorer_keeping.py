@@ -7,22 +7,12 @@ import io
 
 import numpy as np
 import pytest
-from explorer_pages import by_id, draw, opened, resized, settle, shared_browser, wrong_on_the_console
+from explorer_pages import by_id, draw, settle
 from PIL import Image
 from test_explorer_browser import THREE, said
 
 ONE, LINE = [(14, 5), (14, 14), (14, 23)], [(6, 14), (14, 14), (22, 14)]
 KEPT = "#history-list .kept"
-
-
-@pytest.fixture
-def page(small):
-    driver = shared_browser()
-    resized(driver, 1280, 900)
-    opened(driver, small[0])
-    wrong_on_the_console(driver)
-    yield driver
-    assert wrong_on_the_console(driver) == []
 
 
 def pixels(driver) -> np.ndarray:
@@ -36,6 +26,8 @@ def kept(driver) -> list:
 
 def test_what_was_drawn_before_comes_back_as_it_was(page):
     assert kept(page) == []
+    by_id(page, "theme").click()  # which paints everything anew
+    by_id(page, "theme").click()
     assert not by_id(page, "history").is_displayed()
     draw(page, THREE)
     three, of_three = pixels(page), said(page)
