@@ -26,6 +26,7 @@ IN_CACHE = 2**14  # values that Adam finds in a core's own cache, with their mom
 KINDS = ("teacher", "student")
 PRODUCTS, WHOLE = "products, forward and back", "all of it, one after the other"
 Part = tuple[float, float | None] | None  # milliseconds; those at the machine's limit, where it has one
+Steps = dict[str, dict[str, Part]]  # the parts of each step, by name
 
 
 def flop_per_image(sizes: tuple[int, ...]) -> int:
@@ -129,21 +130,18 @@ def with_whole(
     return found | {WHOLE: (sum(part[0] for part in found.values() if part), None)}
 
 
-def breakdown(images: np.ndarray, labels: np.ndarray, config: Config, peak_gflops: float) -> str:
-    """The parts of both steps as Markdown; `peak_gflops` is the rate of the best product."""
-    return table(
-        {
-            f"{kind}'s step of {min(config.training(kind).batch_size, len(images))}": parts_of_step(
-                kind, images, labels, config, peak_gflops
-            )
-            for kind in KINDS
-        },
-        config.recipe,
-    )
+def breakdown(images: np.ndarray, labels: np.ndarray, config: Config, peak_gflops: float) -> Steps:
+    """The parts of both steps; `peak_gflops` is the rate of the best product."""
+    return {
+        f"{kind}'s step of {min(config.training(kind).batch_size, len(images))}": parts_of_step(
+            kind, images, labels, config, peak_gflops
+        )
+        for kind in KINDS
+    }
 
 
-def table(steps: dict[str, dict[str, Part]], title: str) -> str:
-    """One column for each step: milliseconds, and in brackets those at the limit and their share."""
+def table(steps: Steps, title: str) -> str:
+    """As Markdown, a column for each step: milliseconds, in brackets those at the limit and their share."""
 
     def cell(part: Part) -> str:
         if part is None:

@@ -39,7 +39,7 @@ from support.transformations import N_WARPS, Limits, Warps, random_maps
 
 import numpy as np
 import plain_numpy
-from breakdown import KINDS, breakdown, flop_per_image
+from breakdown import KINDS, breakdown, flop_per_image, table
 from convolution import convolution, convolution_breakdown, convolution_report, spread
 
 import distillation_mnist_omitted_3 as core
@@ -300,6 +300,28 @@ def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
     return "\n".join(lines)
 
 
+def tables(content: dict[str, Any]) -> dict[str, str]:
+    """What was measured where, and the tables of each setting and of the convolutions, as Markdown."""
+    made_with = content["environment"]
+    where = (
+        f"{content['data']}, {content['n_images']:,} images; {made_with['cpu']}, "
+        f"{made_with['threads']} threads; NumPy {made_with['numpy']}, {made_with['blas']}; "
+        f"{content['rounds']} rounds: median (least-most)"
+    )
+    of_settings = {
+        one["title"]: report(one, content["n_images"], content["n_transfer"])
+        + "\n\n"
+        + table(one["steps"], one["title"].partition(",")[0])
+        for one in content["measured"]
+    }
+    convolved = convolution_report(content["convolution"]) + "\n\n"
+    return {
+        "where": where,
+        **of_settings,
+        "CIFAR-10": convolved + table(content["convolution_steps"], "CIFAR-10"),
+    }
+
+
 def configs_of(recipes: list[str], batch_sizes: list[int]) -> list[Config]:
     """The settings to measure: the described recipe at each batch size, the others at their own."""
     asked = [{"recipe": recipe, **RECIPES[recipe]} for recipe in recipes]
@@ -344,35 +366,26 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.json:
         check_output(arguments.json)
     data, console = data_from(flags), Console()
-    labels = data.train_labels[: arguments.images]
-    n_transfer = len(core.images_without(labels, Config().omitted_class))
-    made_with = environment(Workers().n_threads)
-    configs = configs_of(arguments.recipes, arguments.batch_sizes)
-    found = [
-        compare(arguments.contestants, flags, arguments.images, config, arguments.rounds)
-        for config in configs
-    ]
-    convolved = convolution(arguments.contestants, 3 * arguments.rounds, arguments.convolution_batch)
-    console.always(
-        f"{data.name}; {made_with['cpu']}, {made_with['threads']} threads; NumPy {made_with['numpy']}, "
-        f"{made_with['blas']}; {arguments.rounds} rounds: median (least-most)"
-    )
-    for config, measured in zip(configs, found, strict=True):
-        console.always("\n" + report(measured, len(labels), n_transfer))
+    images, labels = (part[: arguments.images] for part in (data.train_images, data.train_labels))
+    found = []
+    for config in configs_of(arguments.recipes, arguments.batch_sizes):
+        measured = compare(arguments.contestants, flags, len(images), config, arguments.rounds)
         peak = statistics.median(measured["peak_gflops"])
-        images = data.train_images[: arguments.images]
-        console.always("\n" + breakdown(images, labels, config, peak))
-    console.always("\n" + convolution_report(convolved))
+        found.append(measured | {"steps": breakdown(images, labels, config, peak)})
     peak = statistics.median(rate for measured in found for rate in measured["peak_gflops"])
-    console.always("\n" + convolution_breakdown(peak, arguments.convolution_batch))
+    content = {
+        "environment": environment(Workers().n_threads),
+        "data": data.name,
+        "n_images": len(images),
+        "n_transfer": len(core.images_without(labels, Config().omitted_class)),
+        "rounds": arguments.rounds,
+        "measured": found,
+        "convolution": convolution(arguments.contestants, 3 * arguments.rounds, arguments.convolution_batch),
+        "convolution_steps": convolution_breakdown(peak, arguments.convolution_batch),
+    }
+    content["tables"] = tables(content)
+    console.always("\n\n".join(content["tables"].values()))
     if arguments.json:
-        content = {
-            "environment": made_with,
-            "data": data.name,
-            "n_images": len(labels),
-            "measured": found,
-            "convolution": convolved,
-        }
         write_json(arguments.json, content)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from breakdown import KINDS, PRODUCTS, Part, in_turn, table, with_whole
+from breakdown import KINDS, PRODUCTS, Part, Steps, in_turn, with_whole
 
 from cifar10.convolution import threes
 from cifar10.data import SIDE
@@ -198,14 +198,14 @@ def convolution_parts(kind: str, peak_gflops: float, n_images: int | None) -> di
     return with_whole(times, limits, ("inputs", PRODUCTS, "all between them", "Muon"))
 
 
-def convolution_breakdown(peak_gflops: float, n_images: int | None) -> str:
-    """The parts of teacher's and student's steps as Markdown; products are counted in Winograd's way."""
-    steps = {kind: convolution_parts(kind, peak_gflops, n_images) for kind in KINDS}
-    named = {
-        f"{kind}'s step of {n_images or Config().training(kind).batch_size}": parts
-        for kind, parts in steps.items()
+def convolution_breakdown(peak_gflops: float, n_images: int | None) -> Steps:
+    """The parts of teacher's and student's steps; products are counted in Winograd's way."""
+    return {
+        f"{kind}'s step of {n_images or Config().training(kind).batch_size}": convolution_parts(
+            kind, peak_gflops, n_images
+        )
+        for kind in KINDS
     }
-    return table(named, "CIFAR-10")
 
 
 if __name__ == "__main__":

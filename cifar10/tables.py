@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from support.intervals import interval, mean_sd
 from support.report import Results, markdown
-from support.settings import flag_name
 
 from collections.abc import Sequence
+from statistics import mean
 
-from runs.folders import MEASURES, SIZES, fixed, omitted_by, seeds, value
+from runs.folders import MEASURES, SIZES, fixed, omitted_by, seeds, value, what_changed
 
 TEACHER = "teacher.test_accuracy"
 SOFT, HARD = "student.before_correction.test_accuracy", "baseline.test_accuracy"
@@ -123,13 +123,11 @@ def unlabelled_pairs(groups: Groups) -> list[tuple[list[Results], list[Results]]
     ]
 
 
-def trials_table(trials: Sequence[Results]) -> str:
+def cifar10_trials_table(trials: Sequence[Results]) -> str:
     """What each trial changed in the first one's flags, and what its networks reach on held-out images."""
-    start = fixed(trials[0])
-    rows = []
-    for run in trials:
-        changed = {name: new for name, new in fixed(run).items() if new != start.get(name)}
-        flags = " ".join(f"`{flag_name(name)} {new}`" for name, new in changed.items()) or "none"
-        rows.append([flags, *(f"{100 * value(run, path):.2f}" for path in (TEACHER, SOFT, HARD))])
+    rows = [
+        [flags, *(f"{100 * mean(value(run, path) for run in runs):.2f}" for path in (TEACHER, SOFT, HARD))]
+        for flags, runs in what_changed(trials).items()
+    ]
     columns = ["teacher, %", "student, soft targets, %", "student, hard labels, %"]
     return markdown([f"changed ({trials[0]['data']['name']})", *columns], rows)

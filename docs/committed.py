@@ -52,8 +52,9 @@ def gain_results() -> Results:
 
 
 @cache
-def cifar10_trials() -> list[Results]:
-    return load_trials(ROOT / "viz" / "cifar10" / "trials")
+def trials_in(folder: str) -> list[Results]:
+    """What was tried on held-out training images, by its folder in viz/."""
+    return load_trials(ROOT / "viz" / folder)
 
 
 def pictured() -> Results:

@@ -28,20 +28,20 @@ import cifar10.settings as cifar
 from beyond import pipeline
 from beyond.settings import RECIPES, Config
 from cifar10.gain_tables import gain_tables
-from cifar10.tables import cifar10_table, trials_table, unlabelled_table, unseen_class_table
+from cifar10.tables import cifar10_table, unlabelled_table, unseen_class_table
 from docs.committed import (
     RECIPES_OF_TABLES,
     ROOT,
     cifar10_runs,
-    cifar10_trials,
     gain_results,
     pictured,
     seed_runs,
     study_runs,
+    trials_in,
 )
 from docs.prose import with_figures
 from runs.folders import value
-from seeds.summarise import means_table, rows_for, seeds_table
+from seeds.summarise import means_table, rows_for, seeds_table, trials_table
 from studies.questions import STUDIES
 from studies.study import Study
 
@@ -148,13 +148,17 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
         table({"no-digit": seed_runs("no-digit")}) for table in (means_table, seeds_table)
     ),
     ("docs/results.md", "recipes"): recipes,
+    **{
+        ("docs/results.md", f"trials-{name}"): lambda name=name: trials_table(trials_in(f"trials/{name}"))
+        for name in ("fast", "middle", "best", "no-digit")
+    },
     ("docs/cifar10.md", "cifar10"): lambda: cifar10_table(cifar10_runs("seeds")),
     ("docs/cifar10.md", "tenth"): lambda: cifar10_table(cifar10_runs("tenth")),
     ("docs/cifar10.md", "gain"): lambda: "\n\n".join(gain_tables(gain_results())),
     ("docs/cifar10.md", "unlabelled"): lambda: unlabelled_table(
         cifar10_runs("unlabelled"), cifar10_runs("labelled_tenth")
     ),
-    ("docs/cifar10.md", "cifar10-trials"): lambda: trials_table(cifar10_trials()),
+    ("docs/cifar10.md", "cifar10-trials"): lambda: trials_table(trials_in("cifar10/trials")),
     ("docs/cifar10.md", "unseen-cat"): lambda: unseen_class_table(cifar10_runs("unseen_cat")),
     ("docs/cifar10.md", "cifar10-flags"): lambda: flag_table(cifar.Config, is_not_the_suites),
     ("docs/reference.md", "flags"): lambda: flag_table(Config),

@@ -9,7 +9,7 @@ import statistics
 from itertools import pairwise
 
 from cifar10.tables import HARD, SOFT, TEACHER, gains
-from docs.committed import cifar10_runs, cifar10_trials, gain_results
+from docs.committed import cifar10_runs, gain_results, trials_in
 from docs.committed import value_mean as mean
 from docs.figures import (
     AFTER,
@@ -78,7 +78,7 @@ def quotes_of_trials(trials: list[Results]) -> list[Quote]:
 def quotes_of_cifar10() -> list[Quote]:
     runs, small = cifar10_runs("seeds"), cifar10_runs("tenth")
     cats, cat, dog = cifar10_runs("unseen_cat"), 3, 5
-    trials = cifar10_trials()
+    trials = trials_in("cifar10/trials")
     best_of = {path: max(value(trial, path) for trial in trials) for path in (SOFT, HARD)}
     assert best_of[SOFT] < value(trials[0], SOFT) + 0.00015  # "no better for soft targets"
     every_run = (*runs, *small, *cats)

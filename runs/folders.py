@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.checks import check_results, read_json
 from support.console import UserError
 from support.report import RESULTS, Results
-from support.settings import DECIDE_NOTHING
+from support.settings import DECIDE_NOTHING, flag_name
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -71,16 +71,30 @@ def load(folder: Path) -> list[Results]:
 
 
 def load_trials(folder: Path) -> list[Results]:
-    """Runs of CIFAR-10 of any settings on the same images, that called START first. Raises UserError."""
+    """Runs of one experiment, of any settings, on the same images, that called START first.
+
+    Raises UserError.
+    """
     runs = read_runs(folder)
     start = runs.pop(folder / START / RESULTS, None)
     if start is None:
         raise UserError(f"no {folder / START / RESULTS}, with which the trials are compared")
     for path, run in runs.items():
         of = {key for key in fixed(start) | fixed(run) if key.partition(".")[0] in ("experiment", "data")}
-        if "baseline" not in run or any(fixed(start).get(key) != fixed(run).get(key) for key in of):
+        alike = all(fixed(start).get(key) == fixed(run).get(key) for key in of)
+        if not alike or ("baseline" in start) != ("baseline" in run):
             raise UserError(f"{path} is not of the images of {folder / START}; give each its own folder")
     return [start, *runs.values()]
+
+
+def what_changed(trials: Sequence[Results]) -> dict[str, list[Results]]:
+    """The runs of each setting, by the flags in which they differ from the first run: "none" of its like."""
+    start, groups = fixed(trials[0]), {}
+    for run in trials:
+        changed = {name: new for name, new in fixed(run).items() if new != start.get(name)}
+        flags = " ".join(f"`{flag_name(name)} {new}`" for name, new in changed.items()) or "none"
+        groups.setdefault(flags, []).append(run)
+    return groups
 
 
 def fixed(run: Results) -> dict[str, Any]:

@@ -3,7 +3,7 @@
     python3 -m seeds.summarise viz/seeds/described viz/seeds/linear
     python3 -m seeds.summarise viz/seeds/fast viz/seeds/best --picture viz/frontier.png
     python3 -m seeds.summarise viz/cifar10/unseen_cat --picture viz/cifar10/unseen_cat/unseen_class.png
-    python3 -m seeds.summarise --trials viz/cifar10/trials
+    python3 -m seeds.summarise --trials viz/trials/fast
 
 Each folder holds one sub-folder per seed. For every class left out there are two tables: mean ± standard
 deviation (n - 1) per folder, beside the paper's and the published figures where these left out the same
@@ -31,12 +31,12 @@ from cifar10.charts import draw_compression, draw_unseen_class
 from cifar10.tables import (
     Groups,
     cifar10_table,
-    trials_table,
+    cifar10_trials_table,
     unlabelled_pairs,
     unlabelled_table,
     unseen_class_table,
 )
-from runs.folders import load, load_trials, named, omitted_by, value
+from runs.folders import load, load_trials, named, omitted_by, seeds, value, what_changed
 from seeds.frontier import draw_frontier
 
 BEFORE, AFTER, BEST = (
@@ -143,6 +143,25 @@ def seeds_table(groups: Groups) -> str:
     return markdown([*header, "seconds"], rows)
 
 
+def trials_table(trials: Sequence[Results]) -> str:
+    """What each trial changed in the first one's flags, and its mean errors on held-out images."""
+    if "networks" in trials[0]:
+        return cifar10_trials_table(trials)
+    columns = [("teacher", "teacher.test_errors")]
+    unseen = short_name(omitted_by(list(trials)))
+    for when, part in (("before", BEFORE), ("after", AFTER)):
+        columns += [
+            (when, part + "test_errors"),
+            *([(f"on {unseen}", part + "omitted_errors")] if unseen else []),
+        ]
+    rows = []
+    for flags, runs in what_changed(trials).items():
+        errors = [statistics.mean(value(run, path) for run in runs) for _, path in columns]
+        rows.append([flags, seeds(runs), *(f"{n:,.1f}".removesuffix(".0") for n in errors)])
+    header = [f"changed ({trials[0]['data']['name']})", "", *(name for name, _ in columns)]
+    return markdown(header, rows, n_left=2)
+
+
 def all_tables(groups: Groups) -> list[str]:
     """Two tables for each set of omitted classes; one for each folder of CIFAR-10, one for what two say."""
     suite: dict[tuple[int, ...], Groups] = {}
@@ -196,7 +215,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folders", nargs="*", type=named_folder, help="folders with one sub-folder per seed")
     parser.add_argument(
         "--trials", type=named_folder, metavar="FOLDER",
-        help="folder with a sub-folder per trial on CIFAR-10: what each changed in that called start",
+        help="folder with a sub-folder per trial: what each changed in that called start",
     )  # fmt: skip
     parser.add_argument(
         "--picture", type=written_file(".png"), metavar="FILE",

@@ -5,60 +5,19 @@ from __future__ import annotations
 from support.console import UserError
 
 from collections.abc import Sequence
+from importlib import import_module
 
 from beyond.settings import RECIPES, Config
-from studies import (
-    answers,
-    contours,
-    corruption,
-    handwriting,
-    hard_mix,
-    images,
-    ingredients,
-    label_weight,
-    little,
-    omitted_class,
-    paper,
-    prior,
-    sevens_and_eights,
-    several_omitted,
-    slope,
-    spread,
-    student_size,
-    subliminal,
-    teachers,
-    temperature,
-    transfer_size,
-    transformed,
-)
 from studies.study import Settings, Study
 
+ORDER = [  # the files of this folder
+    "paper", "transformed", "ingredients", "temperature", "omitted_class", "several_omitted",
+    "student_size", "hard_mix", "label_weight", "transfer_size", "answers", "images", "little",
+    "contours", "subliminal", "sevens_and_eights", "prior", "spread", "slope", "handwriting",
+    "corruption", "teachers",
+]  # fmt: skip
 STUDIES: dict[str, Study] = {
-    module.STUDY.name: module.STUDY
-    for module in (
-        paper,
-        transformed,
-        ingredients,
-        temperature,
-        omitted_class,
-        several_omitted,
-        student_size,
-        hard_mix,
-        label_weight,
-        transfer_size,
-        answers,
-        images,
-        little,
-        contours,
-        subliminal,
-        sevens_and_eights,
-        prior,
-        spread,
-        slope,
-        handwriting,
-        corruption,
-        teachers,
-    )
+    study.name: study for study in (import_module(f"studies.{name}").STUDY for name in ORDER)
 }
 
 Plan = dict[tuple[str, int], list[Config]]  # by study and the point's place in its grid, one config per seed

@@ -16,7 +16,7 @@ import pytest
 from small_studies import ROOT
 
 from cifar10.charts import draw_compression, draw_unseen_class
-from cifar10.tables import gains, in_points, trials_table, unlabelled_table
+from cifar10.tables import gains, in_points, unlabelled_table
 from runs.folders import MEASURES, load, load_trials, value
 from seeds import summarise
 from seeds.frontier import CURVES, draw_frontier
@@ -221,18 +221,40 @@ def test_the_gain_of_soft_targets_by_hand(run, tmp_path):
 def test_trials_name_what_they_changed(run):
     """Against the first one; where files lie, and the seed, are no change."""
     soft = "student.before_correction.test_accuracy"
-    first = changed(changed(run, soft, 0.8162), "baseline", {"test_accuracy": 0.5})
+    first = changed(run, "networks", {})
+    first = changed(changed(first, soft, 0.8162), "baseline", {"test_accuracy": 0.5})
     first = changed(changed(first, "config.rate", 0.2), "config.outdir", "a")
     first = changed(first, "teacher.test_accuracy", 0.9)
     second = changed(changed(changed(first, soft, 0.75), "config.rate", 0.4), "teacher.test_accuracy", 0.85)
-    table = trials_table([first, changed(second, "config.outdir", "b"), changed(first, "config.n_shifts", 3)])
-    assert rows(table) == [
+    trials = [first, changed(second, "config.outdir", "b"), changed(first, "config.n_shifts", 3)]
+    assert rows(summarise.trials_table(trials)) == [
         ["changed (MNIST)", "teacher, %", "student, soft targets, %", "student, hard labels, %"],
         ["---", "---:", "---:", "---:"],
         ["none", "90.00", "81.62", "50.00"],
         ["`--rate 0.4`", "85.00", "75.00", "50.00"],
         ["`--n-shifts 3`", "90.00", "81.62", "50.00"],
     ]
+
+
+def test_trials_of_mnist_are_means_over_their_seeds(run):
+    """Of the errors before and after, on the class left out, too; without it where all are left out."""
+    errors = {"teacher.test_errors": 140, "student.before_correction.test_errors": 204}
+    errors |= {"student.before_correction.omitted_errors": 64, "student.after_correction.test_errors": 192}
+    first = run
+    for path, n in (errors | {"student.after_correction.omitted_errors": 22, "config.seed": 0}).items():
+        first = changed(first, path, n)
+    second = changed(changed(first, "config.seed", 1), "teacher.test_errors", 151)
+    other = changed(changed(first, "config.jitter", 9), "student.after_correction.test_errors", 1000)
+    assert rows(summarise.trials_table([first, other, second])) == [
+        ["changed (MNIST)", "", "teacher", "before", "on 3s", "after", "on 3s"],
+        ["---", "---", "---:", "---:", "---:", "---:", "---:"],
+        ["none", "2 seeds", "145.5", "204", "64", "192", "22"],
+        ["`--jitter 9`", "seed 0", "140", "204", "64", "1,000", "22"],
+    ]
+    none_seen = changed(first, "config.omitted_class", list(range(10)))
+    assert rows(summarise.trials_table([none_seen]))[::2] == [
+        ["changed (MNIST)", "", "teacher", "before", "after"], ["none", "seed 0", "140", "204", "192"],
+    ]  # fmt: skip
 
 
 def test_a_folder_of_trials(capsys, tmp_path):

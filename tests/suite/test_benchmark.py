@@ -86,6 +86,10 @@ def test_a_small_comparison(small_folder, tmp_path, capsys, monkeypatch):
     assert set(measured["seconds"]["plain NumPy"]) == {"teacher", "student"}
     assert measured["memory_mb"]["this project"] > 20
     assert measured["peak_gflops"] == [50.0, 50.0]
+    tables = found["tables"]
+    names = ["where", "described, batch 100", "best, batch 512 / 256", "CIFAR-10"]
+    assert shown.out == "\n\n".join(tables[name] for name in names) + "\n"
+    assert f"custom IDX files, 400 images; {found['environment']['cpu']}" in tables["where"]
 
 
 def test_the_peak_is_the_rate_of_the_best_product(monkeypatch):
