@@ -46,20 +46,11 @@ mutants: .venv/dev.stamp
 	cat mutants/mutmut-cicd-stats.json
 
 seeds: .venv/run.stamp
-	set -e; for seed in $(SEEDS); do \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/described/$$seed; \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/linear/$$seed \
-	    --lr-schedule linear; \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/fast/$$seed \
-	    --recipe fast; \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/control/$$seed \
-	    --recipe fast --hard-weight 1; \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/middle/$$seed \
-	    --recipe middle; \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/best/$$seed \
-	    --recipe best; \
-	  $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed --outdir viz/seeds/no-digit/$$seed \
-	    --recipe no-digit; \
+	set -e; run() { name=$$1; shift; $(BIN)/python distillation_mnist_omitted_3.py --dataset mnist --seed $$seed \
+	    --outdir viz/seeds/$$name/$$seed "$$@"; }; \
+	for seed in $(SEEDS); do \
+	  run described; run linear --lr-schedule linear; run control --recipe fast --hard-weight 1; \
+	  for recipe in fast middle best no-digit; do run $$recipe --recipe $$recipe; done; \
 	done
 	$(BIN)/python -m seeds.summarise viz/seeds/described viz/seeds/linear viz/seeds/fast viz/seeds/middle viz/seeds/best \
 	  viz/seeds/no-digit --picture viz/frontier.png

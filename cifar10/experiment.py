@@ -62,18 +62,12 @@ def run_on_data(data: Data, config: Config, session: Session, data_seconds: floa
     correction = correct_bias(probe_logits, config.omitted_class, targets)
     warn_if_unreached(correction, MAX_OFFSET, session.console, class_names(data))
     return Experiment(
-        config,
-        data,
-        runs,
-        correction,
-        probe_logits,
+        config, data, runs, correction, probe_logits,
         measure=lambda logits: evaluate(logits, data.test_labels, config.omitted_class),
-        outdir=outdir_for(config, data),
         lesson=lesson_of("student", teacher_lesson(data), config, data),  # its images; the loss is no matter
-        n_threads=session.workers.n_threads,
-        seconds={"data": data_seconds},
-        networks=networks,
-    )
+        outdir=outdir_for(config, data), n_threads=session.workers.n_threads,
+        seconds={"data": data_seconds}, networks=networks,
+    )  # fmt: skip
 
 
 def costs_of_all(runs: dict[str, TrainedRun], data: Data, workers: Workers) -> dict[str, dict[str, Any]]:

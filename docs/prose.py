@@ -49,7 +49,7 @@ from docs.prose_cifar10 import quotes_of_cifar10
 from runs.folders import value
 from studies.images import share_in_half
 from studies.label_weight import where_the_paper_lies
-from studies.study import paired_difference
+from studies.measured import paired_difference
 
 
 def rises(runs: Sequence[Results]) -> int:
@@ -71,58 +71,34 @@ def quotes_of_readme() -> list[Quote]:
     gain = interval(gains(fifth))
     assert all(value(run, UNSEEN_ERRORS_BEFORE) > value(run, UNSEEN_ERRORS_AFTER) for run in every_run())
     return [
-        (
-            "4 or 6 answers about #, a 9 #, a 2, 5, 7 or 8 # to #, a real 3 would answer #",
-            *said_of_3s("0146", "9", "7", "2", "3"),
-        ),
+        ("4 or 6 answers about #, a 9 #, a 2, 5, 7 or 8 # to #, a real 3 would answer #",
+         *said_of_3s("0146", "9", "7", "2", "3")),
         ("In all # runs [seed by seed]", len(every_run())),
         ("in # of them the errors in all rise", rises(every_run())),
         ("the correction recovers only # % of the 3s", percent(seed_runs("control"), UNSEEN_AFTER)),
         ("on a 3 the student gives # of its teacher's logit, on a digit it saw #", *slope_ratios()),
-        (
-            "that of the pictures from # to #",
-            value(pictured(), ERRORS_BEFORE),
-            value(pictured(), ERRORS_AFTER),
-        ),
-        (
-            "reads # % of the unseen 3s without any correction, but makes # errors in all, not #",
-            percent(point("teachers", "its non-target part alone"), UNSEEN_BEFORE, 1),
-            count(point("teachers", "its non-target part alone"), ERRORS_BEFORE),
-            count(point("teachers", "plain"), ERRORS_AFTER),
-        ),
-        (
-            "# % of them before the correction, # % after it",
-            *(
-                percent(point("handwriting", "without 3"), f"further.{way}.omitted_accuracy", 1)
-                for way in ("before", "after")
-            ),
-        ),
-        (
-            "makes # errors on the 10,000 test digits; its teacher makes #",
-            count(no_digit, ERRORS_BEFORE),
-            count(no_digit, "teacher.test_errors"),
-        ),
-        (
-            "makes # errors with its bias corrected, # of them on 3s",
-            *(f"{mean(best, path):.1f}" for path in (ERRORS_AFTER, UNSEEN_ERRORS_AFTER)),
-        ),
-        (
-            "reads # % of the eight other digits",
-            percent(point("several-omitted", "without all but 7 8"), UNSEEN_AFTER, 1),
-        ),
-        (
-            "It reads # % of the digits if it starts",
-            percent(point("subliminal", "3 spare outputs, 256 units, the teacher's start"), ALL_BEFORE),
-        ),
-        (
-            "names # % rightly without a label, # points (# to #, three seeds) more than from hard labels; "
-            "its teacher # %. With a tenth it is at # %",
-            percent(fifth, ALL_BEFORE, 1),
-            *(f"{x:.1f}" for x in (gain.mean, gain.mean - gain.half, gain.mean + gain.half)),
-            percent(fifth, TEACHER, 1),
-            percent(cifar10_runs("tenth"), ALL_BEFORE, 1),
-        ),
-    ]
+        ("that of the pictures from # to #", value(pictured(), ERRORS_BEFORE),
+         value(pictured(), ERRORS_AFTER)),
+        ("reads # % of the unseen 3s without any correction, but makes # errors in all, not #",
+         percent(point("teachers", "its non-target part alone"), UNSEEN_BEFORE, 1),
+         count(point("teachers", "its non-target part alone"), ERRORS_BEFORE),
+         count(point("teachers", "plain"), ERRORS_AFTER)),
+        ("# % of them before the correction, # % after it",
+         *(percent(point("handwriting", "without 3"), f"further.{way}.omitted_accuracy", 1)
+           for way in ("before", "after"))),
+        ("makes # errors on the 10,000 test digits; its teacher makes #", count(no_digit, ERRORS_BEFORE),
+         count(no_digit, "teacher.test_errors")),
+        ("makes # errors with its bias corrected, # of them on 3s",
+         *(f"{mean(best, path):.1f}" for path in (ERRORS_AFTER, UNSEEN_ERRORS_AFTER))),
+        ("reads # % of the eight other digits",
+         percent(point("several-omitted", "without all but 7 8"), UNSEEN_AFTER, 1)),
+        ("It reads # % of the digits if it starts",
+         percent(point("subliminal", "3 spare outputs, 256 units, the teacher's start"), ALL_BEFORE)),
+        ("names # % rightly without a label, # points (# to #, three seeds) more than from hard labels; "
+         "its teacher # %. With a tenth it is at # %", percent(fifth, ALL_BEFORE, 1),
+         *(f"{x:.1f}" for x in (gain.mean, gain.mean - gain.half, gain.mean + gain.half)),
+         percent(fifth, TEACHER, 1), percent(cifar10_runs("tenth"), ALL_BEFORE, 1)),
+    ]  # fmt: skip
 
 
 def quotes_of_results() -> list[Quote]:
@@ -140,22 +116,13 @@ def quotes_of_results() -> list[Quote]:
     no_digit, first = seed_runs("no-digit"), "history.student.0.test_accuracy"
     assert all(value(run, first) < 0.5 for run in no_digit)  # "fewer than half of the digits"
     return [
-        (
-            "Its teacher makes # errors. The student that learned from noise makes #, and # after its ten",
-            *(f"{mean(no_digit, path):.1f}" for path in ("teacher.test_errors", ERRORS_BEFORE, ERRORS_AFTER)),
-        ),
-        (
-            "makes # errors without 3s in its transfer set, the paper's 206; on the 3s, # against 133",
-            count(without_3, ERRORS_BEFORE),
-            count(without_3, UNSEEN_ERRORS_BEFORE),
-        ),
-        (
-            "makes # errors before the correction, # of them on 3s, and # after it, # on 3s",
-            count(best, ERRORS_BEFORE),
-            count(best, UNSEEN_ERRORS_BEFORE),
-            count(best, ERRORS_AFTER),
-            count(best, UNSEEN_ERRORS_AFTER),
-        ),
+        ("Its teacher makes # errors. The student that learned from noise makes #, and # after its ten",
+         *(f"{mean(no_digit, path):.1f}" for path in ("teacher.test_errors", ERRORS_BEFORE, ERRORS_AFTER))),
+        ("makes # errors without 3s in its transfer set, the paper's 206; on the 3s, # against 133",
+         count(without_3, ERRORS_BEFORE), count(without_3, UNSEEN_ERRORS_BEFORE)),
+        ("makes # errors before the correction, # of them on 3s, and # after it, # on 3s",
+         count(best, ERRORS_BEFORE), count(best, UNSEEN_ERRORS_BEFORE), count(best, ERRORS_AFTER),
+         count(best, UNSEEN_ERRORS_AFTER)),
         ("typical 0, 1, 4 or 6 answers #, the typical 2, 5, 7 or 8 # to #", *said_of_3s("0146", "7", "2")),
         ("half of the transfer set, less than #e-8", f"{1e8 * soft_targets('T = 1')['all others']:.1f}"),
         ("a real 3 would answer #", *said_of_3s("3")),
@@ -164,20 +131,12 @@ def quotes_of_results() -> list[Quote]:
         ("In # of the # with a probe of 5,000 images the errors in all rise", rises(small), len(small)),
         ("and in # of the # with the whole probe", rises(whole), len(whole)),
         ("(described, seed 0: from # to #)", *pictured_errors),
-        (
-            "the described student goes from # to # errors, the linear one from # to #",
-            count(described, ERRORS_BEFORE),
-            count(described, ERRORS_AFTER),
-            count(linear, ERRORS_BEFORE),
-            count(linear, ERRORS_AFTER),
-        ),
-        (
-            "linear decay makes # teacher errors instead of # and # student errors instead of #",
-            count(linear, "teacher.test_errors"),
-            count(described, "teacher.test_errors"),
-            count(linear, ERRORS_BEFORE),
-            count(described, ERRORS_BEFORE),
-        ),
+        ("the described student goes from # to # errors, the linear one from # to #",
+         count(described, ERRORS_BEFORE), count(described, ERRORS_AFTER), count(linear, ERRORS_BEFORE),
+         count(linear, ERRORS_AFTER)),
+        ("linear decay makes # teacher errors instead of # and # student errors instead of #",
+         count(linear, "teacher.test_errors"), count(described, "teacher.test_errors"),
+         count(linear, ERRORS_BEFORE), count(described, ERRORS_BEFORE)),
         ("before the correction range from # to #", scatter[0], scatter[-1]),
         ("frequency in all 60,000, # %", percent(described, "bias_correction.target_frequencies.0", 2)),
         ("on a 3 the student gives # of its teacher's logit, where it gives # on a class", *slope_ratios()),
@@ -185,17 +144,12 @@ def quotes_of_results() -> list[Quote]:
         ("# such answers", f"{pictured()['data']['n_transfer']:,}"),
         ("here # points of the 5s, # of the 9s", *price),
         ("higher than the gain: # errors instead of #", *reversed(pictured_errors)),
-        (
-            "measured on the test set before: # % before the correction, # % after it",
-            *(percent(seed_runs("best_before"), path, 2) for path in (ALL_BEFORE, ALL_AFTER)),
-        ),
+        ("measured on the test set before: # % before the correction, # % after it",
+         *(percent(seed_runs("best_before"), path, 2) for path in (ALL_BEFORE, ALL_AFTER))),
         ("jump by up to # of a point", f"{100 * jump:.1f}"),
-        (
-            "ends higher, at # % instead of # %",
-            percent(linear, "teacher.test_accuracy", 2),
-            percent(described, "teacher.test_accuracy", 2),
-        ),
-    ]
+        ("ends higher, at # % instead of # %", percent(linear, "teacher.test_accuracy", 2),
+         percent(described, "teacher.test_accuracy", 2)),
+    ]  # fmt: skip
 
 
 def quotes_of_explorer() -> list[Quote]:
@@ -210,15 +164,11 @@ def quotes_of_explorer() -> list[Quote]:
         ("The page has # MB", f"{page.stat().st_size / 1e6:.1f}"),
         ("four networks with # million weights", f"{weights / 1e6:.0f}"),
         ("All # test 3s", f"{about['test']['nUnseen']:,}"),
-        (
-            "After that, the answers change on #, #, # and # of them",
-            *(a["n_other_class"] for a in agreements),
-        ),
-        (
-            "the probabilities move by at most #, #, # and #",
-            *(f"{a['largest_difference']:.3f}" for a in agreements),
-        ),
-    ]
+        ("After that, the answers change on #, #, # and # of them",
+         *(a["n_other_class"] for a in agreements)),
+        ("the probabilities move by at most #, #, # and #",
+         *(f"{a['largest_difference']:.3f}" for a in agreements)),
+    ]  # fmt: skip
 
 
 def quotes_of_reference() -> list[Quote]:
@@ -230,13 +180,10 @@ def quotes_of_reference() -> list[Quote]:
     return [
         ("So trained on # images", sizes[0]),
         ("reads # % of the # test images", percent(runs, "teacher.test_accuracy", 1), sizes[1]),
-        (
-            "reads # % of their 3s before the correction and # % after it (means over # seeds)",
-            *unseen,
-            len(runs),
-        ),
+        ("reads # % of their 3s before the correction and # % after it (means over # seeds)", *unseen,
+         len(runs)),
         ("it reads # % of them before, # % after", *seen),
-    ]
+    ]  # fmt: skip
 
 
 def quotes_of_referee() -> list[Quote]:

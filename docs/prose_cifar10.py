@@ -63,16 +63,11 @@ def quotes_of_trials(trials: list[Results]) -> list[Quote]:
     of_teacher, *of_students = [max(map(abs, one)) for one in others]
     return [
         ("has not seen the held-out images either (# %)", percent([start], TEACHER, 2)),
-        (
-            "constant ones cost the teacher # points and the students # and #",
-            *(f"{-one:.1f}" for one in constant),
-        ),
-        (
-            "The rest changes the teacher by # points at most and a student by #",
-            f"{of_teacher:.2f}",
-            f"{max(of_students):.2f}",
-        ),
-    ]
+        ("constant ones cost the teacher # points and the students # and #",
+         *(f"{-one:.1f}" for one in constant)),
+        ("The rest changes the teacher by # points at most and a student by #", f"{of_teacher:.2f}",
+         f"{max(of_students):.2f}"),
+    ]  # fmt: skip
 
 
 def quotes_of_cifar10() -> list[Quote]:
@@ -112,137 +107,72 @@ def quotes_of_cifar10() -> list[Quote]:
         assert ends[1] < 0 < ends[2]  # "showed no gain"
         came_before += [f"{gain:+.2f}" for gain in found] + [f"{x:+.1f}" for x in ends]
     return [
-        (
-            "gained #, # and # points (T = 4, seeds 0 to 2; mean #, interval # to #), and with T = 16 and "
-            "smaller shifts #, # and # (#, # to #)",
-            *came_before,
-        ),
-        (
-            "With # % of the teacher's parameters and # % of its multiply-adds, and without ever seeing a "
-            "label, the student names # % rightly after 10 epochs, its teacher # %",
-            *(f"{100 * share:.0f}" for share in shares),
-            percent(runs, ALL_BEFORE, 2),
-            percent(runs, "teacher.test_accuracy", 2),
-        ),
-        (
-            "a tenth of the teacher's parameters (# %) and # % of its multiply-adds",
-            *(f"{100 * share:.0f}" for share in small_shares),
-        ),
+        ("gained #, # and # points (T = 4, seeds 0 to 2; mean #, interval # to #), and with T = 16 and "
+         "smaller shifts #, # and # (#, # to #)", *came_before),
+        ("With # % of the teacher's parameters and # % of its multiply-adds, and without ever seeing a "
+         "label, the student names # % rightly after 10 epochs, its teacher # %",
+         *(f"{100 * share:.0f}" for share in shares), percent(runs, ALL_BEFORE, 2),
+         percent(runs, "teacher.test_accuracy", 2)),
+        ("a tenth of the teacher's parameters (# %) and # % of its multiply-adds",
+         *(f"{100 * share:.0f}" for share in small_shares)),
         *quotes_of_trials(trials),
         ("that mean is right on # %", percent(runs, "networks.teacher.test_accuracy_both_views", 2)),
-        (
-            "In 8 bits per weight the student takes # kB instead of the teacher's # and is at # %",
-            f"{sizes['student']['bytes_8_bits'] / 1000:,.0f}",
-            f"{sizes['teacher']['bytes'] / 1000:,.0f}",
-            percent(runs, "networks.student.test_accuracy_8_bits", 2),
-        ),
-        (
-            "the student of a fifth is at # %, the same on hard labels at # %",
-            *(f"{accuracy:.1f}" for accuracy in halfway),
-        ),
-        (
-            "a student of half its teacher's parameters gains # points, from 3 % of them #",
-            gained("half", 1.0),
-            gained("half", 0.03),
-        ),
-        (
-            "as 5,000 with labels: # and # %",
-            f"{in_map('half', 0.03, 'soft'):.1f}",
-            f"{in_map('half', 0.1, 'hard'):.1f}",
-        ),
-        (
-            "The smallest, of 12,714 parameters, gains # points from all images and # from 3 %",
-            gained("fiftieth", 1.0),
-            gained("fiftieth", 0.03),
-        ),
-        (
-            "The smallest student gains # points after 2 epochs over all images, # after 4 and # after 10; "
-            "after 40 it is at # % with a teacher and at # % without one. From 3 % of the images it gains # "
-            "after 2, # after 4, # after 10 and # after 40",
-            *(gained("fiftieth", 1.0, n) for n in (2, 4, 10)),
-            *(f"{in_map('fiftieth', 1.0, kind, 40):.1f}" for kind in ("soft", "hard")),
-            *(gained("fiftieth", 0.03, n) for n in (2, 4, 10, 40)),
-        ),
-        (
-            "gains # points from 3 % of the images after 2 epochs and # after its 10",
-            *(gained("tenth", 0.03, n) for n in (2, 10)),
-        ),
-        (
-            "are # and # points ahead (seeds 0 to 2; the map has the older seed 0), after 2 epochs # and #",
-            *(f"{statistics.mean(gains(cifar10_runs(name)[:3])):.2f}" for name in ("seeds", "tenth")),
-            *(gained(name, 1.0) for name in ("fifth", "tenth")),
-        ),
-        (
-            "the student of all images names # % rightly, its teacher # %, and the same student on the "
-            "labels alone # %",
-            percent(unlabelled, ALL_BEFORE, 1),
-            percent(unlabelled, "teacher.test_accuracy", 1),
-            percent(tenth, HARD, 1),
-        ),
-        (
-            "Of the # points between the two students, # come from the images without labels",
-            unlabelled_add(HARD),
-            unlabelled_add(),
-        ),
+        ("In 8 bits per weight the student takes # kB instead of the teacher's # and is at # %",
+         f"{sizes['student']['bytes_8_bits'] / 1000:,.0f}", f"{sizes['teacher']['bytes'] / 1000:,.0f}",
+         percent(runs, "networks.student.test_accuracy_8_bits", 2)),
+        ("the student of a fifth is at # %, the same on hard labels at # %",
+         *(f"{accuracy:.1f}" for accuracy in halfway)),
+        ("a student of half its teacher's parameters gains # points, from 3 % of them #", gained("half", 1.0),
+         gained("half", 0.03)),
+        ("as 5,000 with labels: # and # %", f"{in_map('half', 0.03, 'soft'):.1f}",
+         f"{in_map('half', 0.1, 'hard'):.1f}"),
+        ("The smallest, of 12,714 parameters, gains # points from all images and # from 3 %",
+         gained("fiftieth", 1.0), gained("fiftieth", 0.03)),
+        ("The smallest student gains # points after 2 epochs over all images, # after 4 and # after 10; "
+         "after 40 it is at # % with a teacher and at # % without one. From 3 % of the images it gains # "
+         "after 2, # after 4, # after 10 and # after 40", *(gained("fiftieth", 1.0, n) for n in (2, 4, 10)),
+         *(f"{in_map('fiftieth', 1.0, kind, 40):.1f}" for kind in ("soft", "hard")),
+         *(gained("fiftieth", 0.03, n) for n in (2, 4, 10, 40))),
+        ("gains # points from 3 % of the images after 2 epochs and # after its 10",
+         *(gained("tenth", 0.03, n) for n in (2, 10))),
+        ("are # and # points ahead (seeds 0 to 2; the map has the older seed 0), after 2 epochs # and #",
+         *(f"{statistics.mean(gains(cifar10_runs(name)[:3])):.2f}" for name in ("seeds", "tenth")),
+         *(gained(name, 1.0) for name in ("fifth", "tenth"))),
+        ("the student of all images names # % rightly, its teacher # %, and the same student on the "
+         "labels alone # %", percent(unlabelled, ALL_BEFORE, 1),
+         percent(unlabelled, "teacher.test_accuracy", 1), percent(tenth, HARD, 1)),
+        ("Of the # points between the two students, # come from the images without labels",
+         unlabelled_add(HARD), unlabelled_add()),
         ("which is right on # %", percent(unlabelled, "networks.teacher.test_accuracy_both_views", 1)),
         ("With all 50,000 labels the same student is at # %", percent(small[:3], HARD, 1)),
-        (
-            "to it # % of the cats are dogs",
-            f"{mean(cats, f'baseline.confusion_matrix.{cat}.{dog}') / 10:.0f}",
-        ),
-        (
-            "recognises # % of the cats without having trained on one, and # % after one number was added "
-            "to one bias (#)",
-            percent(cats, UNSEEN_BEFORE),
-            percent(cats, UNSEEN_AFTER),
-            f"{mean(cats, 'bias_correction.offsets.0'):+.2f}",
-        ),
-        (
-            "knows # %. The nine other classes pay # points for it, half of that the dogs, of which # % were "
-            "right before the correction and # % are after it",
-            percent(cats, "teacher.omitted_accuracy"),
-            f"{100 * (mean(cats, SEEN_BEFORE) - mean(cats, SEEN_AFTER)):.1f}",
-            *(percent(cats, f"{part}per_class_accuracy.{dog}") for part in (BEFORE, AFTER)),
-        ),
-        (
-            "recognises # % of the cats before the correction and # % after it, instead of # and # %",
-            *(
-                f"{100 * value(r, path):.1f}"
-                for r in (hot, cats[0])
-                for path in (UNSEEN_BEFORE, UNSEEN_AFTER)
-            ),
-        ),
-        (
-            "the gain is # points as the settings are, and # with each side at its own best",
-            *(f"{gain:.2f}" for gain in (*gains(trials[:1]), 100 * (best_of[SOFT] - best_of[HARD]))),
-        ),
-        (
-            "would have been #, with # % of the cats",
-            f"{mean(cats, best + 'offset'):+.2f}",
-            f"{100 - 100 * mean(cats, best + 'omitted_errors') / 1000:.1f}",
-        ),
-        (
-            "took # minutes from nothing on two cores of an AMD EPYC (with AVX-512) with hardly anything "
-            "beside it (seed 0 of its table): # for the teacher, # for its answers and the student, # for "
-            "the baseline",
-            *(f"{seconds[phase] / 60:.0f}" for phase in ("total", "teacher", "student", "baseline")),
-        ),
-        (
-            "An epoch of the teacher took # to # s, one of a student # to #, the answers to four versions "
-            "of each image #",
-            *(f"{s:.0f}" for s in (epochs["teacher"][0], epochs["teacher"][-1])),
-            *(f"{s:.0f}" for s in (epochs["student"][0], max(epochs["student"][-1], epochs["baseline"][-1]))),
-            f"{answers:.0f}",
-        ),
-        (
-            "it took # minutes, # of them for the teacher",
-            *(f"{before[phase] / 60:.0f}" for phase in ("total", "teacher")),
-        ),
-        (
-            "in which teacher and students came to #, # and # % (the students of a tenth), a gain of # "
-            "points instead of #; with it in place the mean gain would be #",
-            *(percent([older], path, 2) for path in (TEACHER, SOFT, HARD)),
-            *(f"{gain:.2f}" for gain in gains([older, small[0]])),
-            f"{statistics.mean(gains([older, *small[1:]])):.2f}",
-        ),
-    ]
+        ("to it # % of the cats are dogs",
+         f"{mean(cats, f'baseline.confusion_matrix.{cat}.{dog}') / 10:.0f}"),
+        ("recognises # % of the cats without having trained on one, and # % after one number was added "
+         "to one bias (#)", percent(cats, UNSEEN_BEFORE), percent(cats, UNSEEN_AFTER),
+         f"{mean(cats, 'bias_correction.offsets.0'):+.2f}"),
+        ("knows # %. The nine other classes pay # points for it, half of that the dogs, of which # % were "
+         "right before the correction and # % are after it", percent(cats, "teacher.omitted_accuracy"),
+         f"{100 * (mean(cats, SEEN_BEFORE) - mean(cats, SEEN_AFTER)):.1f}",
+         *(percent(cats, f"{part}per_class_accuracy.{dog}") for part in (BEFORE, AFTER))),
+        ("recognises # % of the cats before the correction and # % after it, instead of # and # %",
+         *(f"{100 * value(r, path):.1f}" for r in (hot, cats[0]) for path in (UNSEEN_BEFORE, UNSEEN_AFTER))),
+        ("the gain is # points as the settings are, and # with each side at its own best",
+         *(f"{gain:.2f}" for gain in (*gains(trials[:1]), 100 * (best_of[SOFT] - best_of[HARD])))),
+        ("would have been #, with # % of the cats", f"{mean(cats, best + 'offset'):+.2f}",
+         f"{100 - 100 * mean(cats, best + 'omitted_errors') / 1000:.1f}"),
+        ("took # minutes from nothing on two cores of an AMD EPYC (with AVX-512) with hardly anything "
+         "beside it (seed 0 of its table): # for the teacher, # for its answers and the student, # for "
+         "the baseline",
+         *(f"{seconds[phase] / 60:.0f}" for phase in ("total", "teacher", "student", "baseline"))),
+        ("An epoch of the teacher took # to # s, one of a student # to #, the answers to four versions "
+         "of each image #", *(f"{s:.0f}" for s in (epochs["teacher"][0], epochs["teacher"][-1])),
+         *(f"{s:.0f}" for s in (epochs["student"][0], max(epochs["student"][-1], epochs["baseline"][-1]))),
+         f"{answers:.0f}"),
+        ("it took # minutes, # of them for the teacher",
+         *(f"{before[phase] / 60:.0f}" for phase in ("total", "teacher"))),
+        ("in which teacher and students came to #, # and # % (the students of a tenth), a gain of # "
+         "points instead of #; with it in place the mean gain would be #",
+         *(percent([older], path, 2) for path in (TEACHER, SOFT, HARD)),
+         *(f"{gain:.2f}" for gain in gains([older, small[0]])),
+         f"{statistics.mean(gains([older, *small[1:]])):.2f}"),
+    ]  # fmt: skip

@@ -20,17 +20,9 @@ from explorer.contents import Contents
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = (
-    "held.js",
-    "drawing.js",
-    "parts.js",
-    "sections.js",
-    "bias.js",
-    "learning.js",
-    "moving.js",
-    "keeping.js",
-    "guide.js",
-    "page.js",
-)
+    "held.js", "drawing.js", "parts.js", "sections.js", "bias.js", "learning.js", "moving.js", "keeping.js",
+    "guide.js", "page.js",
+)  # fmt: skip
 MAX_BYTES = 9_000_000
 COLOURS = {
     "omitted": OMITTED, "teacher": TEACHER, "student": BEFORE, "corrected": AFTER, "blind": BLIND,

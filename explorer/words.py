@@ -11,12 +11,7 @@ import numpy as np
 
 import distillation_mnist_omitted_3 as core
 from beyond.settings import DRAWN_SETS
-from pictures.frame import instances, lacks, sees_no_digit
-
-
-def a(c: int) -> str:
-    """ "a 3", "an 8"."""
-    return f"an {c}" if c == 8 else f"a {c}"
+from pictures.frame import a, instances, lacks, sees_no_digit
 
 
 def one_of(classes: Sequence[int]) -> str:

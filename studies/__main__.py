@@ -36,18 +36,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--study", nargs="+", choices=list(STUDIES), metavar="NAME",
         help=f"which studies: {', '.join(STUDIES)} (default: all)",
     )  # fmt: skip
-    parser.add_argument(
-        "--seeds",
-        type=whole_number,
-        metavar="N",
-        help="seeds per setting (default: those of its table, 3 to 5)",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=whole_number,
-        metavar="N",
-        help="processes that share the cores (default: one per core)",
-    )
+    for name, what in (
+        ("seeds", "seeds per setting (default: those of its table, 3 to 5)"),
+        ("jobs", "processes that share the cores (default: one per core)"),
+    ):
+        parser.add_argument(f"--{name}", type=whole_number, metavar="N", help=what)
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="send the runs to the Dask scheduler there, as tcp://HOST:PORT"
     )

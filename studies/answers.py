@@ -6,21 +6,11 @@ from support.report import markdown
 
 from matplotlib.figure import Figure
 
-from studies.charts import DOTS, UNSEEN_SERIES, draw_rows, legend_below, percent_x, study_figure
-from studies.study import (
-    SEEN_AFTER,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    at,
-    between,
-    holds,
-    mean,
-    percent,
-)
+from studies.charts import draw_rows, legend_below, percent_x, study_figure
+from studies.looks import DOTS, UNSEEN_SERIES
+from studies.measured import between, holds, mean, percent
+from studies.paths import SEEN_AFTER, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, at
 from studies.tables import percent_cell, points_cell, rows_of
 
 HEARD = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, FAINT, INK, OTHERS, light_grid, titled_figure
+from support.charts import FAINT, light_grid, titled_figure
 from support.report import class_name
 
 import statistics
@@ -14,23 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from studies.study import ALL_AFTER, ALL_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE, Runs, choices, spread
+from studies.looks import MEAN_SD
+from studies.measured import spread
+from studies.study import Runs, choices
 from studies.tables import Row
-
-UNSEEN_BEFORE_STYLE = {"color": BEFORE, "marker": "o", "linestyle": "--"}
-UNSEEN_AFTER_STYLE = {"color": AFTER, "marker": "D", "linestyle": "-"}
-SEEN_STYLE = {"color": OTHERS, "marker": "s", "linestyle": "-"}
-BLACK_STYLE = {"color": INK, "marker": "v", "linestyle": ":"}
-MEAN_SD = "mean ± standard deviation"
-DOTS = "dots: seeds, bars or lines: their mean"
-# (path, label, colour) of what `draw_rows` draws side by side
-UNSEEN_SERIES = (
-    (UNSEEN_BEFORE, "before the bias correction", BEFORE), (UNSEEN_AFTER, "after it", AFTER),
-)  # fmt: skip
-ALL_SERIES = (
-    (ALL_BEFORE, "before the biases are corrected", BEFORE),
-    (ALL_AFTER, "after it, by frequencies alone", AFTER),
-)
 
 
 def unseen(runs: Runs) -> str:

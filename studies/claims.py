@@ -17,21 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT
 
 from studies.charts import legend_below, study_figure
-from studies.study import (
-    BEST,
-    ERRORS_AFTER,
-    ERRORS_BEFORE,
-    TEACHER_ERRORS,
-    Run,
-    Runs,
-    Settings,
-    all_but,
-    choices,
-    mean_sd,
-    paired_difference,
-    seed_means,
-    where,
-)
+from studies.measured import mean_sd, paired_difference, seed_means
+from studies.paths import BEST, ERRORS_AFTER, ERRORS_BEFORE, TEACHER_ERRORS
+from studies.study import Run, Runs, Settings, all_but, choices, where
 
 # The points of the grid that the claims are about.
 SOFT_ALL: Settings = {"omitted_class": (), "hard_weight": 0.0, "n_epochs_student": 20}

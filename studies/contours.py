@@ -8,8 +8,11 @@ from support.report import markdown
 from matplotlib.figure import Figure
 
 from beyond.settings import DRAWN_DEFAULTS
-from studies.charts import ALL_SERIES, DOTS, draw_rows, error_scale, legend_below, study_figure
-from studies.study import ALL_AFTER, ALL_BEFORE, TEACHER, Runs, Settings, Study, at, holds, percent
+from studies.charts import draw_rows, error_scale, legend_below, study_figure
+from studies.looks import ALL_SERIES, DOTS
+from studies.measured import holds, percent
+from studies.paths import ALL_AFTER, ALL_BEFORE, TEACHER
+from studies.study import Runs, Settings, Study, at
 from studies.tables import percent_cell, points_cell, rows_of
 
 USUAL: Settings = {

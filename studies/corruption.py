@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, INK, OTHERS, light_grid
+from support.charts import light_grid
 from support.checks import Check, dict_of, list_of, number, optional, share
-from support.console import Console
 from support.corrections import OneAgainstAll, corrected
 from support.intervals import Interval, interval
 from support.offsets import add_offsets, frequencies
@@ -12,7 +11,6 @@ from support.report import markdown
 from support.settings import N_CLASSES
 from support.tiles import Workers
 
-import argparse
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -23,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from beyond.corruptions import CORRUPTIONS, conditions, corrupted
-from beyond.settings import TRANSFORMATIONS, Config
+from beyond.settings import TRANSFORMATIONS
 from distillation_mnist_omitted_3 import (
     Experiment,
     evaluate,
@@ -34,7 +32,9 @@ from distillation_mnist_omitted_3 import (
 )
 from runs.records import Further
 from studies.charts import per_cent, study_figure
-from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at, holds
+from studies.looks import BLACK_STYLE, SEEN_STYLE, UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
+from studies.measured import holds
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at
 from studies.tables import interval_cell
 from synthetic import digits
 
@@ -128,10 +128,6 @@ def measure(experiment: Experiment, workers: Workers, images: object) -> dict[st
         else None
         for name in NETWORKS
     }
-
-
-def further(arguments: argparse.Namespace, config: Config, console: Console) -> Further:
-    return Further("corruption", measure)
 
 
 def holds_of(names: Sequence[str]) -> Check:
@@ -269,22 +265,10 @@ def draw_kind(axes: Axes, kind: str, runs: Runs) -> None:
     """Accuracies by strength under what the images look like."""
     corruption, xs = CORRUPTIONS[kind], list(STEPS)
     for name, network, metric, label, style in (
-        (
-            "all digits",
-            "before",
-            "unseen",
-            "3s, student of all digits",
-            {"color": INK, "linestyle": ":", "marker": "v"},
-        ),
-        ("without 3", "after", "unseen", "3s, never seen, corrected", {"color": AFTER, "marker": "D"}),
-        (
-            "without 3",
-            "before",
-            "unseen",
-            "3s, never seen, before",
-            {"color": BEFORE, "linestyle": "--", "marker": "o"},
-        ),
-        ("without 3", "after", "seen", "the nine classes that it saw", {"color": OTHERS, "marker": "s"}),
+        ("all digits", "before", "unseen", "3s, student of all digits", BLACK_STYLE),
+        ("without 3", "after", "unseen", "3s, never seen, corrected", UNSEEN_AFTER_STYLE),
+        ("without 3", "before", "unseen", "3s, never seen, before", UNSEEN_BEFORE_STYLE),
+        ("without 3", "after", "seen", "the nine classes that it saw", SEEN_STYLE),
     ):
         if mine := of(runs, name):
             means = [over(mine, network, metric, [place(kind, k)]).mean for k in xs]
@@ -394,6 +378,6 @@ each side; inverted: this share of the way to the negative; occluded: by an empt
 
 STUDY = Study(
     "corruption", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5, apart=10,
-    caption="Accuracy on 3s never seen, by strength", further=further,
+    caption="Accuracy on 3s never seen, by strength", further=lambda *_: Further("corruption", measure),
     further_holds=dict.fromkeys(NETWORKS, optional(lambda x: holds_of(METRICS)(x) or holds_of(SHARES)(x))),
 )  # fmt: skip

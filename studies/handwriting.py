@@ -20,21 +20,11 @@ from beyond.handwriting import WAYS, handwriting
 from beyond.settings import EVERY_CLASS, Config
 from beyond.usps import load_usps
 from runs.records import Further
-from studies.charts import DOTS, draw_rows, percent_x, study_figure
-from studies.study import (
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    at,
-    holds,
-    mean,
-    mean_sd,
-    percent,
-    seed_means,
-)
+from studies.charts import draw_rows, percent_x, study_figure
+from studies.looks import DOTS
+from studies.measured import holds, mean, mean_sd, percent, seed_means
+from studies.paths import UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, at
 from studies.tables import interval_cell, rows_of
 
 # In points, declared when one seed had been seen. A student that never saw a class reads it as well as one

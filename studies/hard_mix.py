@@ -6,41 +6,16 @@ from support.charts import percent_axis, say_if_cut
 
 from matplotlib.figure import Figure
 
-from studies.charts import (
-    BLACK_STYLE,
-    SEEN_STYLE,
-    UNSEEN_AFTER_STYLE,
-    UNSEEN_BEFORE_STYLE,
-    draw_curve,
-    legend_below,
-    study_figure,
-    unseen,
-)
-from studies.study import (
-    SEEN_AFTER,
-    SEEN_BEFORE,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    at,
-    choices,
-    mean,
-    mean_sd,
-    percent,
-    where,
-)
+from studies.charts import draw_curve, legend_below, study_figure, unseen
+from studies.looks import BLACK_STYLE, SEEN_STYLE, UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
+from studies.measured import mean, mean_sd, percent
+from studies.paths import SEEN_AFTER, SEEN_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, at, choices, where
 from studies.tables import metric_table
 
 WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 NAMES = {0.0: "soft targets", 1.0: "hard labels"}
 POINTS: dict[str, Settings] = {NAMES.get(w, f"hard weight {w:g}"): {"hard_weight": w} for w in WEIGHTS}
-
-
-def table(runs: Runs) -> str:
-    return metric_table(runs, POINTS)
 
 
 def draw(question: str, runs: Runs) -> Figure:
@@ -92,5 +67,6 @@ of the 3s, and loses {lost:.0f} points on the other classes.
 
 
 STUDY = Study(
-    "hard-mix", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, caption="Hard labels mixed in"
+    "hard-mix", __doc__, POINTS, metric_table(POINTS), draw, words, preset=WHOLE_PROBE,
+    caption="Hard labels mixed in",
 )  # fmt: skip

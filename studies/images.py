@@ -18,26 +18,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from runs.records import Further
-from studies.charts import DOTS, above_a_legend, per_cent, study_figure
-from studies.study import (
-    SEEN_AFTER,
-    SEEN_BEFORE,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Run,
-    Runs,
-    Settings,
-    Study,
-    at,
-    between,
-    count,
-    holds,
-    mean_sd,
-    over_seeds,
-    paired_difference,
-    percent,
-)
+from studies.charts import above_a_legend, per_cent, study_figure
+from studies.looks import DOTS
+from studies.measured import between, count, holds, mean_sd, over_seeds, paired_difference, percent
+from studies.paths import SEEN_AFTER, SEEN_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at
 from studies.tables import percent_cell, points_cell
 
 DROPPED = (0.01, 0.05, 0.1, 0.25, 0.5)  # share of the transfer set that is taken out

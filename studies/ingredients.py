@@ -11,19 +11,9 @@ from matplotlib.figure import Figure
 
 from beyond.settings import RECIPES, TRANSFORMATIONS
 from studies.charts import draw_curve, legend_below, study_figure, unseen
-from studies.study import (
-    ERRORS_AFTER,
-    TEACHER_ERRORS,
-    Run,
-    Runs,
-    Settings,
-    Study,
-    at,
-    count,
-    mean_sd,
-    paired_difference,
-    spread,
-)
+from studies.measured import count, mean_sd, paired_difference, spread
+from studies.paths import ERRORS_AFTER, TEACHER_ERRORS
+from studies.study import Run, Runs, Settings, Study, at
 
 KINDS = {
     "none": (),

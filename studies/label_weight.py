@@ -10,27 +10,11 @@ from itertools import pairwise
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from studies.charts import (
-    BLACK_STYLE,
-    UNSEEN_AFTER_STYLE,
-    UNSEEN_BEFORE_STYLE,
-    draw_curve,
-    legend_below,
-    study_figure,
-)
-from studies.study import (
-    ERRORS_AFTER,
-    ERRORS_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    all_but,
-    at,
-    count,
-    mean,
-    mean_sd,
-)
+from studies.charts import draw_curve, legend_below, study_figure
+from studies.looks import BLACK_STYLE, UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
+from studies.measured import count, mean, mean_sd
+from studies.paths import ERRORS_AFTER, ERRORS_BEFORE
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, all_but, at
 
 WEIGHTS = (0.0, 0.1, 0.5, 0.8, 0.9, 0.97)
 NO_3S: Settings = {"omitted_class": (3,)}

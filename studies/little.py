@@ -12,22 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from beyond.settings import DRAWN_DEFAULTS, DRAWN_SETS, EVERY_CLASS
-from studies.charts import ALL_SERIES, DOTS, draw_rows, error_scale, legend_below, study_figure
-from studies.study import (
-    ALL_AFTER,
-    ALL_BEFORE,
-    WHOLE_PROBE,
-    Run,
-    Runs,
-    Settings,
-    Study,
-    all_but,
-    at,
-    holds,
-    mean,
-    over_seeds,
-    percent,
-)
+from studies.charts import draw_rows, error_scale, legend_below, study_figure
+from studies.looks import ALL_SERIES, DOTS
+from studies.measured import holds, mean, over_seeds, percent
+from studies.paths import ALL_AFTER, ALL_BEFORE
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, all_but, at
 from studies.tables import percent_cell, rows_of
 from synthetic import digits, noise
 

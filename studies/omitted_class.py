@@ -10,26 +10,14 @@ import statistics
 from matplotlib.figure import Figure
 
 from beyond.settings import EVERY_CLASS
-from studies.charts import UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE, draw_curve, legend_below, study_figure
-from studies.study import (
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    at,
-    mean,
-    percent,
-    where,
-)
+from studies.charts import draw_curve, legend_below, study_figure
+from studies.looks import UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
+from studies.measured import mean, percent
+from studies.paths import UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, at, where
 from studies.tables import metric_table
 
 POINTS: dict[str, Settings] = {f"without {c}": {"omitted_class": (c,)} for c in EVERY_CLASS}
-
-
-def table(runs: Runs) -> str:
-    return metric_table(runs, POINTS)
 
 
 def draw(question: str, runs: Runs) -> Figure:
@@ -84,5 +72,12 @@ is at most {100 * max(behind):.1f} points behind what the teacher, who has seen 
 
 
 STUDY = Study(
-    "omitted-class", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, caption="Each class left out"
+    "omitted-class",
+    __doc__,
+    POINTS,
+    metric_table(POINTS),
+    draw,
+    words,
+    preset=WHOLE_PROBE,
+    caption="Each class left out",
 )

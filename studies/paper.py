@@ -16,18 +16,9 @@ from studies.claims import (
     claims_table,
     draw_claims,
 )
-from studies.study import (
-    ERRORS_AFTER,
-    ERRORS_BEFORE,
-    TEACHER_ERRORS,
-    Runs,
-    Settings,
-    Study,
-    at,
-    count,
-    holds,
-    mean,
-)
+from studies.measured import count, holds, mean
+from studies.paths import ERRORS_AFTER, ERRORS_BEFORE, TEACHER_ERRORS
+from studies.study import Runs, Settings, Study, at
 
 # The paper's large net, regularised; the small one, as long as it pays. Chosen on held-out training images.
 PRESET: Settings = {

@@ -25,9 +25,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from beyond.probes import mean_probabilities, probe_images, probe_labels
 from distillation_mnist_omitted_3 import correct_bias, predict
 from runs.records import Further
-from studies.charts import DOTS, above_a_legend, per_cent, study_figure
+from studies.charts import above_a_legend, per_cent, study_figure
+from studies.looks import DOTS
+from studies.measured import count, holds, mean
+from studies.paths import BEST, ERRORS_AFTER
 from studies.shares import black_box_shares, calibrated_em_shares
-from studies.study import BEST, ERRORS_AFTER, WHOLE_PROBE, Run, Runs, Settings, Study, at, count, holds, mean
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at
 
 SHARES = (0.01, 0.1, 0.3)
 

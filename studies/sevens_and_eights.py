@@ -7,22 +7,12 @@ from support.report import markdown
 
 from matplotlib.figure import Figure
 
-from studies.charts import DOTS, draw_rows, legend_below, percent_x, study_figure
+from studies.charts import draw_rows, legend_below, percent_x, study_figure
 from studies.claims import ONLY_7_AND_8
-from studies.study import (
-    ALL_AFTER,
-    ALL_BEFORE,
-    TEACHER,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    all_but,
-    at,
-    mean,
-    paired_difference,
-    where,
-)
+from studies.looks import DOTS
+from studies.measured import mean, paired_difference
+from studies.paths import ALL_AFTER, ALL_BEFORE, TEACHER
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, all_but, at, where
 from studies.tables import percent_cell, points_cell, rows_of
 
 BASE: Settings = {"omitted_class": all_but(7, 8), "n_epochs_student": 30}

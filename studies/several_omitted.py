@@ -11,32 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from beyond.settings import EVERY_CLASS
-from studies.charts import (
-    SEEN_STYLE,
-    UNSEEN_AFTER_STYLE,
-    UNSEEN_BEFORE_STYLE,
-    draw_curve,
-    legend_below,
-    study_figure,
-)
-from studies.study import (
-    ALL_AFTER,
-    SEEN_AFTER,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    all_but,
-    at,
-    between,
-    choices,
-    mean,
-    percent,
-    spread,
-    where,
-)
+from studies.charts import draw_curve, legend_below, study_figure
+from studies.looks import SEEN_STYLE, UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
+from studies.measured import between, mean, percent, spread
+from studies.paths import ALL_AFTER, SEEN_AFTER, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, all_but, at, choices, where
 from studies.tables import classes_seen, metric_table
 
 SEVERAL = {
@@ -52,10 +31,6 @@ POINTS: dict[str, Settings] = {
     for n, alternatives in SEVERAL.items()
     for classes in alternatives
 }
-
-
-def table(runs: Runs) -> str:
-    return metric_table(runs, POINTS)
 
 
 def in_digits(left_out: Sequence[Sequence[int]]) -> str:
@@ -124,6 +99,6 @@ study of its own](#7s-and-8s-alone-why-3--errors-here-6--there) takes these diff
 
 
 STUDY = Study(
-    "several-omitted", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE,
+    "several-omitted", __doc__, POINTS, metric_table(POINTS), draw, words, preset=WHOLE_PROBE,
     caption="Several classes left out",
 )  # fmt: skip

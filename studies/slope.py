@@ -32,7 +32,8 @@ from studies.corrections import (
     WITHOUT_ANY,
     less_the_offset,
 )
-from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, all_but, at, holds
+from studies.measured import holds
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, all_but, at
 from studies.tables import interval_cell, rows_of
 
 NO_3S: Settings = {"omitted_class": (3,)}

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from studies.charts import above_a_legend, study_figure
-from studies.study import (
+from studies.paths import (
     ALL_BEFORE,
     ERRORS_AFTER,
     ERRORS_BEFORE,
@@ -19,12 +19,8 @@ from studies.study import (
     TEACHER_ERRORS,
     UNSEEN_AFTER,
     UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    at,
 )
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, at
 
 TEACHERS = (0, 10, 20, 30, 40)  # their seeds; the students' are the same five
 POINTS: dict[str, Settings] = {

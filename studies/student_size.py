@@ -6,38 +6,15 @@ from support.charts import log_ticks, percent_axis
 
 from matplotlib.figure import Figure
 
-from studies.charts import (
-    SEEN_STYLE,
-    UNSEEN_AFTER_STYLE,
-    UNSEEN_BEFORE_STYLE,
-    draw_curve,
-    legend_below,
-    study_figure,
-    unseen,
-)
-from studies.study import (
-    SEEN_AFTER,
-    SEEN_BEFORE,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    at,
-    choices,
-    mean,
-    percent,
-    where,
-)
+from studies.charts import draw_curve, legend_below, study_figure, unseen
+from studies.looks import SEEN_STYLE, UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
+from studies.measured import mean, percent
+from studies.paths import SEEN_AFTER, SEEN_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, at, choices, where
 from studies.tables import metric_table
 
 SIZES = (5, 10, 20, 30, 50, 100, 200, 400, 800, 1200)
 POINTS: dict[str, Settings] = {f"{n} units": {"student_hidden": (n, n)} for n in SIZES}
-
-
-def table(runs: Runs) -> str:
-    return metric_table(runs, POINTS)
 
 
 def draw(question: str, runs: Runs) -> Figure:
@@ -81,6 +58,6 @@ recognises hardly any before the correction, {percent(size[10], UNSEEN_BEFORE)} 
 
 
 STUDY = Study(
-    "student-size", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE | {"n_epochs_student": 12},
-    caption="Student size",
+    "student-size", __doc__, POINTS, metric_table(POINTS), draw, words,
+    preset=WHOLE_PROBE | {"n_epochs_student": 12}, caption="Student size",
 )  # fmt: skip

@@ -12,8 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from beyond.settings import DRAWN_DEFAULTS
-from studies.charts import DOTS, per_cent, study_figure
-from studies.study import ALL_BEFORE, TEACHER, Runs, Settings, Study, at, between, percent
+from studies.charts import per_cent, study_figure
+from studies.looks import DOTS
+from studies.measured import between, percent
+from studies.paths import ALL_BEFORE, TEACHER
+from studies.study import Runs, Settings, Study, at
 from studies.tables import percent_cell, points_cell
 
 PRESET: Settings = {

@@ -6,24 +6,12 @@ from support.intervals import Interval
 from support.report import markdown
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from studies.study import (
-    ALL_AFTER,
-    SEEN_AFTER,
-    SEEN_BEFORE,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    Run,
-    Runs,
-    Settings,
-    all_but,
-    at,
-    mean_sd,
-    over_seeds,
-    paired_difference,
-)
+from studies.measured import mean_sd, over_seeds, paired_difference
+from studies.paths import ALL_AFTER, SEEN_AFTER, SEEN_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import Run, Runs, Settings, all_but, at
 
 METRIC_COLUMNS = (
     ("seen classes, before", SEEN_BEFORE),
@@ -49,13 +37,17 @@ def rows_of(runs: Runs, points: Mapping[str, Settings]) -> list[Row]:
     return [(name, mine) for name, point in points.items() if (mine := at(runs, point))]
 
 
-def metric_table(runs: Runs, points: Mapping[str, Settings]) -> str:
+def metric_table(points: Mapping[str, Settings]) -> Callable[[Runs], str]:
     """Accuracies in per cent, mean ± standard deviation over seeds, a row per point of the grid."""
-    rows = [
-        [name, *(mean_sd(mine, path, 100, 2) for _, path in METRIC_COLUMNS)]
-        for name, mine in rows_of(runs, points)
-    ]
-    return markdown(["%", *(name for name, _ in METRIC_COLUMNS)], rows)
+
+    def table(runs: Runs) -> str:
+        rows = [
+            [name, *(mean_sd(mine, path, 100, 2) for _, path in METRIC_COLUMNS)]
+            for name, mine in rows_of(runs, points)
+        ]
+        return markdown(["%", *(name for name, _ in METRIC_COLUMNS)], rows)
+
+    return table
 
 
 def interval_cell(found: Interval, digits: int) -> str:

@@ -4,41 +4,23 @@ from __future__ import annotations
 
 from support.charts import light_grid
 from support.checks import number
-from support.console import Console
 from support.intervals import Interval
 from support.report import markdown
 from support.tiles import Workers
 
-import argparse
 import math
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from beyond.settings import Config
 from distillation_mnist_omitted_3 import Experiment, images_without, log_softmax, predict
 from runs.records import Further
-from studies.charts import DOTS, UNSEEN_SERIES, draw_rows, error_scale, study_figure
-from studies.study import (
-    ERRORS_AFTER,
-    ERRORS_BEFORE,
-    SEEN_BEFORE,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Run,
-    Runs,
-    Settings,
-    Study,
-    at,
-    count,
-    holds,
-    mean,
-    over_seeds,
-    paired_difference,
-    percent,
-)
+from studies.charts import draw_rows, error_scale, study_figure
+from studies.looks import DOTS, UNSEEN_SERIES
+from studies.measured import count, holds, mean, over_seeds, paired_difference, percent
+from studies.paths import ERRORS_AFTER, ERRORS_BEFORE, SEEN_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at
 from studies.tables import percent_cell, points_cell, rows_of
 
 NO_3S: Settings = {"omitted_class": (3,)}
@@ -107,10 +89,6 @@ def measure(experiment: Experiment, workers: Workers, images: object) -> dict[st
         "entropy": round(mean_entropy(logits, config.temperature), 5),
         "spread": round(spread_within(unseen, data.train_labels[some]) / config.temperature, 5),
     }
-
-
-def further(arguments: argparse.Namespace, config: Config, console: Console) -> Further:
-    return Further("teachers", measure)
 
 
 # ---- What is made of it ------------------------------------------------------------------------------------
@@ -231,6 +209,6 @@ mean of its logits, about its mean within each class, over T. Seeds 0, 10, ..., 
 
 STUDY = Study(
     "teachers", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, n_seeds=5, apart=10,
-    caption="Unseen 3s recognised, by what the teacher was", further=further,
+    caption="Unseen 3s recognised, by what the teacher was", further=lambda *_: Further("teachers", measure),
     further_holds={"entropy": number(0, 10), "spread": number(0)},
 )  # fmt: skip

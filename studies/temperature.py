@@ -6,31 +6,11 @@ from support.charts import INK, light_grid, log_ticks, percent_axis
 
 from matplotlib.figure import Figure
 
-from studies.charts import (
-    SEEN_STYLE,
-    UNSEEN_AFTER_STYLE,
-    UNSEEN_BEFORE_STYLE,
-    draw_curve,
-    study_figure,
-    unseen,
-)
-from studies.study import (
-    ERRORS_BEFORE,
-    SEEN_AFTER,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Run,
-    Runs,
-    Settings,
-    Study,
-    at,
-    between,
-    choices,
-    count,
-    percent,
-    where,
-)
+from studies.charts import draw_curve, study_figure, unseen
+from studies.looks import SEEN_STYLE, UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
+from studies.measured import between, count, percent
+from studies.paths import ERRORS_BEFORE, SEEN_AFTER, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Run, Runs, Settings, Study, at, choices, where
 from studies.tables import classes_seen, metric_table
 
 TEMPERATURES = (1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
@@ -43,10 +23,6 @@ POINTS: dict[str, Settings] = {
     for omitted in ((3,), ())
     for t in TEMPERATURES
 }  # fmt: skip
-
-
-def table(runs: Runs) -> str:
-    return metric_table(runs, POINTS)
 
 
 def draw(question: str, runs: Runs) -> Figure:
@@ -107,4 +83,7 @@ is too small to follow all that softer targets say; that is a guess.
 """
 
 
-STUDY = Study("temperature", __doc__, POINTS, table, draw, words, preset=WHOLE_PROBE, caption="Temperature")
+STUDY = Study(
+    "temperature", __doc__, POINTS, metric_table(POINTS), draw, words, preset=WHOLE_PROBE,
+    caption="Temperature",
+)  # fmt: skip

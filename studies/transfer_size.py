@@ -6,27 +6,11 @@ from support.charts import HARD, SOFT, log_ticks, percent_axis, say_if_cut
 
 from matplotlib.figure import Figure
 
-from studies.charts import (
-    UNSEEN_AFTER_STYLE,
-    UNSEEN_BEFORE_STYLE,
-    draw_curve,
-    legend_below,
-    study_figure,
-    unseen,
-)
-from studies.study import (
-    SEEN_BEFORE,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    WHOLE_PROBE,
-    Runs,
-    Settings,
-    Study,
-    at,
-    choices,
-    percent,
-    where,
-)
+from studies.charts import draw_curve, legend_below, study_figure, unseen
+from studies.looks import UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
+from studies.measured import percent
+from studies.paths import SEEN_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE
+from studies.study import WHOLE_PROBE, Runs, Settings, Study, at, choices, where
 from studies.tables import metric_table
 
 FRACTIONS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.01)
@@ -36,10 +20,6 @@ POINTS: dict[str, Settings] = {
     for f in FRACTIONS
     for name, w in LABELS.items()
 }
-
-
-def table(runs: Runs) -> str:
-    return metric_table(runs, POINTS)
 
 
 def draw(question: str, runs: Runs) -> Figure:
@@ -89,12 +69,6 @@ soft target is worth several hard labels: a tenth of the images with soft target
 
 
 STUDY = Study(
-    "transfer-size",
-    __doc__,
-    POINTS,
-    table,
-    draw,
-    words,
-    preset=WHOLE_PROBE,
+    "transfer-size", __doc__, POINTS, metric_table(POINTS), draw, words, preset=WHOLE_PROBE,
     caption="Part of the transfer set",
-)
+)  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from beyond.settings import RECIPES
 from studies.claims import ALL_DIGITS, NO_3S, TRANSFORMED, claim_rows, claims_table, draw_claims
-from studies.study import ERRORS_BEFORE, TEACHER_ERRORS, Runs, Settings, Study, at, count, holds
+from studies.measured import count, holds
+from studies.paths import ERRORS_BEFORE, TEACHER_ERRORS
+from studies.study import Runs, Settings, Study, at
 
 POINTS: dict[str, Settings] = {"all classes": ALL_DIGITS, "without 3": NO_3S}
 

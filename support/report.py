@@ -135,15 +135,8 @@ def correction_lines(
     """What the correction did to each omitted class, and the offset that the test set would have chosen."""
     lines, one = [], len(correction["classes"]) == 1
     for index, c in enumerate(correction["classes"]):
-        before, after, target, offset = (
-            correction[part][index]
-            for part in (
-                "mean_probabilities_before",
-                "mean_probabilities_after",
-                "target_frequencies",
-                "offsets",
-            )
-        )
+        parts = ("mean_probabilities_before", "mean_probabilities_after", "target_frequencies", "offsets")
+        before, after, target, offset = (correction[part][index] for part in parts)
         what = "on the probe: mean" if one else f"offset {offset:+.3f},"
         lines.append(f"class {names[c]} {what} probability {before:.4f} -> {after:.4f}, target {target:.4f}")
     if best := correction["best_on_test_set"]:

@@ -7,35 +7,31 @@ targets something to say.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-NAMES = ("disc", "ring", "square", "frame", "triangle", "star", "cross", "bars", "checks", "dots")
 SIDE = 32
+# Of points of a plane in units of the shape's size, arrays of one shape: whether they belong to it; `r` and
+# `box` are how far from the middle they are, on a circle and on a square.
+INSIDE: dict[str, Callable[..., np.ndarray]] = {
+    "disc": lambda x, y, r, box: r < 1,
+    "ring": lambda x, y, r, box: (r < 1) & (r > 0.5),
+    "square": lambda x, y, r, box: box < 0.85,
+    "frame": lambda x, y, r, box: (box < 0.9) & (box > 0.45),
+    "triangle": lambda x, y, r, box: (y < 0.6) & (y > 1.9 * abs(x) - 1.1),
+    "star": lambda x, y, r, box: r < 0.65 + 0.35 * np.cos(5 * np.arctan2(y, x)),
+    "cross": lambda x, y, r, box: (np.minimum(abs(x), abs(y)) < 0.3) & (box < 1),
+    "bars": lambda x, y, r, box: (np.floor(x * 2.5) % 2 == 0) & (box < 1),
+    "checks": lambda x, y, r, box: ((np.floor(x * 2) + np.floor(y * 2)) % 2 == 0) & (box < 1),
+    "dots": lambda x, y, r, box: (np.hypot((2 * x) % 1 - 0.5, (2 * y) % 1 - 0.5) < 0.32) & (box < 1),
+}
+NAMES = tuple(INSIDE)
 
 
 def inside(kind: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Whether points of a plane in units of the shape's size, arrays of one shape, belong to it."""
-    radius, angle = np.hypot(x, y), np.arctan2(y, x)
-    box = np.maximum(abs(x), abs(y))
-    if kind == "disc":
-        return radius < 1
-    if kind == "ring":
-        return (radius < 1) & (radius > 0.5)
-    if kind == "square":
-        return box < 0.85
-    if kind == "frame":
-        return (box < 0.9) & (box > 0.45)
-    if kind == "triangle":
-        return (y < 0.6) & (y > 1.9 * abs(x) - 1.1)
-    if kind == "star":
-        return radius < 0.65 + 0.35 * np.cos(5 * angle)
-    if kind == "cross":
-        return (np.minimum(abs(x), abs(y)) < 0.3) & (box < 1)
-    if kind == "bars":
-        return (np.floor(x * 2.5) % 2 == 0) & (box < 1)
-    if kind == "checks":
-        return ((np.floor(x * 2) + np.floor(y * 2)) % 2 == 0) & (box < 1)
-    return (np.hypot((2 * x) % 1 - 0.5, (2 * y) % 1 - 0.5) < 0.32) & (box < 1)  # dots
+    """Whether points belong to a shape of this kind."""
+    return INSIDE[kind](x, y, np.hypot(x, y), np.maximum(abs(x), abs(y)))
 
 
 def render(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

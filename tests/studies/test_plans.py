@@ -15,7 +15,7 @@ from made_studies import group, runs_with_errors
 
 from beyond.settings import Config
 from runs.records import FALLS_BACK, flags_of
-from studies import claims, study
+from studies import claims, measured, paths
 from studies.hard_mix import WEIGHTS
 from studies.questions import STUDIES, plan
 from studies.study import Run
@@ -193,11 +193,11 @@ def test_holm_multiplies_the_smallest_p_most_and_never_falls():
 
 def test_our_own_settings_are_compared_seed_by_seed():
     first, second = {0: 100, 1: 300, 2: 201, 5: 7}, {0: 110, 1: 311, 2: 210, 4: 0}
-    paired = study.paired_difference(group(first), group(second), study.ERRORS_BEFORE)
+    paired = measured.paired_difference(group(first), group(second), paths.ERRORS_BEFORE)
     assert paired.mean == pytest.approx(-10)  # of the three seeds that both have
     assert paired.half == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
-    assert study.paired_difference(group({0: 1}), group({1: 1}), study.ERRORS_BEFORE) is None
-    assert study.paired_difference([], [], study.ERRORS_BEFORE) is None
+    assert measured.paired_difference(group({0: 1}), group({1: 1}), paths.ERRORS_BEFORE) is None
+    assert measured.paired_difference([], [], paths.ERRORS_BEFORE) is None
 
 
 def by_number(runs: list[Run], number: str) -> list[claims.Row]:
