@@ -144,12 +144,8 @@ def draw_gain(found: Results) -> Figure:
         "small: % right, hard → soft",
         WIDEST, 5 if len(drawn) == 1 else 8.5,
     )  # fmt: skip
-    gains = [
-        c.mean("soft") - c.mean("hard")
-        for cells in drawn.values()
-        for r in cells.values()
-        for c in r.values()
-    ]
+    cells = [c for map_of in drawn.values() for row in map_of.values() for c in row.values()]
+    gains = [c.mean("soft") - c.mean("hard") for c in cells]
     colours = ScalarMappable(Normalize(min(0.0, *gains), max(gains)), COLOURS)
     # sizes above, lengths of training side by side below
     grid = figure.add_gridspec(min(len(drawn), 2), max(len(drawn) - 1, 1))

@@ -186,14 +186,6 @@ def omitted_examples(experiment: Experiment) -> Figure:
                 f"after: {after[index].argmax()} ({p_after[index]:.2f})",
                 fontsize=SMALL,
             )
-        row[0].text(
-            -0.22,
-            0.5,
-            f"{name}\n{len(found):,} of {len(mine):,}",
-            transform=row[0].transAxes,
-            ha="right",
-            va="center",
-            color=colour,
-            fontweight="bold",
-        )
+        beside = {"transform": row[0].transAxes, "ha": "right", "va": "center", "fontweight": "bold"}
+        row[0].text(-0.22, 0.5, f"{name}\n{len(found):,} of {len(mine):,}", color=colour, **beside)
     return figure

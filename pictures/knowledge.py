@@ -87,11 +87,8 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     top = max(0.15, 1.15 * p[[index for index, _, _ in columns]].max())
     for column, (index, c, kind) in zip(grid.T, columns, strict=True):
         said = f"taken for {c}" if drawn else f"labelled {c}"
-        draw_image(
-            column[0],
-            images[index],
-            f"{said}\n{kind if drawn or kind == 'typical' else 'most ' + unseen_like(omitted)}",
-        )
+        how = kind if drawn or kind == "typical" else f"most {unseen_like(omitted)}"
+        draw_image(column[0], images[index], f"{said}\n{how}")
         draw_answer(column[1], logits[index], 1.0, omitted, 1.0)
         draw_answer(column[2], logits[index], config.temperature, omitted, top)
         if column[0] is not grid[0, 0]:
@@ -155,15 +152,10 @@ def imagined(experiment: Experiment) -> Figure:
     starts = typical_starts(experiment, target)
     networks = (("the corrected student", experiment.corrected_network, AFTER),
                 ("its teacher", experiment.teacher.network, TEACHER))  # fmt: skip
-    never = (
-        f"{lacks(experiment)} was ever shown" if sees_no_digit(experiment) else f"no {target} was ever shown"
-    )
-    figure = new_figure(
-        experiment,
-        f"From another digit to {a(target)}: the change asked for by a student to which {never}",
-        12,
-        0.5 + 2.5 * len(starts),
-    )
+    never = lacks(experiment) if sees_no_digit(experiment) else f"no {target}"
+    asks = f"the change asked for by a student to which {never} was ever shown"
+    title = f"From another digit to {a(target)}: {asks}"
+    figure = new_figure(experiment, title, 12, 0.5 + 2.5 * len(starts))
     grid = figure.subplots(len(starts), 5, squeeze=False)
     for row, index in zip(grid, starts, strict=True):
         image = data.test_images[index]
@@ -172,11 +164,8 @@ def imagined(experiment: Experiment) -> Figure:
             changed, p = short_change(network, image, target)
             size = np.linalg.norm((changed - image / 255.0).ravel())
             draw_image(row[1 + 2 * place], 255 * changed, f"for {name}:\np({target}) = {p:.2f}")
-            draw_change(
-                row[2 + 2 * place],
-                changed - image / 255.0,
-                f"change of length {size:.1f}\n(green: ink, orange: less)",
-            )
+            said = f"change of length {size:.1f}\n(green: ink, orange: less)"
+            draw_change(row[2 + 2 * place], changed - image / 255.0, said)
             for axes in row[1 + 2 * place : 3 + 2 * place]:
                 for spine in axes.spines.values():
                     spine.set_color(colour)

@@ -56,11 +56,8 @@ def draw_losses(axes: Axes, experiment: Experiment, kind: str, title: str) -> No
 
 def teacher_curves(experiment: Experiment) -> Figure:
     """The teacher's loss and test errors per epoch."""
-    entries, others, n = (
-        experiment.history("teacher"),
-        other_seeds(experiment),
-        len(experiment.data.test_labels),
-    )
+    entries, others = experiment.history("teacher"), other_seeds(experiment)
+    n = len(experiment.data.test_labels)
     never = experiment.config.teacher_omitted_class
     learned = all_of(classes_there(experiment.data.train_labels))
     title = f"The teacher learns {f'all but {instances(never)}' if never else learned} from hard labels"
@@ -76,14 +73,8 @@ def teacher_curves(experiment: Experiment) -> Figure:
     end = f"after epoch {len(entries)}: {n_errors(entries[-1]['test_errors'])}, {100 * shares[-1]:.2f} %"
     right.annotate(end, (0.97, 0.96), xycoords="axes fraction", ha="right", va="top")
     if others:
-        right.annotate(
-            seeds_in_words(others),
-            (0.97, 0.88),
-            xycoords="axes fraction",
-            ha="right",
-            va="top",
-            fontsize=SMALL,
-        )
+        corner = {"xycoords": "axes fraction", "ha": "right", "va": "top"}
+        right.annotate(seeds_in_words(others), (0.97, 0.88), fontsize=SMALL, **corner)
     right.set_title(f"errors on {n:,} test images (log scale)")
     error_axis(right)
     epoch_axis(right, len(entries))
@@ -164,11 +155,8 @@ def student_curves(experiment: Experiment) -> Figure:
 
 def per_class_accuracy(experiment: Experiment) -> Figure:
     """Accuracy per class of the teacher and of the student before and after the correction."""
-    omitted_class, metrics, others = (
-        experiment.config.omitted_class,
-        experiment.metrics(),
-        other_seeds(experiment),
-    )
+    omitted_class, others = experiment.config.omitted_class, other_seeds(experiment)
+    metrics = experiment.metrics()
     classes = experiment.correction.classes
     one = len(classes) == 1
     if sees_no_digit(experiment):

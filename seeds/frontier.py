@@ -24,13 +24,9 @@ PAPER = (
 CURVES = (
     ("teacher", "teacher, has seen every digit", ("data", "teacher"), {"color": TEACHER, "marker": "s"}),
     ("student.before_correction", "student that never saw a 3", ("total",), {"color": BEFORE, "marker": "o"}),
-    (
-        "student.after_correction",
-        "the same, bias corrected without test labels",
-        ("total",),
-        {"color": AFTER, "marker": "D"},
-    ),
-)
+    ("student.after_correction", "the same, bias corrected without test labels", ("total",),
+     {"color": AFTER, "marker": "D"}),
+)  # fmt: skip
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 

@@ -55,11 +55,8 @@ def words(runs: Runs) -> str:
         return percent(at(runs, POINTS[name]), path, 1)
 
     few, some, many = (reads(f"{n:,} images, again and again") for n in N_IMAGES)
-    usual, one, twelve = (
-        "T = 20, new images in each of 8 epochs, teacher of 4",
-        "teacher of 1 epoch",
-        "teacher of 12 epochs",
-    )
+    usual = "T = 20, new images in each of 8 epochs, teacher of 4"
+    one, twelve = "teacher of 1 epoch", "teacher of 12 epochs"
     noise = at(runs, POINTS["biases set on noise, too"])
     gained = interval([100 * (run.value(ALL_AFTER) - run.value(ALL_BEFORE)) for run in noise])
     holds("alike", abs(gained.mean) + gained.half < MARGIN)

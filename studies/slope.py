@@ -142,15 +142,8 @@ def following_table(runs: Runs) -> str:
         cells += [over(mine, lambda run: unseen(run, "slope"))]
         cells += [over(mine, lambda run: unseen(run, "bias"), 2), over(mine, lambda run: seen(run, "ratio"))]
         rows.append([name, *cells, over(mine, lambda run: 100 * run.value("before.omitted_accuracy"), 1)])
-    header = [
-        "student",
-        "ratio",
-        "less that of the small one",
-        "slope",
-        "bias on others",
-        "ratio, seen classes",
-        "% right, unseen",
-    ]
+    header = ["student", "ratio", "less that of the small one", "slope", "bias on others",
+              "ratio, seen classes", "% right, unseen"]  # fmt: skip
     return markdown(header, rows)
 
 
@@ -263,14 +256,8 @@ def draw_trade(axes: Axes, runs: Runs) -> None:
         axes.plot(missed, wrong - missed, color=colour, label=f"{name}, larger and larger")
         wrong, missed, _ = np.mean([one["counts"] for one in chosen], axis=0)
         setting = statistics.mean(one[name] for one in chosen)
-        axes.plot(
-            missed,
-            wrong - missed,
-            marker,
-            color=colour,
-            markersize=9,
-            label=f"set by frequencies: {setting:.2f}",
-        )
+        said = f"set by frequencies: {setting:.2f}"
+        axes.plot(missed, wrong - missed, marker, color=colour, markersize=9, label=said)
     axes.set_xlabel("3s that are missed")
     axes.set_ylabel("errors on other digits")
     axes.set_title("as far as they are set, both trade alike")

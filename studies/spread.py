@@ -91,14 +91,8 @@ def draw(question: str, runs: Runs) -> Figure:
         for place, row in enumerate(values[order]):
             axes.plot([place - 0.28, place + 0.28], [row.mean()] * 2, color=INK, linewidth=2.5)
         for student, marker in enumerate("osD^v"[: values.shape[1]]):
-            axes.plot(
-                values[order, student],
-                marker,
-                color=colour,
-                markersize=7,
-                alpha=0.75,
-                label=f"student {student + 1}",
-            )
+            look = {"color": colour, "markersize": 7, "alpha": 0.75}
+            axes.plot(values[order, student], marker, label=f"student {student + 1}", **look)
         axes.set_xticks(range(len(values)), [f"teacher\n{TEACHERS[k]}" for k in order])
         axes.set_ylabel(label)
         say_if_cut(axes)

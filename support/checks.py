@@ -111,19 +111,11 @@ def hold(found: Any, checks: dict[str, Check], where: str = "it") -> None:
 
 def check_metrics(found: Any, n_test: int, omitted: Sequence[int], where: str) -> None:
     """Accuracies in [0, 1], errors whole and no more than images. Raises ValueError."""
-    errors = whole(0, n_test)
-    hold(
-        found,
-        {
-            "test_accuracy": share,
-            "test_errors": errors,
-            "per_class_accuracy": list_of(optional(share), N_CLASSES),
-            "omitted_accuracy": share if omitted else nothing,
-            "omitted_errors": errors,
-            "other_accuracy": share if len(omitted) < N_CLASSES else nothing,
-        },
-        where,
-    )
+    checks = {"test_accuracy": share, "per_class_accuracy": list_of(optional(share), N_CLASSES)}
+    checks |= dict.fromkeys(("test_errors", "omitted_errors"), whole(0, n_test))
+    checks["omitted_accuracy"] = share if omitted else nothing
+    checks["other_accuracy"] = share if len(omitted) < N_CLASSES else nothing
+    hold(found, checks, where)
     if abs(found["test_accuracy"] - (1 - found["test_errors"] / n_test)) > 1e-9:
         raise ValueError(f"{where} has a test_accuracy that its test_errors contradict")
 
@@ -131,20 +123,16 @@ def check_metrics(found: Any, n_test: int, omitted: Sequence[int], where: str) -
 def check_correction(found: Any, n_test: int, omitted: Sequence[int], corrected: Sequence[int]) -> None:
     """One finite offset for each corrected class, and what belongs to it. Raises ValueError."""
     some, n = 0 < len(omitted) < N_CLASSES, len(corrected)
-    shares = list_of(share, n)
-    hold(
-        found,
-        {
-            "offsets": list_of(number(), n),
-            "reached": lambda x: isinstance(x, bool),
-            "target_frequencies": shares,
-            "mean_probabilities_before": list_of(number(-1e-6, 1 + 1e-6), n),
-            "mean_probabilities_after": list_of(number(-1e-6, 1 + 1e-6), n),
-            "probe_size": whole(1),
-            "best_on_test_set": is_object if some else nothing,
-        },
-        "bias_correction",
-    )
+    checks = {
+        "offsets": list_of(number(), n),
+        "target_frequencies": list_of(share, n),
+        "probe_size": whole(1),
+    }
+    of_probabilities = list_of(number(-1e-6, 1 + 1e-6), n)
+    checks |= {f"mean_probabilities_{when}": of_probabilities for when in ("before", "after")}
+    checks["reached"] = lambda x: isinstance(x, bool)
+    checks["best_on_test_set"] = is_object if some else nothing
+    hold(found, checks, "bias_correction")
     # runs from before these two were there do not have them
     parts = dict.fromkeys(("offset", "on_omitted", "on_others", "on_all"), number())
     of_one = some and len(omitted) == 1 and list(corrected) == list(omitted)
