@@ -20,7 +20,7 @@ from studies.study import Run, at
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = ROOT / "viz" / "study"
-SOFT_TARGETS = ROOT / "viz" / "soft_targets.json"
+SOFT_TARGETS, SPEED = (ROOT / "viz" / name for name in ("soft_targets.json", "speed.json"))
 RECIPES_OF_TABLES = ("described", "linear", "fast", "middle", "best")  # of students that see nine digits
 
 
@@ -39,6 +39,12 @@ def usps_runs() -> list[Results]:
 def soft_targets(temperature: str) -> dict[str, float]:
     """Medians of the described teacher's soft targets for 3 at "T = 1" or "T = 20", by digit."""
     return json.loads(SOFT_TARGETS.read_text("utf-8"))["medians"][temperature]
+
+
+@cache
+def speed() -> Results:
+    """What benchmarks/compare.py measured."""
+    return json.loads(SPEED.read_text("utf-8"))
 
 
 @cache

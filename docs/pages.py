@@ -36,6 +36,7 @@ from docs.committed import (
     gain_results,
     pictured,
     seed_runs,
+    speed,
     study_runs,
     trials_in,
 )
@@ -161,6 +162,10 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/cifar10.md", "cifar10-trials"): lambda: trials_table(trials_in("cifar10/trials")),
     ("docs/cifar10.md", "unseen-cat"): lambda: unseen_class_table(cifar10_runs("unseen_cat")),
     ("docs/cifar10.md", "cifar10-flags"): lambda: flag_table(cifar.Config, is_not_the_suites),
+    ("docs/speed.md", "speed"): lambda: "\n\n".join(
+        speed()["tables"][name] for name in ("where", *(one["title"] for one in speed()["measured"]))
+    ),
+    ("docs/speed.md", "speed-convolutions"): lambda: speed()["tables"]["CIFAR-10"],
     ("docs/reference.md", "flags"): lambda: flag_table(Config),
 }  # fmt: skip
 

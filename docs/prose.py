@@ -10,6 +10,7 @@ from support.report import Results
 
 import json
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -24,6 +25,7 @@ from docs.committed import (
     seed_runs,
     slope_ratios,
     soft_targets,
+    speed,
     study_runs,
     usps_runs,
 )
@@ -210,6 +212,40 @@ def quotes_of_referee() -> list[Quote]:
     ]  # fmt: skip
 
 
+def quotes_of_speed() -> list[Quote]:
+    """Medians over rounds, the ratios within each."""
+    measured = {one["title"]: one for one in speed()["measured"]}
+
+    def ratio(title: str, kind: str, name: str = "this project", to: str = "PyTorch") -> str:
+        seconds = measured[title]["seconds"]
+        found = [a / b for a, b in zip(seconds[name][kind], seconds[to][kind], strict=True)]
+        return f"{statistics.median(found):.2f}"
+
+    def of_both(title: str, **of: str) -> list[str]:
+        return [ratio(title, kind, **of) for kind in ("teacher", "student")]
+
+    def rate(title: str) -> str:
+        (step,) = (parts for name, parts in measured[title]["steps"].items() if name.startswith("teacher"))
+        milliseconds, at_limit = step["products, forward and back"]
+        return f"{100 * at_limit / milliseconds:.0f}"
+
+    small, large, best = (next(t for t in measured if t.startswith(s)) for s in (
+        "described, batch 128", "described, batch 512", "best"))  # fmt: skip
+    convolved = []
+    for one in speed()["convolution"]:
+        pairs = zip(one["seconds"]["this project"], one["seconds"]["PyTorch"], strict=True)
+        convolved.append(f"{statistics.median(a / b for a, b in pairs):.2f}")
+    return [
+        ("at batch 128 # (teacher) and # (student) of its time", *of_both(small)),
+        ("at batch 512 # and #, of \"best\" # and #", *of_both(large), *of_both(best)),
+        ("takes # times as long for the teacher at batch 128 and # times for the student",
+         *(ratio(small, kind, "plain NumPy", "this project") for kind in ("teacher", "student"))),
+        ("products run at # % of this machine's best rate", rate(small)),
+        ("are few for them, at batch 512 at # %", rate(large)),
+        ("The teacher's step takes # of PyTorch's time, the student's #", *convolved),
+    ]  # fmt: skip
+
+
 QUOTES: dict[str, Callable[[], list[Quote]]] = {
     "README.md": quotes_of_readme,
     "docs/cifar10.md": quotes_of_cifar10,
@@ -217,6 +253,7 @@ QUOTES: dict[str, Callable[[], list[Quote]]] = {
     "docs/reference.md": quotes_of_reference,
     "docs/referee.md": quotes_of_referee,
     "docs/results.md": quotes_of_results,
+    "docs/speed.md": quotes_of_speed,
 }
 
 
