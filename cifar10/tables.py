@@ -11,13 +11,13 @@ from statistics import mean
 from runs.folders import MEASURES, SIZES, fixed, omitted_by, seeds, value, what_changed
 
 TEACHER = "teacher.test_accuracy"
-SOFT, HARD = "student.before_correction.test_accuracy", "baseline.test_accuracy"
+SOFT, HARD = "before.test_accuracy", "baseline.test_accuracy"
 Groups = dict[str, list[Results]]  # the runs of each folder, by its name
 
 
 def cifar10_table(runs: list[Results]) -> str:
     """What a teacher, a distilled student and one on hard labels reach, and at which size."""
-    rows, paths = [], {"student": "student.before_correction"}
+    rows, paths = [], {"student": "before"}
     names = {
         "teacher": "teacher, hard labels",
         "student": "student, soft targets alone",
@@ -71,8 +71,8 @@ def unseen_class_table(runs: list[Results]) -> str:
     names = {
         "teacher": "teacher, has seen it",
         "baseline": "student, hard labels",
-        "student.before_correction": "student, soft targets alone",
-        "student.after_correction": "the same, bias corrected without test labels",
+        "before": "student, soft targets alone",
+        "after": "the same, bias corrected without test labels",
     }
     parts = ("test", "omitted", "other")
     rows = [

@@ -7,13 +7,6 @@ from typing import Any
 
 from docs.committed import value_mean as mean
 
-BEFORE, AFTER = "student.before_correction.", "student.after_correction."
-UNSEEN_BEFORE, UNSEEN_AFTER = BEFORE + "omitted_accuracy", AFTER + "omitted_accuracy"
-SEEN_BEFORE, SEEN_AFTER = BEFORE + "other_accuracy", AFTER + "other_accuracy"
-ALL_BEFORE, ALL_AFTER = BEFORE + "test_accuracy", AFTER + "test_accuracy"
-ERRORS_BEFORE, ERRORS_AFTER = BEFORE + "test_errors", AFTER + "test_errors"
-UNSEEN_ERRORS_BEFORE, UNSEEN_ERRORS_AFTER = BEFORE + "omitted_errors", AFTER + "omitted_errors"
-
 Quote = tuple[Any, ...]  # a fragment of a page, and the figure that stands for each # in it
 
 

@@ -81,9 +81,7 @@ def headline() -> str:
     for place, row, n in ((3, "errors with it, all", 10_000), (4, "errors with it, 3s", 1010)):
         paper[place] = f"{100 - 100 * int(known[row][0]) / n:.2f} %"
     rows = [["paper", *paper], ["published, 1 seed", *(known[row][1] for _, row in columns)]]
-    before, after = "student.before_correction.", "student.after_correction."
-    paths = [before + "test_accuracy", before + "omitted_accuracy"]
-    paths += [after + "test_accuracy", after + "omitted_accuracy"]
+    paths = [f"{when}.{what}_accuracy" for when in ("before", "after") for what in ("test", "omitted")]
 
     def percent(values: list[float]) -> str:
         return f"{mean_sd([100 * v for v in values], 2)} %"

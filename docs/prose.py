@@ -30,11 +30,15 @@ from docs.committed import (
     usps_runs,
 )
 from docs.committed import value_mean as mean
-from docs.figures import (
-    AFTER,
+from docs.figures import Quote, count, percent
+from docs.prose_cifar10 import quotes_of_cifar10
+from runs.folders import value
+from studies.images import share_in_half
+from studies.label_weight import where_the_paper_lies
+from studies.measured import paired_difference
+from studies.paths import (
     ALL_AFTER,
     ALL_BEFORE,
-    BEFORE,
     ERRORS_AFTER,
     ERRORS_BEFORE,
     SEEN_AFTER,
@@ -43,15 +47,7 @@ from docs.figures import (
     UNSEEN_BEFORE,
     UNSEEN_ERRORS_AFTER,
     UNSEEN_ERRORS_BEFORE,
-    Quote,
-    count,
-    percent,
 )
-from docs.prose_cifar10 import quotes_of_cifar10
-from runs.folders import value
-from studies.images import share_in_half
-from studies.label_weight import where_the_paper_lies
-from studies.measured import paired_difference
 
 
 def rises(runs: Sequence[Results]) -> int:
@@ -109,7 +105,7 @@ def quotes_of_results() -> list[Quote]:
     every = every_run()
     assert all(value(run, UNSEEN_ERRORS_BEFORE) > value(run, UNSEEN_ERRORS_AFTER) for run in every)
     pictured_errors = value(pictured(), ERRORS_BEFORE), value(pictured(), ERRORS_AFTER)
-    by_class = [value(pictured(), part + "per_class_accuracy") for part in (BEFORE, AFTER)]
+    by_class = [value(pictured(), part + "per_class_accuracy") for part in ("before.", "after.")]
     price = [f"{100 * (by_class[0][c] - by_class[1][c]):.1f}" for c in (5, 9)]
     teacher = [entry["test_accuracy"] for entry in pictured()["history"]["teacher"]]
     jump = max(abs(after - before) for before, after in pairwise(teacher))

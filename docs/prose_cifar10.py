@@ -11,18 +11,9 @@ from itertools import pairwise
 from cifar10.tables import HARD, SOFT, TEACHER, gains
 from docs.committed import cifar10_runs, gain_results, trials_in
 from docs.committed import value_mean as mean
-from docs.figures import (
-    AFTER,
-    ALL_BEFORE,
-    BEFORE,
-    SEEN_AFTER,
-    SEEN_BEFORE,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-    Quote,
-    percent,
-)
+from docs.figures import Quote, percent
 from runs.folders import fixed, value
+from studies.paths import ALL_BEFORE, SEEN_AFTER, SEEN_BEFORE, UNSEEN_AFTER, UNSEEN_BEFORE
 
 
 def in_map(student: str, share: float, name: str, n_epochs: int = 2) -> float:
@@ -153,7 +144,7 @@ def quotes_of_cifar10() -> list[Quote]:
         ("knows # %. The nine other classes pay # points for it, half of that the dogs, of which # % were "
          "right before the correction and # % are after it", percent(cats, "teacher.omitted_accuracy"),
          f"{100 * (mean(cats, SEEN_BEFORE) - mean(cats, SEEN_AFTER)):.1f}",
-         *(percent(cats, f"{part}per_class_accuracy.{dog}") for part in (BEFORE, AFTER))),
+         *(percent(cats, f"{part}per_class_accuracy.{dog}") for part in ("before.", "after."))),
         ("recognises # % of the cats before the correction and # % after it, instead of # and # %",
          *(f"{100 * value(r, path):.1f}" for r in (hot, cats[0]) for path in (UNSEEN_BEFORE, UNSEEN_AFTER))),
         ("the gain is # points as the settings are, and # with each side at its own best",

@@ -132,8 +132,10 @@ def named(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def value(run: Results, path: str) -> Any:
-    found: Any = run
-    for key in path.split("."):
+    """A metric by its path in results.json, as "teacher.test_errors"; "before" and "after" are short."""
+    head, _, tail = path.partition(".")
+    found: Any = run["student"][f"{head}_correction"] if head in ("before", "after") else run[head]
+    for key in filter(None, tail.split(".")):
         found = found[int(key)] if isinstance(found, list) else found[key]
     return found
 

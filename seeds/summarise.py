@@ -39,11 +39,7 @@ from cifar10.tables import (
 from runs.folders import load, load_trials, named, omitted_by, seeds, value, what_changed
 from seeds.frontier import draw_frontier
 
-BEFORE, AFTER, BEST = (
-    "student.before_correction.",
-    "student.after_correction.",
-    "bias_correction.best_on_test_set.",
-)
+BEFORE, AFTER, BEST = "before.", "after.", "bias_correction.best_on_test_set."
 Column = Callable[[list[Results]], str]
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from studies.charts import draw_curve, legend_below, study_figure
 from studies.looks import BLACK_STYLE, UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
 from studies.measured import count, mean, mean_sd
-from studies.paths import ERRORS_AFTER, ERRORS_BEFORE
+from studies.paths import ERRORS_AFTER, ERRORS_BEFORE, UNSEEN_ERRORS_BEFORE
 from studies.study import WHOLE_PROBE, Runs, Settings, Study, all_but, at
 
 WEIGHTS = (0.0, 0.1, 0.5, 0.8, 0.9, 0.97)
@@ -24,8 +24,7 @@ POINTS: dict[str, Settings] = {
     for name, seen in (("without 3", NO_3S), ("only 7s and 8s", ONLY_7S_AND_8S))
     for w in WEIGHTS
 }
-UNSEEN_ERRORS = "before.omitted_errors"
-PAPER = {("without 3", ERRORS_BEFORE): 206, ("without 3", UNSEEN_ERRORS): 133,
+PAPER = {("without 3", ERRORS_BEFORE): 206, ("without 3", UNSEEN_ERRORS_BEFORE): 133,
          ("only 7s and 8s", ERRORS_BEFORE): 4730}  # fmt: skip
 
 
@@ -49,7 +48,7 @@ def table(runs: Runs) -> str:
     rows = []
     for w in WEIGHTS:
         three, two = of(runs, "without 3", w), of(runs, "only 7s and 8s", w)
-        cells = [mean_sd(three, path) for path in (ERRORS_BEFORE, UNSEEN_ERRORS, ERRORS_AFTER)]
+        cells = [mean_sd(three, path) for path in (ERRORS_BEFORE, UNSEEN_ERRORS_BEFORE, ERRORS_AFTER)]
         rows.append([f"{w:g}", *cells, *(mean_sd(two, path) for path in (ERRORS_BEFORE, ERRORS_AFTER))])
     header = ["weight of hard labels", "without 3s: errors", "of these, on 3s", "errors, corrected",
               "7s and 8s alone: errors", "errors, corrected"]  # fmt: skip
@@ -64,14 +63,14 @@ def draw(question: str, runs: Runs) -> Figure:
         groups = {w: mine for w in WEIGHTS if (mine := of(runs, name, w))}
         curves = [(ERRORS_BEFORE, "all errors, before the correction", UNSEEN_BEFORE_STYLE)]
         if name == "without 3":
-            curves.append((UNSEEN_ERRORS, "of these, on 3s", BLACK_STYLE))
+            curves.append((UNSEEN_ERRORS_BEFORE, "of these, on 3s", BLACK_STYLE))
         curves.append((ERRORS_AFTER, "all errors, after it", UNSEEN_AFTER_STYLE))
         for path, label, style in curves:
             draw_curve(axes, list(groups), list(groups.values()), path, label=label, **style)
         for (seen, path), errors in PAPER.items():
             if seen == name:
                 axes.axhline(errors, color=INK, linestyle=":", linewidth=1)
-                what = "on 3s" if path == UNSEEN_ERRORS else "all"
+                what = "on 3s" if path == UNSEEN_ERRORS_BEFORE else "all"
                 at_side = {"xytext": (0, -11 if what == "on 3s" else 3), "textcoords": "offset points"}
                 said = f"the paper, before: {errors:,} ({what})"
                 axes.annotate(said, (0, errors), fontsize=SMALL, color=INK, **at_side)

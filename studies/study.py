@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from beyond.settings import EVERY_CLASS, Config
+from runs.folders import value
 from runs.records import Further
 
 Settings = dict[str, Any]
@@ -33,13 +34,8 @@ class Run:
     record: dict[str, Any]  # an entry of results.json, and `data`
 
     def value(self, path: str) -> Any:
-        """A metric by its path in results.json, as "teacher.test_errors"; "before" and "after" are short."""
-        short = {"before": "student.before_correction", "after": "student.after_correction"}
-        head, _, tail = path.partition(".")
-        found: Any = self.record
-        for key in f"{short.get(head, head)}.{tail}".split("."):
-            found = found[int(key)] if isinstance(found, list) else found[key]
-        return found
+        """A metric by its path; see runs.folders.value."""
+        return value(self.record, path)
 
     @property
     def n_transfer(self) -> int:
