@@ -149,7 +149,7 @@ const bias = {
   /** What this student says of the canvas, as trained and with the offsets. */
   read() {
     if (!this.student) return;
-    const isEmpty = pad.pixels.every((value) => value === 0);
+    const isEmpty = padIsEmpty();
     const logits = logitsOf(this.student.network, pad.pixels);
     const both = [logits, withOffsets(logits, this.student.offsets)];
     this.cards.forEach((card, i) => card.show(isEmpty ? null : softmax(both[i])));

@@ -56,11 +56,6 @@ class Ink {
   }
 }
 
-/** The same of strokes that are painted once. */
-function painted(strokes, map) {
-  return new Ink().of(strokes, map);
-}
-
 /** Paint the way from a to b, in samples, into `ink`, with edges one sample wide. */
 function paintSegment(ink, [ax, ay], [bx, by], radius, erase) {
   const side = SIDE * FINE;
@@ -204,6 +199,6 @@ const edited = (image, strokes) => new Drawing().edited(image, strokes);
 
 if (typeof module !== "undefined") {
   module.exports = {
-    SIDE, BOX, CENTRE, PEN, Ink, Drawing, painted, pixelsOf, boxOf, centreOf, normalised, edited,
+    SIDE, BOX, CENTRE, PEN, Ink, Drawing, pixelsOf, boxOf, centreOf, normalised, edited,
   };
 }

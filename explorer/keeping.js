@@ -5,7 +5,7 @@ const drawn = { drawings: [], most: 12 };
 
 /** Remember what is on the canvas, if the visitor has drawn on it, before it goes. */
 function keepDrawing() {
-  if (!pad.strokes.length || pad.pixels.every((value) => value === 0)) return;
+  if (!pad.strokes.length || padIsEmpty()) return;
   const { image, from, strokes, pixels } = pad;
   if (drawn.drawings.some((one) => one.strokes.at(-1) === strokes.at(-1))) return; // it is there already
   drawn.drawings.unshift({ image, from, strokes, pixels, said: cards.shown.map(({ p }) => largestOf(p)) });
@@ -24,11 +24,7 @@ function showHistory() {
     const button = element("button", set, canvas);
     button.addEventListener("click", () => {
       keepDrawing();
-      Object.assign(pad, { image: one.image, from: one.from, strokes: [...one.strokes], isExample: false });
-      pad.imageNumber += 1;
-      keys.down = false;
-      tiles?.choose(-1);
-      update();
+      setPad(one.image, one.from, one.strokes);
     });
     return button;
   }));

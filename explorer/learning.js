@@ -191,7 +191,7 @@ class Run {
   /** Its reading of the drawing or, on an empty canvas, of a test digit that it never saw. */
   read() {
     if (!this.network) return;
-    const isEmpty = pad.pixels.every((value) => value === 0);
+    const isEmpty = padIsEmpty();
     this.pixels = isEmpty ? this.example : pad.pixels;
     if (!this.pixels) return this.cards.forEach((card) => card.show(null));
     const what = isEmpty ? `a test ${this.settings.digit}, until you draw` : "your drawing";

@@ -170,7 +170,7 @@ function startWalk() {
   };
   const reset = () => {
     stop();
-    const isEmpty = pad.pixels.every((value) => value === 0);
+    const isEmpty = padIsEmpty();
     from = Float64Array.from(isEmpty ? inked(otherDigit().bytes) : pad.pixels);
     for (const walker of walkers) {
       Object.assign(walker, { pixels: from, steps: 0 });
@@ -214,7 +214,6 @@ function startWalk() {
     const { bytes, what } = otherDigit();
     other += 1;
     putOnPad(bytes, what);
-    pad.isExample = false;
   });
   const sayArticle = () => (byId("target-article").textContent = article(select.value).split(" ")[0]);
   sayArticle();

@@ -20,6 +20,7 @@ const pad = {
 };
 /** The offsets of the student's ten biases now. */
 const offsets = new Array(10).fill(0);
+const padIsEmpty = () => pad.pixels.every((value) => value === 0);
 const times = []; // milliseconds that each step of a stroke took
 const listeners = []; // called when the canvas has changed
 const repainters = []; // called when the theme or the width has changed
@@ -38,35 +39,32 @@ function update() {
   paintPad();
   cards.show();
   byId("undo").disabled = pad.strokes.length === 0;
-  byId("save").disabled = pad.pixels.every((value) => value === 0);
+  byId("save").disabled = padIsEmpty();
   byId("invite").classList.toggle("gone", Boolean(pad.image) || pad.strokes.length > 0);
   byId("pad-caption").textContent = pad.strokes.length ? "" : pad.from;
   listeners.forEach((changed) => changed());
   times.push(performance.now() - started);
 }
 
-/** Put a digit on the canvas: 784 bytes, and what to say of it. */
-function putOnPad(bytes, from) {
-  keepDrawing();
-  pad.image = inked(bytes);
+/** An image, or none, on the canvas, what to say of it, and strokes over it. */
+function setPad(image, from, strokes = []) {
+  Object.assign(pad, { image, from, strokes: [...strokes], isExample: false });
   pad.imageNumber += 1;
-  pad.from = from;
-  pad.strokes = [];
   keys.down = false;
   tiles?.choose(-1);
   update();
 }
 
+/** Put a digit on the canvas: 784 bytes, and what to say of it. */
+function putOnPad(bytes, from) {
+  keepDrawing();
+  setPad(inked(bytes), from);
+}
+
 /** An empty canvas. */
 function clearPad() {
   keepDrawing();
-  pad.image = null;
-  pad.imageNumber += 1;
-  pad.from = `Draw ${words.a_digit} here`;
-  pad.strokes = [];
-  keys.down = false;
-  tiles?.choose(-1);
-  update();
+  setPad(null, `Draw ${words.a_digit} here`);
 }
 
 const shown = { key: "", strokes: [], n: [] }; // what the canvas shows already: points of each stroke
@@ -264,7 +262,6 @@ const galleryLabel = (i) => arrays.labels[arrays.galleryNumbers[i]];
 
 function showGalleryDigit(i, more = "") {
   putOnPad(galleryBytes(i), `${article(galleryLabel(i))} of the test set${more}`);
-  pad.isExample = false;
   if (!more) tiles?.choose(i);
 }
 
@@ -316,7 +313,7 @@ const cards = {
   },
 
   show() {
-    const isEmpty = pad.pixels.every((value) => value === 0);
+    const isEmpty = padIsEmpty();
     for (const one of this.shown) {
       one.p = softmax(logitsOf(one.network, pad.pixels));
       one.reading.show(isEmpty ? null : one.p);
