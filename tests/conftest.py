@@ -102,52 +102,41 @@ class Mirror:
             def do_GET(self) -> None:
                 mirror.requests.append(self.path)
                 folder, _, file_name = self.path.strip("/").rpartition("/")
-                content = compressed[file_name.removesuffix(".gz")]
-                behaviour = folder or mirror.behaviour
-                if behaviour == "redirect":
-                    self.send_response(302)
-                    self.send_header("Location", mirror.redirect_to)
-                    return self.end_headers()
-                if behaviour == "403":
-                    return self.send_error(403)
-                if behaviour == "503":
-                    return self.reply(503, b"<html><body>Service Unavailable</body></html>")
-                if behaviour == "html":
-                    return self.reply(200, b"<html><body>Service Unavailable</body></html>")
-                if behaviour == "wrong":
-                    return self.reply(200, gzip.compress(b"other bytes"))
-                if behaviour == "flipped":
-                    plain = bytearray(files[file_name.removesuffix(".gz")])
-                    plain[-1] ^= 1
-                    return self.reply(200, gzip.compress(bytes(plain)))
-                if behaviour == "cut":  # the connection ends before the announced length
-                    return self.reply(200, content[: len(content) // 2], length=len(content))
-                if behaviour == "short":  # a truncated file, honestly announced
-                    return self.reply(200, content[: len(content) // 2])
-                if behaviour == "silent":
-                    time.sleep(4)
-                    return None
-                if behaviour == "drip":  # a byte every few milliseconds, for ever
-                    self.send_response(200)
-                    self.end_headers()
-                    for _ in range(5000):
-                        self.wfile.write(b"x")
-                        time.sleep(0.002)
-                    return None
-                if behaviour == "escape":  # control characters in the status line
-                    return self.send_error(503, "\x1b[2J\x1b[31mred")
-                if behaviour == "stall":
-                    self.reply(200, content[:100], length=len(content))
-                    self.wfile.flush()
-                    time.sleep(4)
-                    return None
-                return self.reply(200, content)
+                name = file_name.removesuffix(".gz")
+                whole, plain = compressed[name], files[name]
+                half = whole[: len(whole) // 2]
+                replies = {
+                    "redirect": self.redirect,
+                    "403": lambda: self.send_error(403),
+                    "escape": lambda: self.send_error(503, "\x1b[2J\x1b[31mred"),  # in the status line
+                    "html": lambda: self.reply(b"<html><body>Service Unavailable</body></html>"),
+                    "flipped": lambda: self.reply(gzip.compress(plain[:-1] + bytes([plain[-1] ^ 1]))),
+                    "cut": lambda: self.reply(half, len(whole)),  # ends before the announced length
+                    "short": lambda: self.reply(half),  # a truncated file, honestly announced
+                    "stall": lambda: (self.reply(whole[:100], len(whole)), time.sleep(4)),
+                    "silent": lambda: time.sleep(4),
+                    "drip": self.drip,
+                }
+                replies.get(folder or mirror.behaviour, lambda: self.reply(whole))()
 
-            def reply(self, status: int, body: bytes, length: int | None = None) -> None:
-                self.send_response(status)
+            def reply(self, body: bytes, length: int | None = None) -> None:
+                self.send_response(200)
                 self.send_header("Content-Length", str(len(body) if length is None else length))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def redirect(self) -> None:
+                self.send_response(302)
+                self.send_header("Location", mirror.redirect_to)
+                self.end_headers()
+
+            def drip(self) -> None:
+                """A byte every few milliseconds, for ever."""
+                self.send_response(200)
+                self.end_headers()
+                for _ in range(5000):
+                    self.wfile.write(b"x")
+                    time.sleep(0.002)
 
             def log_message(self, *_: object) -> None:
                 pass

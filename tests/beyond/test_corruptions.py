@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from plain_pipeline import bilinear
 
 from beyond.corruptions import CORRUPTIONS, conditions, corrupted
 from synthetic import digits
@@ -16,12 +17,6 @@ EVERY = [(kind, strength) for kind, c in CORRUPTIONS.items() for strength in c.s
 @pytest.fixture(scope="module")
 def some() -> np.ndarray:
     return digits.render_digits(60, np.random.default_rng(4))[0]
-
-
-def bilinear(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The image at `points` (n, 2): each of its pixels is a tent of height 1 and width 2; zero outside."""
-    rows, columns = (np.maximum(0, 1 - np.abs(axis[:, None] - np.arange(28))) for axis in points.T)
-    return ((rows @ image.astype(float)) * columns).sum(axis=1)
 
 
 def test_there_are_eight_in_five_strengths_that_grow():

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_pictures import answers, softmaxed
 
 from beyond import pipeline, usps
 from beyond.handwriting import WAYS, handwriting
@@ -82,12 +83,12 @@ def test_a_folder_gives_both_files_in_mnists_form(folder, small_usps):
 def test_without_a_folder_a_mirror_is_asked_once(small_usps, mirror, tmp_path, capsys):
     served = type(mirror)(small_usps)
     try:
-        mirrors = [served.url("wrong"), served.url("right")]
+        mirrors = [served.url("flipped"), served.url("right")]
         first = usps.load_usps(None, tmp_path, Console(), mirrors)
-        assert "wrong/zip.train.gz: wrong SHA-256" in capsys.readouterr().err
+        assert "flipped/zip.train.gz: wrong SHA-256" in capsys.readouterr().err
         again = usps.load_usps(None, tmp_path, Console(), mirrors)
         assert again.digest == first.digest
-        asked = [f"/{kind}/{name}.gz" for name in COUNTS for kind in ("wrong", "right")]
+        asked = [f"/{kind}/{name}.gz" for name in COUNTS for kind in ("flipped", "right")]
         assert served.requests == asked
         with pytest.raises(DownloadError, match=r"no mirror gave zip\.train\.gz; .* point --usps-dir at"):
             usps.load_usps(None, tmp_path / "other", Console(), [served.url("403")])
@@ -131,20 +132,6 @@ def small_run(small_data, tmp_path, **settings):
         return pipeline.run_on_data(small_data, config, session)
 
 
-def plain_logits(network, images: np.ndarray) -> np.ndarray:
-    """A forward pass in double precision, with no help from the core's."""
-    above = images.reshape(len(images), -1) / 255.0
-    for layer in network.layers:
-        z = above @ layer[:, :-1].T.astype(float) + layer[:, -1]
-        above = np.maximum(z, 0)
-    return z
-
-
-def mean_softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return (e / e.sum(axis=1, keepdims=True)).mean(axis=0)
-
-
 def test_accuracies_on_other_digits_are_counted_and_biases_are_set_without_their_labels(
     small_data, others, workers, tmp_path
 ):
@@ -152,13 +139,13 @@ def test_accuracies_on_other_digits_are_counted_and_biases_are_set_without_their
     found = handwriting(experiment, workers, others)
     images = np.concatenate((others.train_images, others.test_images))
     labels = np.concatenate((others.train_labels, others.test_labels))
-    teacher, student = (plain_logits(run.network, images) for run in experiment.runs.values())
+    teacher, student = (answers(run.network, images) for run in experiment.runs.values())
     probe = slice(0, 250)
-    frequency = (small_data.train_labels == 3).mean()
-    for way, target in (("by_frequencies", frequency), ("by_answers", mean_softmax(teacher[probe])[3])):
+    frequency, told = (small_data.train_labels == 3).mean(), softmaxed(teacher[probe])[:, 3].mean()
+    for way, target in (("by_frequencies", frequency), ("by_answers", told)):
         (offset,) = found["offsets"][way]
         moved = add_offsets(student, (3,), (offset,))[probe]
-        assert mean_softmax(moved)[3] == pytest.approx(target, abs=1e-5)
+        assert softmaxed(moved)[:, 3].mean() == pytest.approx(target, abs=1e-5)
     assert found["offsets"]["before"] == [0]
     assert found["offsets"]["after"] == list(experiment.correction.offsets)
     for name in ("teacher", *WAYS):

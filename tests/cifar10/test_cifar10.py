@@ -68,8 +68,8 @@ def by_hand(data: Data, workers, **wanted) -> np.ndarray:
     return network.parameters
 
 
-def all_by_hand(data: Data, config: Config, workers) -> dict[str, np.ndarray]:
-    """The parameters of the three networks that these settings mean."""
+def all_by_hand(data: Data, config: Config, workers, **given: np.ndarray) -> dict[str, np.ndarray]:
+    """The parameters of the three networks that these settings mean; what is `given` is not trained."""
     labels, n = data.train_labels, len(data.train_labels)
     in_random_order = np.random.default_rng(config.seed + 53).permutation(n)
     with_label = set(in_random_order[: round(config.label_fraction * n)])
@@ -81,7 +81,7 @@ def all_by_hand(data: Data, config: Config, workers) -> dict[str, np.ndarray]:
 
     common = {"schedule": config.lr_schedule}
     teacher = ConvNet(config.teacher_channels, None)
-    teacher.parameters[:] = by_hand(
+    teacher.parameters[:] = given["teacher"] if "teacher" in given else by_hand(
         data, workers, channels=config.teacher_channels, weight_seed=config.seed,
         order_seed=config.seed + 17, indices=np.array(sorted(with_label)), n_per_epoch=n,
         n_epochs=config.n_epochs_teacher, batch_size=config.batch_size, jitter=config.jitter, shifts=None,
@@ -105,7 +105,7 @@ def all_by_hand(data: Data, config: Config, workers) -> dict[str, np.ndarray]:
     rate = config.learning_rate_baseline or config.learning_rate_student
     of_baseline = (from_labels, in_transfer & with_label, rate)
     students = {
-        kind: by_hand(
+        kind: given[kind] if kind in given else by_hand(
             data, workers, channels=config.student_channels, weight_seed=config.seed + 1,
             order_seed=config.seed + 31, n_epochs=config.n_epochs_student,
             indices=np.array([i for i in known if i in seen]), n_per_epoch=len(known),
@@ -159,7 +159,8 @@ def test_each_setting_reaches_the_trainings_that_it_is_for(
 ):
     """Those it changes become what a training by hand gives; the others stay, bit for bit; so do the keys."""
     other = trained(data, tmp_path, **{name: value})
-    expected = all_by_hand(data, other.config, workers)
+    stay = {kind: one.network.parameters for kind, one in small.runs.items() if kind not in reached}
+    expected = all_by_hand(data, other.config, workers, **stay)
     for kind, one in other.runs.items():
         np.testing.assert_array_equal(one.network.parameters, expected[kind])
     configs = (small.config, other.config)

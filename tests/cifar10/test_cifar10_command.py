@@ -39,9 +39,6 @@ SMALL_FLAGS = [
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"optimiser": "adam"}, "--optimiser must be one of nesterov, muon, not adam"),
-        ({"optimiser_student": "Muon"}, "--optimiser-student must be one of nesterov, muon"),
-        ({"lr_schedule": "cosine"}, "--lr-schedule"),
         ({"teacher_channels": (2**63,)}, "--teacher-channels must be numbers up to 10,000"),
         ({"student_channels": ("9" * 5000,)}, "--student-channels"),
         ({"teacher_channels": (10_001,)}, "--teacher-channels"),
@@ -59,25 +56,6 @@ SMALL_FLAGS = [
         ({"omitted_class": (True,)}, "--omitted-class"),
         ({"omitted_class": 3}, "--omitted-class"),
         ({"omitted_class": tuple(range(10))}, "--omitted-class must be fewer"),
-        ({"batch_size": 1}, "--batch-size must be"),
-        ({"batch_size_student": 1}, "--batch-size-student"),
-        ({"temperature": 0.0}, "--temperature"),
-        ({"temperature": 1e5}, "--temperature"),
-        ({"weight_decay": 1.0}, "--weight-decay"),
-        ({"weight_decay": -0.1}, "--weight-decay"),
-        ({"weight_decay_student": 1.0}, "--weight-decay-student"),
-        ({"learning_rate": 0.0}, "--learning-rate"),
-        ({"learning_rate_student": float("nan")}, "--learning-rate-student"),
-        ({"learning_rate_baseline": 0.0}, "--learning-rate-baseline"),
-        ({"n_versions": 0}, "--n-versions"),
-        ({"label_fraction": 0.0}, "--label-fraction"),
-        ({"label_fraction": 1.1}, "--label-fraction"),
-        ({"transfer_fraction": 0.0}, "--transfer-fraction"),
-        ({"jitter": -1}, "--jitter"),
-        ({"jitter_student": 32}, "--jitter-student"),
-        ({"n_epochs_teacher": 0}, "--n-epochs-teacher"),
-        ({"n_epochs_student": 0}, "--n-epochs-student"),
-        ({"dataset": "mnist"}, "--dataset"),
         ({"dataset": "rendered", "data_dir": Path()}, "--data-dir and --dataset rendered"),
     ],
 )  # fmt: skip
@@ -89,15 +67,9 @@ def test_settings_that_make_no_sense_are_refused(given, said):
 
 def test_the_limits_themselves_are_taken():
     config = Config(
-        teacher_channels=("1", "M") * 4, student_channels=(10_000,), batch_size=2, batch_size_student=2,
-        weight_decay=0.0, jitter=0, jitter_student=31, temperature=10_000.0, omitted_class=range_of(9),
-        n_epochs_teacher=1, n_epochs_student=1,
+        teacher_channels=("1", "M") * 4, student_channels=(10_000,), omitted_class=tuple(range(9))
     )  # fmt: skip
     assert config.student_channels == ("10000",)
-
-
-def range_of(n: int) -> tuple[int, ...]:
-    return tuple(range(n))
 
 
 def test_channels_and_classes_in_python_as_one_would_write_them():
@@ -232,15 +204,11 @@ def test_a_class_may_be_named_and_classes_kept(data, tmp_path, monkeypatch, caps
     assert [config.omitted_class for config in asked] == [(3,), (3,), (3,), (1, 3, 4, 5, 6, 7, 8)]
 
 
-def test_help_shows_every_default(capsys):
+def test_help_says_how_it_is_called(capsys):
     with pytest.raises(SystemExit):
         command_line.main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "usage: python3 -m cifar10 [flags]" in shown
-    assert "seed of every random choice (default: 0)" in shown
-    assert "not on the test set (default: 0)" in shown
-    assert "(default: 40 M 40 144 M 144 144 M 144)" in shown
-    assert "(default: 0.0005)" in shown
 
 
 def test_drawn_shapes_end_in_a_notice_and_a_folder_of_their_own(tmp_path, monkeypatch, capsys):
@@ -291,15 +259,6 @@ def vars_of(data: Data) -> tuple:
 
 
 # ---- Pictures ----------------------------------------------------------------------------------------------
-
-
-def test_curves_show_the_history(small):
-    losses, soft, accuracies = pictures.curves(small).axes
-    drawn = [line.get_ydata().tolist() for line in (*losses.lines, *soft.lines, *accuracies.lines)]
-    history = {kind: small.history(kind) for kind in ("teacher", "student", "baseline")}
-    expected = [[e["loss"] for e in history[kind]] for kind in ("teacher", "baseline", "student")]
-    expected += [[e["test_accuracy"] for e in entries] for entries in history.values()]
-    assert drawn == expected
 
 
 def test_legends_hide_neither_points_nor_titles(small):
@@ -386,6 +345,15 @@ def test_compression_answers_three_questions(small):
     ]
 
 
+def test_a_picture_says_of_which_run_it_is(small, data):
+    origin = pictures.curves(small)._supxlabel.get_text()
+    assert origin == ("CIFAR-10 variant, temperature 5, seed 4, without cat, 70 % labelled, 60 % seen")
+    experiment = answering(data, np.eye(10)[data.test_labels])
+    assert (
+        pictures.soft_targets(experiment)._supxlabel.get_text() == "CIFAR-10 variant, temperature 5, seed 0"
+    )
+
+
 # ---- What is deployed --------------------------------------------------------------------------------------
 
 
@@ -446,32 +414,3 @@ def test_the_accuracy_in_8_bits_is_that_of_the_rounded_network(small, data):
     logits = predict_all(deployed.in_8_bits(small.student.network), data)
     right = (logits.argmax(axis=1) == data.test_labels).mean()
     assert small.results()["networks"]["student"]["test_accuracy_8_bits"] == pytest.approx(right)
-
-
-# ---- The unseen class in a picture -------------------------------------------------------------------------
-
-
-def test_the_unseen_class_is_drawn_before_and_after_the_correction(small, data):
-    figure = pictures.unseen_class(small)
-    mine = data.test_labels == 3
-    networks = (
-        small.teacher.network,
-        small.runs["baseline"].network,
-        small.student.network,
-        small.corrected_network,
-    )
-    for axes, network in zip(figure.axes, networks, strict=True):
-        predicted = predict_all(network, data)[mine].argmax(axis=1)
-        shares = [(predicted == c).mean() for c in range(10)]
-        assert [bar.get_width() for bar in axes.patches] == pytest.approx(shares)
-    assert f"{mine.sum()} test images of class cat" in figure.get_suptitle()
-    assert pictures.unseen_class in pictures.pictures_of(small)
-
-
-def test_a_picture_says_of_which_run_it_is(small, data):
-    origin = pictures.curves(small)._supxlabel.get_text()
-    assert origin == ("CIFAR-10 variant, temperature 5, seed 4, without cat, 70 % labelled, 60 % seen")
-    experiment = answering(data, np.eye(10)[data.test_labels])
-    assert (
-        pictures.soft_targets(experiment)._supxlabel.get_text() == "CIFAR-10 variant, temperature 5, seed 0"
-    )

@@ -13,7 +13,7 @@ from small_cifar10 import CHANNELS, random_batch, random_network
 
 from cifar10 import layers
 from cifar10.network import ConvNet, groups_of, plan_of
-from cifar10.optimisers import OPTIMISERS, Muon, Nesterov, orthogonalised
+from cifar10.optimisers import Muon, Nesterov, orthogonalised
 from cifar10.settings import Config
 from cifar10.training import predict, views
 
@@ -30,12 +30,6 @@ def test_groups_are_as_equal_as_can_be(n, sizes):
     groups = groups_of(n)
     assert [group.stop - group.start for group in groups] == sizes
     np.testing.assert_array_equal(np.concatenate([np.arange(n)[group] for group in groups]), np.arange(n))
-
-
-def test_channels_may_come_in_any_sequence():
-    sizes = [ConvNet(kind(CHANNELS), np.random.default_rng(0)).n_multiply_adds for kind in (tuple, list)]
-    convolutions = 9 * (32**2 * 24 * 4 + 16**2 * 4 * 6 + 8**2 * 6 * 5)
-    assert sizes[0] == sizes[1] == 32**2 * 12 * 12 + convolutions + 50
 
 
 def test_how_a_network_starts():
@@ -148,17 +142,17 @@ def test_the_number_of_rows_at_a_time_changes_no_bit(workers, monkeypatch):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("n_threads", [2, 3, 5])
-def test_the_number_of_threads_changes_no_bit(n_threads):
+def test_the_number_of_threads_changes_no_bit():
     images, labels = random_batch(140)  # three groups
     found = []
-    for n in (1, n_threads):
+    for n_threads in (1, 2, 3, 5):
         network = random_network(np.float32)
-        with Workers(n) as workers:
+        with Workers(n_threads) as workers:
             _, logits, gradient = loss_and_gradient(network, images, labels, workers)
             found.append((logits, gradient, network.parameters, network.forward(images, workers)))
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for other in found[1:]:
+        for one, another in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, another)
 
 
 def test_equal_maxima_over_the_image_share_the_gradient(workers):
@@ -405,26 +399,6 @@ def test_muon_step_by_step(momentum, workers):
         np.testing.assert_allclose(network.trained[~is_kernel(network)], rest, rtol=1e-12)
 
 
-def test_under_muon_the_rest_decays_and_kernels_do_not(workers):
-    networks = [random_network(np.float32) for _ in range(2)]
-    start = networks[0].trained.copy()
-    kernels = is_kernel(networks[0])
-    rng = np.random.default_rng(0)
-    muons = [Muon(network, decay) for network, decay in zip(networks, (0.0, 0.3), strict=True)]
-    for _ in range(4):
-        gradient = rng.standard_normal(len(start)).astype(np.float32)
-        gradient[~kernels] = 0  # what moves there is decay alone
-        for muon in muons:
-            muon.step(gradient.copy(), 0.1, workers)
-    without, decayed = (network.trained for network in networks)
-    np.testing.assert_array_equal(without[kernels], decayed[kernels])
-    assert (without[kernels] != start[kernels]).all()
-    np.testing.assert_array_equal(without[~kernels], start[~kernels])
-    shrunk = decayed[~kernels] / start[~kernels]
-    np.testing.assert_allclose(shrunk, shrunk[0], rtol=1e-5)
-    assert 0.5 < shrunk[0] < 0.9
-
-
 def test_orthogonalised_momentum_against_pytorch(workers):
     """PyTorch's own Muon computes the iteration in bfloat16, hence the tolerance."""
     torch = pytest.importorskip("torch")
@@ -446,15 +420,3 @@ def test_orthogonalised_momentum_against_pytorch(workers):
         ours.step(gradient, 1.0, workers)
         change = (block.kernels - before).transpose(1, 0, 2, 3).reshape(block.n_to, -1) / ours.KERNEL_SHARE
         assert np.linalg.norm(change - weights.detach().numpy()) < 0.03 * np.linalg.norm(change)
-
-
-def test_optimisers_go_by_their_names(workers):
-    gradient = np.random.default_rng(0).standard_normal(random_network().n_trained)
-    found, expected = ([random_network(), random_network()] for _ in range(2))
-    OPTIMISERS["nesterov"](found[0], 0.1).step(gradient.copy(), 0.5, workers)
-    Nesterov(expected[0].trained, 0.1).step(gradient.copy(), 0.5, workers)
-    OPTIMISERS["muon"](found[1], 0.1).step(gradient.copy(), 0.5, workers)
-    Muon(expected[1], 0.1).step(gradient.copy(), 0.5, workers)
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one.trained, other.trained)
-    assert (found[0].trained != found[1].trained).any()

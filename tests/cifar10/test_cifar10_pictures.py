@@ -29,6 +29,7 @@ def test_curves_have_the_names_and_colours_of_their_networks(small):
     assert [title_of(axes) for axes in (losses, soft, accuracies)] == [
         "loss: cross-entropy with labels", "loss: T² KL(teacher ‖ student)", "test accuracy",
     ]  # fmt: skip
+    assert len([*losses.lines, *soft.lines, *accuracies.lines]) == 6
     labels = small.data.test_labels
     for kind, (name, colour) in NAMES.items():
         points, found = named_lines(accuracies)[name]
@@ -101,6 +102,7 @@ def test_the_unseen_class_stands_out_below_the_name_of_each_network(small, data)
         "the same, bias corrected": with_offsets(told["student"].test_logits[-1], (3,), (3.0,)),
     }
     assert len({tuple(z[data.test_labels == 3].argmax(axis=1)) for z in logits.values()}) == 4
+    assert f"{(data.test_labels == 3).sum()} test images of class cat" in figure.get_suptitle()
     assert [title_of(axes) for axes in figure.axes] == list(logits)
     for axes, z in zip(figure.axes, logits.values(), strict=True):
         said = z[data.test_labels == 3].argmax(axis=1)

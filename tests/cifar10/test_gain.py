@@ -7,14 +7,13 @@ from support.data import Data
 
 import json
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from small_cifar10 import write_batches
+from small_studies import thread_pool
 
 from cifar10 import experiment, gain, network
 from cifar10.experiment import run
@@ -23,8 +22,6 @@ from cifar10.gain_tables import draw_gain, gain_tables, percentage
 from cifar10.network import ConvNet
 from cifar10.settings import Config
 from runs.folders import newest_of_each
-from runs.processes import Pool
-from tests.small_cifar10 import batches
 
 FLAGS = [
     "--n-epochs-teacher", "1", "--teacher-channels", "4", "M", "4", "--n-versions", "2", "--batch-size", "60",
@@ -43,15 +40,13 @@ def small_grid(monkeypatch):
     """And no process for what `found` has run in processes already."""
     monkeypatch.setattr(gain, "STUDENTS", STUDENTS)
     monkeypatch.setattr(gain, "PARTS", PARTS)
-    monkeypatch.setattr(gain, "local_pool", in_threads)
+    monkeypatch.setattr(gain, "local_pool", thread_pool)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("gain")
-    (folder / "data").mkdir()
-    for name, content in batches().items():
-        (folder / "data" / name).write_bytes(content)
+    write_batches(folder / "data")
     return folder
 
 
@@ -62,13 +57,6 @@ def flags(folder: Path, *more: str) -> list[str]:
 
 def elsewhere(folder: Path) -> list[str]:
     return ["--outdir", str(folder), "--cache-dir", str(folder)]
-
-
-@contextmanager
-def in_threads(n_jobs: int, shared: Any) -> Iterator[Pool]:
-    """In place of processes, in which a patched function would be the original one."""
-    with ThreadPoolExecutor(n_jobs) as executor:
-        yield Pool(executor, shared)
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -91,7 +79,7 @@ def test_every_run_is_one_of_the_experiment(found, folder, tmp_path):
     wanted = [("large", 0.5, 1), ("small", 1.0, 1), ("small", 1.0, 2)]
     assert points == [(*point, seed) for point in wanted for seed in (0, 1)]
     assert any(one["soft"] != one["hard"] for one in found["runs"])
-    for one in found["runs"]:
+    for one in found["runs"][1::2]:  # of the second seed
         config = Config(
             n_epochs_teacher=1, teacher_channels=("4", "M", "4"), n_versions=2, batch_size=60,
             temperature=3.0, student_channels=tuple(STUDENTS[one["student"]].split()),

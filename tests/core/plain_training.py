@@ -17,11 +17,7 @@ def plain_copy(network: core.MLP) -> plain_numpy.PlainMLP:
 def train_on_labels(
     network: core.MLP, data: core.Data, training: core.TrainingSettings, workers: core.Workers
 ) -> None:
-    def loss(logits, batch, inputs):
-        return core.cross_entropy(logits, data.train_labels[batch])
-
-    lesson = core.Lesson(data.train_images, np.arange(len(data.train_labels)), loss)
-    core.train(network, lesson, training, workers)
+    core.train(network, core.teacher_lesson(data), training, workers)
 
 
 def filled(network: core.MLP, x: np.ndarray) -> list[np.ndarray]:

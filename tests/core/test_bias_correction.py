@@ -5,6 +5,7 @@ from __future__ import annotations
 from support import offsets
 
 import numpy as np
+import plain_numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,50 +30,24 @@ def test_the_offset_reaches_the_target_whatever_its_sign(seed, omitted_class, ta
     logits = random_logits(seed, shift=shift)
     found = core.correct_bias(logits, [omitted_class], [target])
     assert found.reached
-    corrected = logits.astype(float)
-    corrected[:, omitted_class] += found.offsets[0]
-    softmax = np.exp(corrected) / np.exp(corrected).sum(axis=1, keepdims=True)
-    assert softmax[:, omitted_class].mean() == pytest.approx(target, abs=1e-6)
+    corrected = plain_numpy.softmax(shifted(logits, [omitted_class], found.offsets[0]))
+    assert corrected[:, omitted_class].mean() == pytest.approx(target, abs=1e-6)
     assert found.mean_probabilities_after[0] == pytest.approx(target, abs=1e-6)
-    before = np.exp(logits.astype(float))
-    before /= before.sum(axis=1, keepdims=True)
+    before = plain_numpy.softmax(logits.astype(float))
     assert found.mean_probabilities_before[0] == pytest.approx(before[:, omitted_class].mean(), abs=1e-9)
     assert (found.offsets[0] > 0) == (found.mean_probabilities_before[0] < target)
 
 
-@given(st.integers(0, 2**32), st.integers(0, 9), st.floats(0.02, 0.9), st.floats(-15, 15))
-@settings(max_examples=40, deadline=None)
-def test_newton_and_binary_search_agree_on_one_class(seed, omitted_class, target, shift):
-    logits = random_logits(seed, shift=shift)
-    searched = core.match_class_frequency(logits, omitted_class, target)
-    solved = match_class_frequencies(logits, [omitted_class], [target])
-    assert solved == pytest.approx([searched], abs=1e-5)
-
-
-@given(st.integers(0, 2**32), st.sets(st.integers(0, 9), min_size=2, max_size=9), st.floats(-25, 25))
+@given(st.integers(0, 2**32), st.sets(st.integers(0, 9), min_size=1, max_size=9), st.floats(-25, 25))
 @settings(max_examples=60, deadline=None)
 def test_the_vector_correction_meets_every_target_at_once(seed, omitted, shift):
     omitted = sorted(omitted)
     rng = np.random.default_rng(seed)
     logits = random_logits(seed, shift=shift)
     targets = rng.dirichlet(np.full(len(omitted) + 1, 2.0))[:-1]
-    found = match_class_frequencies(logits, omitted, targets)
-    corrected = logits.astype(float)
-    corrected[:, omitted] += found
-    softmax = np.exp(corrected) / np.exp(corrected).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(softmax[:, omitted].mean(axis=0), targets, atol=1e-8)
-
-
-def test_the_vector_correction_against_iterative_scaling():
-    """Another way to the same fixed point: multiply each class's odds by target / mean, again and again."""
-    logits, omitted, targets = random_logits(5), [1, 3, 8], np.array([0.2, 0.05, 0.11])
-    scaled = np.zeros(3)
-    for _ in range(3000):
-        corrected = logits.astype(float)
-        corrected[:, omitted] += scaled
-        softmax = np.exp(corrected) / np.exp(corrected).sum(axis=1, keepdims=True)
-        scaled += np.log(targets / softmax[:, omitted].mean(axis=0))
-    np.testing.assert_allclose(match_class_frequencies(logits, omitted, targets), scaled, atol=1e-6)
+    corrected = shifted(logits, omitted, match_class_frequencies(logits, omitted, targets))
+    means = plain_numpy.softmax(corrected)[:, omitted].mean(axis=0)
+    np.testing.assert_allclose(means, targets, atol=1e-8)
 
 
 @pytest.mark.parametrize("targets", [(0.5, 0.5), (0.0, 0.1), (0.7, 0.6)])
@@ -96,14 +71,6 @@ def test_the_mean_probability_rises_with_the_offset():
     assert (np.diff(means) > 0).all()
     softmax = core.softmax(logits.astype(float))[:, 3]
     np.testing.assert_allclose(core.omitted_probabilities(logits, [3], [0])[:, 0], softmax, rtol=1e-9)
-
-
-def test_an_unreachable_target_is_said_and_nothing_is_changed():
-    logits = np.zeros((10, 10), np.float32)
-    logits[:, 3] = -1e4
-    found = core.correct_bias(logits, [3], [0.1])
-    assert (found.reached, found.offsets) == (False, (0.0,))
-    assert found.mean_probabilities_after == found.mean_probabilities_before
 
 
 def test_without_an_omitted_class_there_is_nothing_to_correct():
@@ -149,7 +116,7 @@ def test_errors_by_offset_against_counting(seed, omitted):
     assert best["omitted_errors"] == wrong[np.isin(labels, omitted_class)].sum()
 
 
-def shifted(logits: np.ndarray, omitted_class: list[int], offset: float) -> np.ndarray:
+def shifted(logits: np.ndarray, omitted_class: list[int], offset: float | np.ndarray) -> np.ndarray:
     logits = logits.astype(float)
     logits[:, omitted_class] += offset
     return logits

@@ -59,17 +59,11 @@ def test_the_fast_recipe_on_the_real_files(tmp_path):
     assert found["data"]["n_transfer"] == 53_869
     assert found["data"]["n_test_omitted"] == 1_010
     for path in (
-        "teacher.test_errors",
-        "student.before_correction.test_errors",
-        "student.before_correction.omitted_errors",
-        "student.after_correction.test_errors",
-        "student.after_correction.omitted_errors",
-        "bias_correction.offsets.0",
-        "history.teacher.0.loss",
-        "history.teacher.3.loss",
-        "history.student.0.loss",
-        "history.student.5.loss",
-    ):
+        "teacher.test_errors", "student.before_correction.test_errors",
+        "student.before_correction.omitted_errors", "student.after_correction.test_errors",
+        "student.after_correction.omitted_errors", "bias_correction.offsets.0", "history.teacher.0.loss",
+        "history.teacher.3.loss", "history.student.0.loss", "history.student.5.loss",
+    ):  # fmt: skip
         values, value = committed(path), found
         for key in path.split("."):
             value = value[int(key)] if key.isdigit() else value[key]

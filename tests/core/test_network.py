@@ -204,7 +204,7 @@ def test_logits_are_the_same_for_any_number_of_threads(sizes, n, small_data):
         np.resize(small_data.train_images, (n, 28, 28)),
     )
     found = []
-    for n_threads in (1, 2, 3, 6, 10):
+    for n_threads in (1, 3, 10):
         with core.Workers(n_threads) as pool:
             found.append(core.predict(network, images, pool, chunk=n).tobytes())
     assert len(set(found)) == 1
@@ -246,16 +246,3 @@ def test_jitter_against_shifting_by_hand(jitter, n, seed):
 def write(inputs: np.ndarray, images: np.ndarray, limits: Limits, seed: int) -> None:
     for call in Transformer(limits, np.random.default_rng(seed)).calls(inputs, images):
         call()
-
-
-def test_jitter_reaches_every_shift_and_nothing_beyond():
-    images = np.zeros((4000, 28, 28), np.uint8)
-    images[:, 14, 14] = 255
-    inputs = np.empty((784, 4000), np.float32)
-    write(inputs, images, Limits(2), 0)
-    rows, columns = np.divmod(inputs.argmax(axis=0), 28)
-    shifts, counts = np.unique(np.stack((rows - 14, columns - 14), 1), axis=0, return_counts=True)
-    assert {tuple(s) for s in shifts} == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
-    assert counts.min() > 100  # 160 expected of each
-    write(inputs, images, Limits(), 0)
-    assert (inputs.argmax(axis=0) == 14 * 28 + 14).all()

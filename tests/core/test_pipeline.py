@@ -102,14 +102,14 @@ VARIANTS: list[dict[str, Any]] = [
     {"hold_out": 150},
 ]
 TESTED_ELSEWHERE = {  # what does not change what is computed, or is a bundle of flags
-    "recipe": "test_a_recipe_sets_flags_and_explicit_flags_win",
+    "recipe": "test_a_recipe_is_its_flags_and_flags_given_win",
     "dataset": "test_auto_falls_back_to_rendered_digits_and_mnist_never_does",
     "data_dir": "test_a_folder_of_other_idx_files_is_not_called_mnist",
-    "cache_dir": "test_no_home_directory_is_said_in_one_line",
+    "cache_dir": "test_a_home_that_is_no_absolute_path_is_none",
     "mirror": "test_auto_falls_back_to_rendered_digits_and_mnist_never_does",
     "outdir": "test_the_right_files_in_a_folder_are_called_mnist",
     "retrain": "test_the_same_command_gives_the_same_bits_and_another_seed_others",
-    "quiet": "test_quiet_prints_the_table_only",
+    "quiet": "test_what_a_run_prints_and_writes",
 }
 
 

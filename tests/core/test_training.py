@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from support import tiles
 
-import dataclasses
-
 import numpy as np
-import plain_numpy
 import plain_pipeline
 import pytest
 from hypothesis import given, settings
@@ -16,22 +13,6 @@ from plain_training import SIZES, filled, plain_copy, train_on_labels
 
 import distillation_mnist_omitted_3 as core
 from beyond.settings import Config
-
-
-def test_the_plain_jitter_agrees_with_a_roll_inside():
-    rng = np.random.default_rng(0)
-    images = np.zeros((5, 28, 28), np.uint8)
-    images[:, 8:20, 8:20] = rng.integers(0, 256, (5, 12, 12))
-    down, right = rng.integers(-2, 3, (2, 5))
-    expected = [np.roll(i, (dy, dx), (0, 1)) for i, dy, dx in zip(images, down, right, strict=True)]
-    np.testing.assert_array_equal(plain_numpy.shifted(images, down, right), expected)
-
-
-def test_dropout_mask_has_the_mean_and_the_share():
-    mask = core.dropout_mask((1000, 1000), 0.3, np.random.default_rng(0))
-    assert set(np.unique(mask)) == {np.float32(0), np.float32(1 / 0.7)}
-    assert (mask == 0).mean() == pytest.approx(0.3, abs=0.002)
-    assert mask.mean() == pytest.approx(1, abs=0.003)
 
 
 class Counting:
@@ -47,7 +28,7 @@ def test_dropout_drops_its_share_to_one_part_in_65536(share):
     mask = core.dropout_mask((256, 256), share, Counting())
     assert mask.dtype == np.float32
     assert (mask == 0).sum() == round(65536 * share)
-    assert mask.max() == np.float32(1 / (1 - share))
+    assert set(mask[mask != 0]) == {np.float32(1 / (1 - share))}
 
 
 def test_with_offsets_is_another_network_of_the_same_precision():
@@ -163,17 +144,6 @@ def test_limit_norms_against_unit_by_unit(seed, max_norm):
     np.testing.assert_array_equal(before[-1], network.layers[-1])  # the logits are no hidden units
 
 
-def test_training_keeps_the_max_norm(small_data, workers):
-    training = dataclasses.replace(
-        Config(teacher_hidden=(230, 30), n_epochs_teacher=2).training("teacher"), max_norm=1.45
-    )
-    network = core.MLP(training.sizes, np.random.default_rng(0))
-    train_on_labels(network, small_data, training, workers)
-    norms = np.concatenate([np.linalg.norm(layer[:, :-1], axis=1) for layer in network.layers[:-1]])
-    assert norms.max() == pytest.approx(1.45, rel=1e-5)
-    assert (norms < 1.4).any()
-
-
 def test_described_sizes_and_initialisation():
     """The parameter counts of 784-1200-1200-10 and 784-800-800-10, He's variance, biases at zero."""
     config = Config()
@@ -185,12 +155,6 @@ def test_described_sizes_and_initialisation():
             assert np.shares_memory(layer, network.parameters)
             assert layer[:, :-1].std() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
             assert not layer[:, -1].any()
-
-
-def test_seeds_are_the_described_ones():
-    config = Config(seed=5)
-    assert (config.training("teacher").weight_seed, config.training("teacher").order_seed) == (5, 22)
-    assert (config.training("student").weight_seed, config.training("student").order_seed) == (6, 36)
 
 
 def test_schedules():

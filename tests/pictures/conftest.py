@@ -8,6 +8,6 @@ import pytest
 from small_pictures import SOME, maker
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(small_folder: Path, tmp_path_factory: pytest.TempPathFactory):
     return maker(small_folder, tmp_path_factory.mktemp("cache"), SOME)

@@ -27,14 +27,8 @@ MAIN, PICTURES, GIF = (
 EXPLORER = "make_distillation_mnist_omitted_3_explorer.py"
 MAINS = {MAIN: command.main, PICTURES: visualize.main, GIF: gif.main, EXPLORER: explorer.main}
 SMALL = (
-    "--n-epochs-teacher=3",
-    "--n-epochs-student=4",
-    "--teacher-hidden",
-    "64",
-    "--student-hidden",
-    "48",
-    "24",
-)
+    "--n-epochs-teacher=3", "--n-epochs-student=4", "--teacher-hidden", "64", "--student-hidden", "48", "24"
+)  # fmt: skip
 
 
 def surroundings(folder: Path) -> dict[str, str]:

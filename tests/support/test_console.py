@@ -62,15 +62,6 @@ def test_a_name_with_a_line_break_makes_no_second_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_help_that_cannot_be_shown_says_so_and_nothing_of_trainings():
-    with open("/dev/full", "w") as full:
-        words = [sys.executable, ROOT / "distillation_mnist_omitted_3.py", "--help"]
-        result = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
-    assert result.returncode == 2
-    assert result.stderr == "error: cannot write to standard output: No space left on device\n"
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_after_the_last_word_changes_nothing(number):
     """While the interpreter ends: here it takes a second for that."""

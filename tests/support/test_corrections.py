@@ -18,13 +18,9 @@ import itertools
 
 import numpy as np
 import pytest
+from plain_numpy import softmax
 
 C = 3
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
 
 
 @pytest.fixture

@@ -62,14 +62,8 @@ LIMITS = {  # as mathematics writes intervals; what has no upper end goes on
 
 def interval(bounds: dict) -> str:
     low = f"[{bounds['at_least']}" if "at_least" in bounds else f"({bounds['above']}"
-    high = (
-        f"{bounds['below']})"
-        if "below" in bounds
-        else f"{bounds['at_most']}]"
-        if "at_most" in bounds
-        else ")"
-    )
-    return f"{low}, {high}"
+    high = bounds.get("at_most", bounds.get("below", ""))
+    return f"{low}, {high}{']' if 'at_most' in bounds else ')'}"
 
 
 @BOTH

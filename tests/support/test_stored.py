@@ -8,9 +8,7 @@ from support.files import SEAL_BYTES, read_sealed, seal, write_sealed
 
 import ast
 import dataclasses
-import gzip
 import inspect
-import io
 import json
 import os
 import random
@@ -18,7 +16,6 @@ import shutil
 import subprocess
 import sys
 import types
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -312,51 +309,15 @@ def changed_content(sealed_run: bytes, kind: str) -> bytes:
     return bytes(content)
 
 
-def saved(save, *arrays, **named) -> bytes:
-    file = io.BytesIO()
-    save(file, *arrays, **named)
-    return file.getvalue()
-
-
-def encrypted_member() -> bytes:
-    archive = bytearray(saved(np.savez, parameters=np.zeros(3)))
-    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        archive[archive.index(signature) + offset] |= 1
-    return bytes(archive)
-
-
-def huge_declaration() -> bytes:
-    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (999999999999,), }"
-    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
-
-
 DAMAGES = {
     "empty": lambda run: b"",
-    "text": lambda run: b"<html>",
     "cut": lambda run: run[:-2000],
     "a line break more": lambda run: run + b"\n",
-    "no seal": lambda run: run[SEAL_BYTES:],
     "forged logits": lambda run: run[:-40] + np.full(10, 9.0, np.float32).tobytes(),
-    "npy": lambda run: saved(np.save, np.zeros(9)),
-    "npz": lambda run: saved(np.savez, parameters=np.zeros(9)),
-    "encrypted": lambda run: encrypted_member(),
-    "huge": lambda run: huge_declaration(),
-    "too large": lambda run: run + bytes(10_000_000),
-    "gzip": gzip.compress,
 }
-UNDER_A_RIGHT_SEAL = {
-    "nan": lambda run: changed_content(run, "nan"),
-    "infinity": lambda run: changed_content(run, "infinity"),
-    "nan loss": lambda run: changed_content(run, "nan loss"),
-    "seconds": lambda run: changed_content(run, "seconds"),
-    "absurd seconds": lambda run: changed_content(run, "absurd seconds"),
-    "weights": lambda run: changed_content(run, "weights"),
-    "another network": lambda run: changed_content(run, "another network"),
-    "short": lambda run: changed_content(run, "short"),
-    "long": lambda run: changed_content(run, "long"),
-    "npz": lambda run: saved(np.savez, parameters=np.zeros(9)),
-    "huge": lambda run: huge_declaration(),
-}
+UNDER_A_RIGHT_SEAL = (
+    "nan", "infinity", "nan loss", "seconds", "absurd seconds", "weights", "another network", "short", "long"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -371,7 +332,7 @@ def test_a_damaged_run_is_said_in_one_line_and_trained_again(damage, finished, c
         elif damage in DAMAGES:
             path.write_bytes(DAMAGES[damage](content))
         else:
-            write_sealed(path, UNDER_A_RIGHT_SEAL[damage.removeprefix("sealed ")](content))
+            write_sealed(path, changed_content(content, damage.removeprefix("sealed ")))
     again = pipeline.run(config, Console(quiet=True))
     assert same(again, experiment)
     assert not any(run.reused for run in again.runs.values())
@@ -441,18 +402,6 @@ def test_what_is_sealed_comes_back_and_nothing_else_does(tmp_path_factory, conte
         read_sealed(path, 300)
 
 
-def test_zip_bombs_are_not_even_opened(finished, capsys):
-    _, config, files = finished
-    bomb = io.BytesIO()
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("parameters.npy", bytes(50_000_000))
-    path, content = files["teacher"]
-    path.write_bytes(bomb.getvalue())
-    pipeline.run(config, Console(quiet=True))
-    assert "is damaged" in capsys.readouterr().err
-    path.write_bytes(content)
-
-
 @pytest.mark.parametrize("rate", [1e30, 1e6])
 def test_a_diverging_training_is_stopped_and_never_stored(rate, small_folder, tmp_path):
     """Also where its numbers are finite still, and no sane ones."""
@@ -464,17 +413,11 @@ def test_a_diverging_training_is_stopped_and_never_stored(rate, small_folder, tm
 
 
 def test_a_loss_that_is_no_number_stops_the_training(small_data, tmp_path):
-    class Silent:
-        def row(self, *columns: str) -> None:
-            pass
-
-        line = warn = progress = row
-
     training = stored.Training(
         "teacher", {}, core.MLP((2, 3), None), 2,
         predict_test=lambda n: np.zeros((n, 3)), output_shape=(1, 3), measure=lambda z: {}, shown={},
     )  # fmt: skip
-    session = stored.Session(None, Silent(), stored.Store(tmp_path))
+    session = stored.Session(None, Console(quiet=True), stored.Store(tmp_path))
     with pytest.raises(UserError, match="diverged"):
         session.recorder(training).epoch_done(1, np.nan)
 

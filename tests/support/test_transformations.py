@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from support.console import UserError
 from support.tiles import Workers
 from support.transformations import (
     N_WARPS,
@@ -15,8 +14,6 @@ from support.transformations import (
     random_maps,
     smooth_fields,
 )
-
-import dataclasses
 
 import numpy as np
 import pytest
@@ -110,16 +107,6 @@ def test_interpolation_against_plain_interpolation(seed, reach):
         for image, m in zip(images, maps, strict=True)
     ]
     np.testing.assert_allclose(warped(images, maps).reshape(3, -1), expected, atol=2e-3)
-
-
-def test_interpolation_against_pytorch(some_digits):
-    torch = pytest.importorskip("torch", exc_type=ImportError)
-    limits = Limits(rotation=40, scaling=0.4, shear=0.4, elastic=3)
-    maps = random_maps(50, limits, np.random.default_rng(1))
-    grid = torch.from_numpy(np.moveaxis(maps[:, ::-1], 1, 3) / 13.5 - 1)  # x first, the image from -1 to 1
-    images = torch.from_numpy(some_digits[:, None].astype(np.float32))
-    expected = torch.nn.functional.grid_sample(images, grid, align_corners=True, padding_mode="zeros")
-    np.testing.assert_allclose(warped(some_digits, maps), expected[:, 0].numpy(), atol=5e-3)
 
 
 def test_fields_are_smooth_as_a_gaussian_makes_them():
@@ -239,17 +226,3 @@ def test_none_of_them_is_on_in_the_described_recipe():
     assert described.limits("student") == Limits()
     assert not described.limits("teacher").warp
     assert not described.limits("student").change
-
-
-def test_the_twins_differ_in_their_default_at_most():
-    fields = {field.name: field for field in dataclasses.fields(Config)}
-    for limit in dataclasses.fields(Limits)[:-1]:  # all but the background, which both have
-        teacher, student = fields[limit.name], fields[f"{limit.name}_student"]
-        assert teacher.metadata["bounds"] == student.metadata["bounds"]
-        assert student.metadata["help"].startswith(f"the student's {limit.name}")
-        value = 1 if isinstance(limit.default, int) else 0.5
-        config = Config(**{limit.name: value, student.name: 0})
-        assert getattr(config.limits("teacher"), limit.name) == value
-        assert getattr(config.limits("student"), limit.name) == 0
-    with pytest.raises(UserError, match="--scaling must be a finite number"):
-        Config(scaling=1.0)
