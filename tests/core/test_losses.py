@@ -1,4 +1,4 @@
-"""The losses against their closed forms, exact arithmetic and the limit of section 2.1."""
+"""The losses against their closed forms, exact arithmetic, the limit of section 2.1 and PyTorch."""
 
 from __future__ import annotations
 
@@ -65,11 +65,40 @@ def test_high_temperature_matches_logits():
     assert distances[0] > 5 * distances[1] > 25 * distances[2]  # as 1 / T
 
 
+def test_temperature_squared_keeps_the_size_of_the_gradient():
+    """Between T = 10 and T = 1000 the gradient keeps its size; it would shrink 10,000 times without T²."""
+    z, v = logits_pair(2)
+    sizes = [np.linalg.norm(core.distillation_loss(z, v, t)[1]) for t in (10.0, 100.0, 1000.0)]
+    assert max(sizes) / min(sizes) < 1.3
+
+
 def test_a_perfect_student_has_no_loss_and_no_gradient():
     z, _ = logits_pair(3)
     value, gradient = core.distillation_loss(z + 5, z, 20.0)  # softmax ignores a common shift
     assert value == pytest.approx(0, abs=1e-9)
     assert np.abs(gradient).max() < 1e-12
+
+
+@pytest.mark.parametrize("temperature", [1.0, 20.0])
+def test_both_losses_against_pytorch(temperature):
+    torch = pytest.importorskip("torch")
+    z, v = logits_pair(5)
+    labels = np.array([0, 2, 4, 6, 8, 9, 1])
+    zt = torch.from_numpy(z).requires_grad_()
+    soft_targets = torch.softmax(torch.from_numpy(v) / temperature, 1)
+    loss = temperature**2 * torch.nn.functional.kl_div(
+        torch.log_softmax(zt / temperature, 1), soft_targets, reduction="batchmean"
+    )
+    loss.backward()
+    value, gradient = core.distillation_loss(z, v, temperature)
+    assert value == pytest.approx(loss.item())
+    np.testing.assert_allclose(gradient, zt.grad.numpy(), atol=1e-12)
+    zt.grad = None
+    loss = torch.nn.functional.cross_entropy(zt, torch.from_numpy(labels))
+    loss.backward()
+    value, gradient = core.cross_entropy(z, labels)
+    assert value == pytest.approx(loss.item())
+    np.testing.assert_allclose(gradient, zt.grad.numpy(), atol=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [0.01, 0.1, 1.0, 20.0, 1e3, 1e4])
