@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, BLIND, INK, OTHERS, STYLE, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, INK, OTHERS, TEACHER
 
 import math
 
 import numpy as np
 import pytest
-from matplotlib import rc_context
+from made_studies import drawn
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 from shaken import committed_runs, shaken_runs
 
 from beyond.settings import DRAWN_SETS
@@ -32,15 +30,6 @@ def runs() -> list[Run]:
     lacks = [max((r.config.seed, i) for i, r in enumerate(found) if r.study == name
                  and r.settings == STUDIES[name].grid[1])[1] for name in ONE_SEED_LESS]  # fmt: skip
     return [run for i, run in enumerate(found) if i not in lacks]
-
-
-def drawn(name: str, runs: list[Run]) -> Figure:
-    with rc_context(STYLE):
-        return STUDIES[name].draw(STUDIES[name].question, STUDIES[name].shown(runs))
-
-
-def words(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 def values(runs: list[Run], study: str, part: str, key: str, **settings) -> np.ndarray:
