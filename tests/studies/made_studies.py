@@ -11,11 +11,6 @@ from beyond.settings import Config
 from studies.questions import STUDIES
 from studies.study import Run
 
-NOTHING = {
-    name + suffix: 0
-    for name in ("jitter", "rotation", "scaling", "shear", "elastic")
-    for suffix in ("", "_student")
-}
 RESULTS = ROOT / "viz" / "study" / "results.json"
 
 
