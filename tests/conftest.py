@@ -69,10 +69,18 @@ def small_data(small_files: dict[str, bytes]) -> core.Data:
 @pytest.fixture(scope="session")
 def explorer_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.Experiment]:
     """The explorer's page of a small run on rendered digits, and that run."""
-    from explorer_pages import config_of, made_page
+    from explorer_pages import made_page
 
-    folder = tmp_path_factory.mktemp("explorer")
-    return made_page(folder), pipeline.run(config_of(folder))
+    made, run = [], pipeline.run
+
+    def keeping(*given) -> core.Experiment:
+        made.append(run(*given))
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "run", keeping)
+        page = made_page(tmp_path_factory.mktemp("explorer"))
+    return page, made[0]
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,6 @@ import pytest
 
 import distillation_mnist_omitted_3 as core
 import make_distillation_mnist_omitted_3_explorer as script
-from beyond.settings import RECIPES, Config
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = ROOT / "viz" / "explorer.html"
@@ -41,15 +40,6 @@ def made_page(folder: Path, *flags: object) -> Path:
     where = ("--cache-dir", folder / "cache", "--outdir", folder / "out", "--out", path)
     script.main([*SMALL, *map(str, where), *map(str, flags)])
     return path
-
-
-def config_of(folder: Path, **more: object) -> Config:
-    """The settings of that page's run."""
-    return Config(
-        recipe="fast", dataset="rendered", n_epochs_teacher=4, n_epochs_student=6, teacher_hidden=(100,),
-        student_hidden=(80, 60), cache_dir=folder / "cache", outdir=folder / "out", quiet=True,
-        **{k: v for k, v in RECIPES["fast"].items() if not k.startswith("n_epochs")}, **more,
-    )  # fmt: skip
 
 
 def trained_logits(experiment: core.Experiment) -> list[np.ndarray]:
@@ -197,6 +187,16 @@ def draw(driver: Any, points: Sequence[tuple[float, float]], clear: bool = True)
     for place in places[1:]:
         actions.move_to_element_with_offset(pad, *map(round, place))
     actions.release().perform()
+    settle(driver)
+
+
+def slide(driver: Any, name: str, value: float) -> None:
+    """Move a slider as its thumb does."""
+    driver.execute_script(
+        "const [id, value] = arguments; const slider = document.getElementById(id); slider.value = value;"
+        "slider.dispatchEvent(new Event('input', {bubbles: true}))",
+        name, value,
+    )  # fmt: skip
     settle(driver)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.console import Console
 
+import copy
 import os
 import re
 import subprocess
@@ -13,12 +14,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from beyond.settings import Config
 from runs import many
 from runs.processes import Pool
 
 ROOT = Path(__file__).resolve().parent.parent
+NESTED = "[" * 100_000 + "]" * 100_000
 TINY = ("--n-epochs-teacher", 1, "--n-epochs-student", 1, "--teacher-hidden", 20, "--student-hidden", 10)
 
 
@@ -55,6 +58,19 @@ def thread_pool(*arguments):
 
 def make(configs, data, open_pool=thread_pool, quiet: bool = True):
     return many.run_many(configs, data, open_pool, Console(quiet=quiet))
+
+
+def changed(found: dict, path: str, *value: Any) -> dict:
+    """A copy in which the value at this path is another; no value: the key is missing."""
+    found = part = copy.deepcopy(found)
+    *way, last = path.split(".")
+    for key in way:
+        part = part[key]
+    if value:
+        part[last] = value[0]
+    else:
+        del part[last]
+    return found
 
 
 def measured(record: dict) -> dict:

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from explorer_pages import (
-    about_of,
-    by_id,
-    draw,
-    opened,
-    resized,
-    run_js,
-    settle,
-    shared_browser,
-    until,
-)  # fmt: skip
-from test_explorer_browser import THREE
+from explorer_pages import about_of, by_id, resized, run_js, settle
 
 GROWN = """
 const plain = (stroke) => ({ ...stroke, points: [...stroke.points] });
@@ -81,15 +70,14 @@ def test_points_left_out_of_a_very_long_stroke_are_not_missed(small):
     assert off < 0.02
 
 
-@pytest.mark.parametrize(("width", "height"), [(740, 360), (360, 640), (1280, 900)])
-def test_the_canvas_fits_on_the_screen(width, height, small):
-    driver = shared_browser()
-    resized(driver, width, height)
-    opened(driver, small[0])
-    box = by_id(driver, "pad").rect
-    assert box["width"] == pytest.approx(box["height"], abs=1)
-    assert 100 < box["height"] <= 0.7 * height + 1
-    assert box["width"] <= width
+def test_the_canvas_fits_on_the_screen(page):
+    for width, height in ((740, 360), (360, 640), (1280, 900)):
+        resized(page, width, height)
+        settle(page)
+        box = by_id(page, "pad").rect
+        assert box["width"] == pytest.approx(box["height"], abs=1)
+        assert 100 < box["height"] <= 0.7 * height + 1
+        assert box["width"] <= width
 
 
 def send(driver, name: str, *events: tuple[str, dict]) -> list[bool]:
@@ -112,32 +100,28 @@ def points(driver) -> list[int]:
     return driver.execute_script("return pad.strokes.map((stroke) => stroke.points.length)")
 
 
-@pytest.mark.parametrize("end", ["pointerup", "pointercancel", "lostpointercapture", "outside", "resize"])
-def test_a_stroke_ends_however_the_pointer_is_lost(end, page):
+def test_a_stroke_ends_however_the_pointer_is_lost(page):
     page.execute_script("HTMLElement.prototype.setPointerCapture = () => {}")  # no pointer is real here
     down, on = ("pointerdown", {"at": [0.3, 0.3]}), ("pointermove", {"at": [0.5, 0.4]})
-    send(page, "#pad", down, on)
-    assert points(page) == [2]
-    event = ("pointermove", {"buttons": 0}) if end == "outside" else (end, {})
-    send(page, "" if end == "resize" else "#pad", event)
-    send(page, "#pad", ("pointermove", {"at": [0.9, 0.9]}))
-    assert points(page) == [2]
-    send(page, "#pad", down, on)
-    assert points(page) == [2, 2]
+    for end in ("pointerup", "pointercancel", "lostpointercapture", "outside", "resize"):
+        page.execute_script("clearPad()")
+        send(page, "#pad", down, on)
+        assert points(page) == [2], end
+        event = ("pointermove", {"buttons": 0}) if end == "outside" else (end, {})
+        send(page, "" if end == "resize" else "#pad", event)
+        send(page, "#pad", ("pointermove", {"at": [0.9, 0.9]}))
+        assert points(page) == [2], end
+        send(page, "#pad", down, on)
+        assert points(page) == [2, 2], end
+        send(page, "#pad", ("pointerup", {}))
 
 
-@pytest.mark.parametrize("held", ["ctrlKey", "altKey", "metaKey"])
-def test_keys_of_the_browser_are_left_to_it(held, page):
+def test_keys_of_the_browser_are_left_to_it(page):
     page.execute_script("document.querySelectorAll('#tiles .tile')[0].focus()")
-    slider = page.execute_script("return '#' + document.querySelector('#offsets input').id")
-    for name in ("#pad", "#mosaic", "#tiles", "#temperature-slider", slider):
-        there = page.execute_script("return !!document.querySelector(arguments[0])", name)
-        if name.startswith("#temperature"):
-            name = "#" + page.execute_script("return document.querySelector('#temperature input').id")
-        else:
-            assert there, name
-        passed = send(page, name, *(("keydown", {"key": key, held: True}) for key in ("ArrowLeft", "End")))
-        assert passed == [True, True], name
+    for held in ("ctrlKey", "altKey", "metaKey"):
+        for name in ("#pad", "#mosaic", "#tiles", "#t", "#offset-3"):
+            keys = (("keydown", {"key": key, held: True}) for key in ("ArrowLeft", "End"))
+            assert send(page, name, *keys) == [True, True], (held, name)
     assert send(page, "#tiles", ("keydown", {"key": "ArrowRight"})) == [False]
 
 
@@ -164,18 +148,17 @@ def test_what_the_bias_does_is_said_with_the_class_never_seen(page, small):
     assert f", {before['omitted_errors']} → {after['omitted_errors']} of them on 3s, at" in said
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "hardly"), [((60, 7), (64, 6), True), ((182, 36), (189, 11), False),
-                                    ((160, 44), (158, 43), True), ((160, 44), (120, 43), False)]
-)  # fmt: skip
-def test_only_what_changes_neither_errors_in_all_nor_those_on_the_unseen_is_hardly_needed(
-    before, after, hardly, page
-):
-    page.execute_script(
-        "const [before, after] = arguments[0].map(([all, unseen]) => ({ all, unseen }));"
-        "window.errorsOf = () => after; bias.trained = before; bias.sayHowMuch()", [before, after]
-    )  # fmt: skip
-    assert ("hardly needs it" in by_id(page, "bias-summary").get_attribute("textContent")) == hardly
+def test_only_what_changes_neither_errors_in_all_nor_those_on_the_unseen_is_hardly_needed(page):
+    for before, after, hardly in (
+        ((60, 7), (64, 6), True), ((182, 36), (189, 11), False),
+        ((160, 44), (158, 43), True), ((160, 44), (120, 43), False),
+    ):  # fmt: skip
+        page.execute_script(
+            "const [before, after] = arguments[0].map(([all, unseen]) => ({ all, unseen }));"
+            "window.errorsOf = () => after; bias.trained = before; bias.sayHowMuch()", [before, after]
+        )  # fmt: skip
+        said = by_id(page, "bias-summary").get_attribute("textContent")
+        assert ("hardly needs it" in said) == hardly, (before, after)
 
 
 def test_the_tour_leaves_out_what_is_not_shown(page):
@@ -186,15 +169,3 @@ def test_the_tour_leaves_out_what_is_not_shown(page):
         by_id(page, "tour-next").click()
         assert by_id(page, "tour").is_displayed()
         assert by_id(page, "tour-text").text.startswith(f"{step} of 5")
-
-
-def test_the_tour_stands_in_its_section_above_what_has_the_focus(page):
-    by_id(page, "tour-start").click()
-    until(page, "return document.activeElement.id === 'tour-next'")
-    part = "return document.getElementById('tour').parentElement.id"
-    assert page.execute_script(part) == "draw"
-    by_id(page, "tour-next").click()
-    assert page.execute_script(part) == "learn"
-    assert page.execute_script("return getComputedStyle(document.documentElement).scrollPaddingTop") != "auto"
-    draw(page, THREE)
-    assert page.execute_script("return pad.strokes.length") == 1  # the tour covers nothing of the canvas

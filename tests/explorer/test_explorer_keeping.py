@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from explorer_pages import by_id, draw, settle
+from explorer_pages import by_id, draw, settle, slide
 from PIL import Image
 from test_explorer_browser import THREE, said
 
@@ -62,6 +62,7 @@ def test_the_twelve_last_drawings_are_kept(page):
 
 
 def test_the_saved_picture_shows_the_drawing_and_its_pixels(page):
+    assert not by_id(page, "save").is_enabled()  # nothing drawn is nothing to save
     draw(page, THREE)
     seen = pixels(page)
     page.execute_script(
@@ -85,21 +86,12 @@ def test_the_saved_picture_shows_the_drawing_and_its_pixels(page):
     assert 0.03 < drawn.mean() < 0.4
 
 
-def test_nothing_drawn_is_nothing_to_save(page):
-    assert not by_id(page, "save").is_enabled()
-    draw(page, ONE)
-    assert by_id(page, "save").is_enabled()
-
-
-@pytest.mark.parametrize("width", ["0.6", "1", "1.6"])
-def test_the_brush_is_as_wide_as_it_says(width, page):
-    page.execute_script(
-        "const brush = document.getElementById('brush'); brush.value = arguments[0];"
-        "brush.dispatchEvent(new Event('input', {bubbles: true}))", width
-    )  # fmt: skip
-    draw(page, LINE)
+def test_the_brush_is_as_wide_as_it_says(page):
     pen = 2 * 1.35  # pixels, as MNIST's digits have it
-    assert pixels(page)[:, 12:16].sum(axis=0).mean() == pytest.approx(float(width) * pen, rel=0.02)
+    for width in (0.6, 1, 1.6):
+        slide(page, "brush", width)
+        draw(page, LINE)
+        assert pixels(page)[:, 12:16].sum(axis=0).mean() == pytest.approx(width * pen, rel=0.02)
 
 
 @pytest.fixture

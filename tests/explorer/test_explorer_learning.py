@@ -42,12 +42,14 @@ def shares_read(logits: np.ndarray, labels: np.ndarray, digit: int, offset: floa
     return [float((guesses == digit)[labels == digit].mean()) for guesses in both]
 
 
-@pytest.mark.parametrize("digit", [1, 5, 8])
-def test_the_digit_left_out_is_read_once_the_bias_is_set(digit):
-    """On the committed page: less than 60 % as trained, more than 65 % with the offset, whichever it is."""
-    found = run_js(COMMITTED, LESSON, {"digit": digit, "hard": 0})
+def test_the_digit_left_out_is_read_once_the_bias_is_set():
+    """On the committed page: less than 60 % as trained, more than 65 % with the offset.
+
+    Of the 8s alone: whichever digit is left out takes the same way, and each takes its seconds.
+    """
+    found = run_js(COMMITTED, LESSON, {"digit": 8, "hard": 0})
     labels = arrays_of(COMMITTED)["tested/labels"]
-    before, after = shares_read(np.reshape(found["logits"], (-1, 10)), labels, digit, found["offset"])
+    before, after = shares_read(np.reshape(found["logits"], (-1, 10)), labels, 8, found["offset"])
     assert before < 0.6
     assert after > 0.65
 

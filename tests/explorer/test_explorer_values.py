@@ -18,9 +18,11 @@ from explorer_pages import (
     resized,
     rounded_network,
     shared_browser,
+    slide,
     trained_logits,
     until,
 )
+from small_pictures import answers, softmaxed
 
 import distillation_mnist_omitted_3 as core
 from pictures import imagined
@@ -55,12 +57,6 @@ ALPHA = """
 const canvas = document.querySelectorAll(arguments[0])[arguments[1]];
 return Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
 """
-SLIDE = """
-const [id, value] = arguments;
-const slider = document.getElementById(id);
-slider.value = value;
-slider.dispatchEvent(new Event("input", {bubbles: true}));
-"""
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +74,6 @@ def numbers(explorer_run: tuple[Path, core.Experiment]) -> SimpleNamespace:
     )  # fmt: skip
 
 
-def logits_of(network: core.MLP, images: np.ndarray) -> np.ndarray:
-    with core.Workers() as workers:
-        return core.predict(network, images, workers)[:, :10].astype(float)
-
-
-def softmax(z: np.ndarray, t: float = 1) -> np.ndarray:
-    """Equation 1, in double precision and by itself."""
-    powers = np.exp((z - z.max(axis=-1, keepdims=True)) / t)
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
 @pytest.fixture(scope="module")
 def opened_page(numbers) -> Any:
     driver = shared_browser()
@@ -102,10 +87,6 @@ def opened_page(numbers) -> Any:
 def page(opened_page) -> Any:
     """The page, opened once for all: every test sets what it reads."""
     return opened_page
-
-
-def slide(page, name: str, value: float) -> None:
-    page.execute_script(SLIDE, name, value)
 
 
 def text(page, name: str) -> str:
@@ -147,7 +128,7 @@ def test_bars_are_as_long_as_the_probabilities_of_each_network(offset, page, num
     for i in (0, len(numbers.shown) // 2, len(numbers.shown) - 1):
         page.execute_script("showGalleryDigit(arguments[0])", i)
         teacher, student = (
-            logits_of(network, numbers.digits[i : i + 1])[0] for network in numbers.networks[:2]
+            answers(network, numbers.digits[i : i + 1])[0] for network in numbers.networks[:2]
         )
         corrected = student + offset * (np.arange(10) == 3)
         colours = [one["colour"] for one in numbers.about["networks"]]
@@ -155,7 +136,7 @@ def test_bars_are_as_long_as_the_probabilities_of_each_network(offset, page, num
         for key, z, colour in zip(
             ("teacher", "student", "corrected"), (teacher, student, corrected), colours, strict=True
         ):
-            card, p = f'.card[data-network="{key}"]', softmax(z)
+            card, p = f'.card[data-network="{key}"]', softmaxed(z)
             check_bars(page, card, p, colour)
             guess = page.execute_script(
                 "return document.querySelector(arguments[0]).textContent", f"{card} .guess"
@@ -181,9 +162,11 @@ def test_the_temperature_section_is_the_teacher_s_answer_at_that_temperature(t, 
             image = numbers.training[first + at]
             shown = np.array(page.execute_script(ALPHA, "#answer-image", 0)).reshape(784, 4)[:, 3]
             assert (shown == image.ravel()).all()
-            p = softmax(logits_of(numbers.networks[0], image[None])[0], t)
+            p = softmaxed(answers(numbers.networks[0], image[None])[0], t)
             check_bars(page, "#answer-bars", p, numbers.about["networks"][0]["colour"], p.max())
             sentence = text(page, "answer")
+            of_3 = page.execute_script("return Number(document.getElementById('answer').dataset.p)")
+            assert of_3 == pytest.approx(p[3], abs=2e-4)
             assert f"this {one['class']} is" in sentence
             assert f"a 3 at T = {t}." in sentence
             said = float(sentence.partition(" is ")[2].partition(" %")[0])
@@ -307,7 +290,7 @@ def test_the_mosaic_s_colours_are_those_of_each_digit_after_that_epoch(epoch, pa
     assert (width, height) == (cell * columns, cell * -(-n // columns))
     pixels = np.array(page.execute_script(ALPHA, "#mosaic", 0)).reshape(height, width, 4)
     z = numbers.trained[epoch - 1, numbers.shown].astype(float)
-    p, right = softmax(z)[:, 3], z.argmax(axis=1) == 3
+    p, right = softmaxed(z)[:, 3], z.argmax(axis=1) == 3
     assert right.any()
     assert not right.all() or epoch == 6
     blue, orange = (np.array(variable(page, name)) for name in ("student", "omitted"))
@@ -419,7 +402,7 @@ def test_the_walk_starts_at_the_canvas_and_takes_numpy_s_steps(page, numbers, mo
     for steps in (0, 6):
         for of, walker in enumerate(page.execute_script(WALKERS)):
             network, pixels = numbers.networks[of], image / 255
-            p = softmax(logits_of(network, image[None])[0])
+            p = softmaxed(answers(network, image[None])[0])
             if steps:
                 pixels, p7 = imagined.short_change(network, image, 7)
             else:
@@ -447,9 +430,9 @@ def test_what_can_be_trusted_is_what_was_measured(page, numbers):
     said = text(page, "trust")
     trained = trained_logits(numbers.experiment)
     for one, network, theirs in zip(numbers.about["networks"], numbers.networks, trained, strict=True):
-        ours = logits_of(network, numbers.experiment.data.test_images)
+        ours = answers(network, numbers.experiment.data.test_images)
         others = int((ours.argmax(axis=1) != theirs.argmax(axis=1)).sum())
-        largest = np.abs(softmax(ours) - softmax(theirs.astype(float))).max()
+        largest = np.abs(softmaxed(ours) - softmaxed(theirs.astype(float))).max()
         assert one["agreement"] == {
             "n_images": 5000, "n_other_class": others, "largest_difference": pytest.approx(largest, abs=1e-4)
         }  # fmt: skip

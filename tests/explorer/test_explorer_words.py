@@ -40,7 +40,7 @@ def some_classes(folder: Path, data: Data, classes: tuple[int, ...], n_threes: i
     [((3, 8), 9, "3s and 8s"), ((0, 1, 2, 3, 4), 1, "0s, 1s, 2s, 3s and 4s")],
     ids=["two", "five"],
 )
-def test_words_of_data_with_few_classes(classes, n_threes, named, small_data, tmp_path):
+def test_words_of_data_with_few_classes(classes, n_threes, named, small_data, tmp_path, rounded_at_once):
     """No digit is spoken of that is not there, and one digit is not "these 1 3s"."""
     data = some_classes(tmp_path / "data", small_data, classes, n_threes)
     made = made_page(tmp_path, "--dataset", "auto", "--data-dir", data)

@@ -1,23 +1,19 @@
-"""The committed runs of the studies with every value drawn anew, so that no two are alike."""
+"""Runs of the studies with every value drawn anew, so that no two are alike."""
 
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import numpy as np
 from made_further import FURTHER
 
-from studies import results
 from studies.study import Run
 
-RESULTS = Path(__file__).resolve().parents[2] / "viz" / "study" / "results.json"
 
-
-def shaken_runs(committed: list[Run], seed: int = 0) -> list[Run]:
+def shaken_runs(runs: list[Run], seed: int = 0) -> list[Run]:
     """Copies of runs; what was not measured is not measured in them either."""
     rng, found = np.random.default_rng(seed), []
-    for run in committed:
+    for run in runs:
         record = copy.deepcopy(run.record)
         correction = record["bias_correction"]
         best = correction.get("best_on_test_set") or {}
@@ -46,7 +42,3 @@ def shaken_runs(committed: list[Run], seed: int = 0) -> list[Run]:
             record["further"] = FURTHER[run.study](rng, run.config)
         found.append(Run(run.study, run.settings, run.config, record))
     return found
-
-
-def committed_runs() -> list[Run]:
-    return results.read(RESULTS)[1]

@@ -61,6 +61,12 @@ def test_more_is_measured_of_each_run_that_asks_for_it(small_data, dark, tmp_pat
     assert results.of_study(records[configs[0]], "slope")["further"] == found["slope"]
     assert "further" not in results.of_study(records[configs[0]], "images")
     assert "further" not in results.of_study(records[configs[1]], "slope")
+    entries = [
+        results.entry(Run(name, {}, configs[0], results.of_study(records[configs[0]], name)))
+        for name in ("slope", "images")
+    ]
+    assert entries[0]["further"] == found["slope"]
+    assert "further" not in entries[1]
 
 
 def test_what_was_measured_is_kept_and_other_code_or_images_measure_again(small_data, dark, tmp_path):
@@ -104,15 +110,6 @@ def test_results_hold_what_was_measured_besides_and_are_read_with_care(measuring
     found["runs"][4] = found["runs"][4] | {"further": wrong}
     with pytest.raises(ValueError, match=r"run 4: .*(further|logit)"):
         results.runs_of(found)
-
-
-def test_an_entry_holds_what_was_measured_besides(small_data, tmp_path):
-    config = tiny_configs(tmp_path)[0]
-    record = many([config], small_data, lambda c: (Further("slope", twice),))[config]
-    for name, there in (("slope", True), ("images", False)):
-        one = results.entry(Run(name, {}, config, results.of_study(record, name)))
-        assert ("further" in one) == there
-        assert not there or one["further"] == record["further"][name]
 
 
 def test_a_study_that_cannot_be_measured_is_left_out(measuring, monkeypatch, capsys):

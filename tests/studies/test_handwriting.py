@@ -12,15 +12,13 @@ import math
 import numpy as np
 import pytest
 from made_further import FURTHER
-from made_studies import cells, drawn
+from made_studies import cells, drawn, interval
 
 from beyond.handwriting import handwriting as measure
 from beyond.settings import Config
 from studies import handwriting
 from studies.handwriting import HOLDS, POINTS, pairs
 from studies.study import Run
-
-T_OF_TWO = 4.302652729911275  # Student's t of two degrees of freedom, 97.5 %
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +33,6 @@ def values(runs: list[Run], point: str, *path: object) -> np.ndarray:
     for key in path:
         found = [one[key] for one in found]
     return 100 * np.array(found)
-
-
-def shown(differences: np.ndarray) -> str:
-    half = T_OF_TWO * differences.std(ddof=1) / math.sqrt(len(differences))
-    middle = differences.mean()
-    return f"{middle:.1f} ({middle - half:.1f} to {middle + half:.1f})"
 
 
 def by_row(runs: list[Run], place: int = 0) -> dict[tuple[str, str], str]:
@@ -64,9 +56,9 @@ def test_a_row_of_the_table_is_counted_by_hand(c, runs):
     for name, found in wanted.items():
         assert table[row, name] == f"{found.mean():.1f} ± {found.std(ddof=1):.1f}", name
     behind = values(runs, without, "after", "omitted_accuracy") - of_control
-    assert table[row, "set on MNIST less student of all digits"] == shown(behind)
+    assert table[row, "set on MNIST less student of all digits"] == interval(behind, 1)
     others = [values(runs, without, way, "other_accuracy") for way in ("after", "before")]
-    assert table[row, "the nine others, after less before"] == shown(others[0] - others[1])
+    assert table[row, "the nine others, after less before"] == interval(others[0] - others[1], 1)
 
 
 def test_the_picture_shows_each_seed_their_mean_and_the_student_of_all_digits(runs):

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 import pytest
-from made_studies import drawn
+from made_studies import drawn, interval, rows
 
 from beyond.settings import Config
 from beyond.slopes import FACTORS, OFFSETS
@@ -21,7 +21,6 @@ from studies.corrections import CORRECTIONS, THE_OFFSET, WITHOUT_ANY, less_the_o
 from studies.study import Run
 
 SMALL = (200, 200)
-T_3 = 4.302653  # Student's t of three seeds
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +39,8 @@ def of(runs: list[Run], omitted: tuple[int, ...], hidden: tuple[int, ...] = SMAL
     return mine
 
 
-def rows(table: str) -> dict[str, list[str]]:
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    return {line[0]: line[1:] for line in lines}
-
-
-def interval(values: list[float], digits: int, sign: str = "") -> str:
-    middle, half = np.mean(values), T_3 * np.std(values, ddof=1) / math.sqrt(3)
-    return f"{middle:{sign}.{digits}f} ({middle - half:{sign}.{digits}f} to {middle + half:{sign}.{digits}f})"
+def by_row(table: str) -> dict[str, list[str]]:
+    return {name: cells for name, *cells in rows(table)[1:]}
 
 
 def further(runs: list[Run], *path) -> list:
@@ -58,8 +51,8 @@ def further(runs: list[Run], *path) -> list:
 
 
 def test_a_row_says_how_the_students_logit_follows_its_teachers(runs):
-    found = rows(slope.following_table(runs))
-    assert list(found)[2:] == list(slope.POINTS)
+    found = by_row(slope.following_table(runs))
+    assert list(found) == list(slope.POINTS)
     usual = of(runs, (3,), (800, 800))
     cells = found["without 3"]
     for place, key, digits in ((0, "ratio", 3), (2, "slope", 3), (3, "bias", 2)):
@@ -88,7 +81,7 @@ def spearman(x: list[float], y: list[float]) -> float:
 
 
 def test_the_ten_classes_stand_with_what_may_predict_their_ratio(runs):
-    found = rows(slope.classes_table(runs))
+    found = by_row(slope.classes_table(runs))
     mine = {c: of(runs, (c,)) for c in range(10)}
     ratios = [np.mean([v[0] for v in further(mine[c], "unseen", "ratio")]) for c in range(10)]
     paths = [("nearest",), *(("linear", name, "residual") for name in ("pixels", "random", "teacher"))]
@@ -139,7 +132,7 @@ def test_a_correction_without_any_3_is_set_by_students_of_its_size_that_saw_none
 
 
 def test_corrections_stand_beside_each_other_less_the_offsets_errors(runs):
-    found = rows(slope.corrections_table(runs))
+    found = by_row(slope.corrections_table(runs))
     usual = of(runs, (3,), (800, 800))
     counts = {name: np.array(further(usual, "corrections", name, "counts")) for name in ("offset", "factor")}
     cells = found["factor, by frequencies"]

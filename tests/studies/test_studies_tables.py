@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from support.console import Console
-
-import dataclasses
 import json
 import math
 import random
@@ -13,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from made_further import FURTHER
+from made_studies import T, rows
 from small_studies import ROOT
 
-from cifar10.tables import cifar10_table, unlabelled_table, unseen_class_table
+from cifar10.tables import cifar10_table, in_points, unlabelled_table, unseen_class_table
 from runs import folders
 from studies import (
     answers,
@@ -26,7 +24,6 @@ from studies import (
     label_weight,
     little,
     prior,
-    results,
     sevens_and_eights,
     subliminal,
 )
@@ -34,7 +31,6 @@ from studies.questions import STUDIES, plan
 from studies.results import tables
 from studies.study import Run
 
-T = {2: 12.706205, 3: 4.302653, 4: 3.182446}  # Student's t by the number of seeds
 BEFORE, AFTER = "student.before_correction", "student.after_correction"
 ALL, UNSEEN, SEEN = "test_accuracy", "omitted_accuracy", "other_accuracy"
 CIFAR10 = ROOT / "viz" / "cifar10"
@@ -109,10 +105,6 @@ def with_interval(
 
 def with_sd(values: list[float], digits: int) -> str:
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
-
-
-def body(table: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line[1:-1].split("|")] for line in table.splitlines()[2:]]
 
 
 class Cells:
@@ -220,18 +212,10 @@ def cells_of_prior(c: Cells) -> list[list[str]]:
     return found
 
 
-def cells_of_contours(c: Cells) -> list[list[str]]:
-    return three_accuracies(contours.STUDY.grid, c)
-
-
-def differences(c: Cells) -> list[list[str]]:
-    return three_accuracies(sevens_and_eights.STUDY.grid, c)
-
-
 BEYOND = {
     "answers": cells_of_answers, "images": cells_of_images, "little": cells_of_little,
-    "contours": cells_of_contours, "subliminal": cells_of_subliminal,
-    "sevens-and-eights": differences, "prior": cells_of_prior,
+    "contours": lambda c: three_accuracies(contours.STUDY.grid, c), "subliminal": cells_of_subliminal,
+    "sevens-and-eights": lambda c: three_accuracies(sevens_and_eights.STUDY.grid, c), "prior": cells_of_prior,
 }  # fmt: skip
 
 
@@ -240,7 +224,7 @@ def test_every_cell_beyond_the_paper(name):
     """Means over the seeds that are there, differences over those that both sides have."""
     runs = made(name)
     expected = BEYOND[name](Cells(runs))
-    found = body(tables(runs)[name])
+    found = rows(tables(runs)[name])[1:]
     assert [row[-len(expected[0]) :] for row in found] == expected
 
 
@@ -256,7 +240,7 @@ def test_every_cell_of_a_study_s_table(name):
         ]
         for point in STUDIES[name].grid
     ]
-    assert [row[1:] for row in body(tables(runs)[name])] == expected
+    assert [row[1:] for row in rows(tables(runs)[name])[1:]] == expected
 
 
 def test_every_cell_of_the_weights_of_labels():
@@ -270,7 +254,7 @@ def test_every_cell_of_the_weights_of_labels():
         asked += [(only, f"{AFTER}.test_errors")]
         cells = [with_sd(list(by_seed(runs, point, path).values()), 1) for point, path in asked]
         expected.append([f"{weight:g}", *cells])
-    assert body(tables(runs)["label-weight"]) == [
+    assert rows(tables(runs)["label-weight"])[1:] == [
         *expected,
         ["the paper", "206", "133", "109", "4730", "1320"],
     ]
@@ -301,12 +285,12 @@ def test_every_cell_of_the_ingredients():
         cells.append(with_sd(list(by_seed(runs, points[2], f"{AFTER}.omitted_errors").values()), 1))
         gain = "" if kind == "none" else c.less(points[2], plain, f"{AFTER}.test_errors", 1)
         expected.append([kind, *cells, gain])
-    assert body(tables(runs)["ingredients"]) == expected
+    assert rows(tables(runs)["ingredients"])[1:] == expected
 
 
 def test_claims_are_our_figures_and_comparisons_pair_the_seeds_that_both_have():
     runs = made("paper")
-    rows = body(tables(runs)["paper"])
+    found = rows(tables(runs)["paper"])[1:]
     best, seven_and_eight = "bias_correction.best_on_test_set", tuple(c for c in range(10) if c not in (7, 8))
     ours = [  # claim, what the student does not see, the weight of hard labels, what is counted
         ("1", (), 0, "teacher.test_errors"),
@@ -328,44 +312,18 @@ def test_claims_are_our_figures_and_comparisons_pair_the_seeds_that_both_have():
         no_errors = (-claim.paper, np.inf)
         difference = with_interval([v - claim.paper for v in values], 1, "+", True, no_errors)
         wanted = [number, claim.text, f"{claim.paper:g}", with_sd(values, 1), str(len(values)), difference]
-        assert wanted in [row[:6] for row in rows]
+        assert wanted in [row[:6] for row in found]
     hard, soft, mixed = (
         next(p for p in STUDIES["paper"].grid if one.items() <= p.items())
         for one in (claims.HARD_ALL, claims.SOFT_ALL, claims.MIXED_ALL)
     )
     for text, point in (("soft targets and hard labels", mixed), ("soft targets alone", soft)):
         path = f"{BEFORE}.test_errors"
-        (row,) = (row for row in rows if row[1] == f"{text} against hard labels")
+        (row,) = (row for row in found if row[1] == f"{text} against hard labels")
         ours, theirs = (np.mean(list(by_seed(runs, p, path).values())) for p in (point, hard))
         seeds = by_seed(runs, point, path).keys() & by_seed(runs, hard, path).keys()
         less = Cells(runs).less(point, hard, path, 1)
         assert row[3:6] == [f"{ours:.1f} against {theirs:.1f}", str(len(seeds)), less]
-
-
-def test_drawing_again_takes_every_run(tmp_path, monkeypatch):
-    """The last seed, too: tables as they were, and pictures of all runs."""
-    committed = json.loads((ROOT / "viz" / "study" / "results.json").read_text())
-    committed["runs"] = [one for one in committed["runs"] if one["study"] in ("answers", "hard-mix")]
-    seeds = {(one["study"], one["seed"]) for one in committed["runs"]}
-    before = {name: committed["tables"][name] for name in ("answers", "hard-mix")}
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps({**committed, "tables": {}}))
-    drawn: list[set[tuple[str, int]]] = []
-
-    def watched(question: str, runs: list[Run]) -> None:
-        drawn.append({(run.study, run.config.seed) for run in runs})
-
-    watching = {name: dataclasses.replace(study, draw=watched) for name, study in STUDIES.items()}
-    monkeypatch.setattr(results, "STUDIES", watching)
-    monkeypatch.setattr(results, "save", lambda *_: None)
-    results.redraw(tmp_path, Console(quiet=True))
-    again = json.loads(path.read_text())
-    assert again["runs"] == committed["runs"]
-    assert again["tables"] == {name: before[name] for name in again["tables"]}
-    assert set(again["tables"]) == set(before)
-    assert sorted(map(sorted, drawn)) == sorted(
-        sorted(one for one in seeds if one[0] == name) for name in before
-    )
 
 
 # CIFAR-10
@@ -408,13 +366,14 @@ def test_every_cell_of_the_table_of_cifar10():
             f"{min(n['milliseconds_per_image'] for n in networks):.2f}",
         ])  # fmt: skip
     table, _, gain = cifar10_table(runs).partition("\n\n")
-    assert [row[1:] for row in body(table)] == expected
+    assert [row[1:] for row in rows(table)[1:]] == expected
     ahead = [100 * (run["student"]["before_correction"][ALL] - run["baseline"][ALL]) for run in runs]
     mean, half = np.mean(ahead), T[3] * np.std(ahead, ddof=1) / math.sqrt(3)
     assert gain == (
         f"soft targets gain {mean:+.2f} points (95 % interval {mean - half:+.2f} to {mean + half:+.2f}, "
         "paired by seed)"
     )
+    assert in_points([1.25]) == "+1.25 points (one seed, no interval)"
 
 
 def test_every_cell_of_the_table_of_an_unseen_class():
@@ -426,7 +385,7 @@ def test_every_cell_of_the_table_of_an_unseen_class():
         [run["baseline"] for run in runs],
         *([run["student"][f"{when}_correction"] for run in runs] for when in ("before", "after")),
     ]
-    assert [row[1:] for row in body(unseen_class_table(runs))] == [
+    assert [row[1:] for row in rows(unseen_class_table(runs))[1:]] == [
         [f"{with_sd([100 * one[name] for one in part], 1)} %" for name in (ALL, UNSEEN, SEEN)]
         for part in parts
     ]
@@ -463,4 +422,4 @@ def test_leads_are_paired_by_seed_in_whatever_order_runs_come(tmp_path, monkeypa
         half = T[3] * ahead.std(ddof=1) / math.sqrt(3)
         expected.append([f"{with_sd(mine, 2)} %", f"{ahead.mean():+.2f} ± {half:.2f}"])
     expected.append([f"{with_sd(best, 2)} %", ""])
-    assert [row[2:] for row in body(unlabelled_table(*(runs for _, runs in groups)))] == expected
+    assert [row[2:] for row in rows(unlabelled_table(*(runs for _, runs in groups)))[1:]] == expected

@@ -1,4 +1,4 @@
-"""Error bars and examples in the pictures of studies, the map of gains, and names with a dollar in them."""
+"""Examples in the pictures of studies, the map of gains, and names with a dollar in them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,13 @@ from cifar10.gain_tables import draw_gain
 from runs.folders import load
 from seeds.frontier import draw_frontier
 from studies.little import examples
-from studies.questions import STUDIES
 from synthetic import digits, noise
 
-UNSEEN = "omitted_accuracy"
 RECIPES = ("linear", "fast", "middle", "described", "best", "no-digit")
 
 
 def title_of(axes) -> str:
     return axes.get_title(loc="left")
-
-
-def test_error_bars_are_standard_deviations(shaken):
-    runs = shaken(["hard-mix"])
-    (bars,) = [c for c in drawn("hard-mix", runs).axes[0].containers if c.get_label() == "after it"]
-    for weight, segment in zip(
-        (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0), bars.lines[2][0].get_segments(), strict=True
-    ):
-        values = [r.value(f"after.{UNSEEN}") for r in runs if r.config.hard_weight == weight]
-        mean, sd = np.mean(values), np.std(values, ddof=1)
-        assert segment[:, 1] == pytest.approx([mean - sd, mean + sd])
 
 
 def test_examples_of_drawn_images_stand_beside_their_row(shaken):
@@ -91,18 +78,14 @@ def test_the_map_of_gains_stands_under_its_titles():
     assert scale.get_ylabel() == "percentage points"
 
 
-def test_every_picture_can_be_read_by_everyone_on_a_page(committed):
-    """Of the studies, of what recipes cost and of the gains on CIFAR-10."""
+def test_what_recipes_cost_and_the_gains_on_cifar10_can_be_read_by_everyone_on_a_page():
     folders = [folder for folder in (ROOT / "viz" / "seeds").iterdir() if folder.name in RECIPES]
     gain = json.loads((ROOT / "viz" / "cifar10" / "gain" / RESULTS).read_text())
-    figures = {name: drawn(name, committed) for name in {run.study for run in committed}}
-    figures["frontier"] = draw(draw_frontier, {folder.name: load(folder) for folder in folders})
-    figures["gain"] = draw(draw_gain, gain)
-    for name, figure in figures.items():
-        assert hard_to_read(figure) == [], name
+    assert hard_to_read(draw(draw_frontier, {folder.name: load(folder) for folder in folders})) == []
+    assert hard_to_read(draw(draw_gain, gain)) == []
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", ["paper", "transfer-size", "corruption", "slope"])
 def test_a_dollar_in_the_datas_name_is_one(name, shaken, monkeypatch):
     runs = shaken([name], n_seeds=1)
     for run in runs:

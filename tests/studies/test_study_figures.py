@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from support.charts import AFTER, BEFORE, BLIND, INK, OTHERS, STYLE, TEACHER
+from support.charts import AFTER, BEFORE, BLIND, INK, OTHERS, TEACHER
 
 import math
 
 import numpy as np
 import pytest
-from matplotlib import rc_context
+from made_studies import drawn
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from shaken import committed_runs, shaken_runs
+from shaken import shaken_runs
 
 from beyond.settings import DRAWN_SETS
 from studies import ingredients, sevens_and_eights, subliminal
@@ -26,21 +24,12 @@ ONE_SEED_LESS = ("paper", "temperature", "hard-mix", "images", "answers", "ingre
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Run]:
+def runs(committed) -> list[Run]:
     """Runs of every study; of some of them, the second point lacks its last seed."""
-    found = shaken_runs(committed_runs())
+    found = shaken_runs(committed)
     lacks = [max((r.config.seed, i) for i, r in enumerate(found) if r.study == name
                  and r.settings == STUDIES[name].grid[1])[1] for name in ONE_SEED_LESS]  # fmt: skip
     return [run for i, run in enumerate(found) if i not in lacks]
-
-
-def drawn(name: str, runs: list[Run]) -> Figure:
-    with rc_context(STYLE):
-        return STUDIES[name].draw(STUDIES[name].question, STUDIES[name].shown(runs))
-
-
-def words(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 def values(runs: list[Run], study: str, part: str, key: str, **settings) -> np.ndarray:
@@ -94,6 +83,8 @@ def test_a_picture_says_of_how_many_seeds_its_points_are(runs):
     assert origin("student-size", 1).endswith("deviation over 2 or 3 seeds")
     assert origin("images", 0).endswith("over 4 or 5 seeds")
     assert origin("images", 3).endswith("over 2 to 5 seeds")
+    two = [r for r in runs if r.study != "paper" or r.config.seed < 2]  # its picture shows five of another
+    assert drawn("paper", two).get_supxlabel().endswith("over 2 or 5 seeds")
     ones = [r for r in runs if r.config.seed == 0]
     assert drawn("student-size", ones).get_supxlabel().endswith("one seed")
     assert drawn("paper", ones).get_supxlabel().endswith("one seed")
@@ -148,6 +139,7 @@ def test_claims_stand_in_their_rows_beside_the_papers_figures(name, runs):
         assert dot_x == pytest.approx(ours.mean())
         assert high - dot_x == pytest.approx(half, rel=1e-5)
         assert low == pytest.approx(max(1, dot_x - half), rel=1e-4)
+        assert axes.get_xlim()[0] <= low <= high <= axes.get_xlim()[1]
         look = {"teacher": (TEACHER, "s"), "before": (BEFORE, "o")}.get(part, (AFTER, "D"))
         assert (container.lines[0].get_color(), container.lines[0].get_marker()) == look
         less = ours.mean() - paper
@@ -370,6 +362,7 @@ def test_rows_have_their_names_dots_and_means(name, runs):
         dots = [line for line in axes.lines if line.get_marker() == "o" and line.get_color() == colour]
         marks = [line for line in axes.lines if line.get_marker() == "|" and line.get_color() == colour]
         assert marks[0].get_label() == label
+        assert len(marks) == len(names) + len(besides)
         for row, point in enumerate(STUDIES[name].grid):
             own = at_point(runs, name, point, part, key)
             y = row + 0.3 * (place - (len(parts) - 1) / 2)

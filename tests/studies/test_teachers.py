@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 import pytest
-from made_studies import cells, drawn, words_of
+from made_studies import T, cells, drawn, interval, rows, words_of
 from small_studies import tiny_configs
 
 from beyond import pipeline
@@ -77,8 +77,7 @@ def of(runs: Runs, name: str, path: tuple[str, str]) -> np.ndarray:
 def test_each_row_is_paired_with_the_plain_teachers(shaken):
     runs = shaken(["teachers"])
     table = tables(runs)["teachers"]
-    rows = [line.strip("|").split("|")[0].strip() for line in table.splitlines()[2:]]
-    assert rows == list(POINTS)
+    assert [row[0] for row in rows(table)[1:]] == list(POINTS)
     found = {(row, heading): cell for (row, _, heading), cell in cells(table).items()}
     for name in POINTS:
         for heading, path in {
@@ -89,9 +88,9 @@ def test_each_row_is_paired_with_the_plain_teachers(shaken):
         for when, path in zip(("before", "after"), MARGINS, strict=True):
             points = 100 * (of(runs, name, (when, "omitted_accuracy"))
                             - of(runs, PLAIN, (when, "omitted_accuracy")))  # fmt: skip
-            half = 4.302653 * points.std(ddof=1) / math.sqrt(3)
-            shown = f"{points.mean():+.1f} ({points.mean() - half:+.1f} to {points.mean() + half:+.1f})"
-            assert found[name, f"3s {when}, less plain"] == ("" if name == PLAIN else shown)
+            shown = "" if name == PLAIN else interval(points, 1, "+")
+            assert found[name, f"3s {when}, less plain"] == shown
+            half = T[3] * points.std(ddof=1) / math.sqrt(3)
             said = "" if name == PLAIN else verdict(Interval(points.mean(), half), MARGINS[path])
             assert found[name, f"in words, {when}"] == said
 
