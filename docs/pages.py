@@ -149,7 +149,7 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/results.md", "recipes"): recipes,
     **{
         ("docs/results.md", f"trials-{name}"): lambda name=name: trials_table(trials_in(f"trials/{name}"))
-        for name in ("fast", "middle", "best", "no-digit")
+        for name in ("fast", "middle", "best", "no-digit", "paper")
     },
     ("docs/cifar10.md", "cifar10"): lambda: cifar10_table(cifar10_runs("seeds")),
     ("docs/cifar10.md", "tenth"): lambda: cifar10_table(cifar10_runs("tenth")),

@@ -27,6 +27,7 @@ from docs.committed import (
     soft_targets,
     speed,
     study_runs,
+    trials_in,
     usps_runs,
 )
 from docs.committed import value_mean as mean
@@ -112,6 +113,11 @@ def quotes_of_results() -> list[Quote]:
     scatter = sorted(value(run, UNSEEN_ERRORS_BEFORE) for run in described)
     small, whole = ([r for r in every if r["config"]["probe_size"] == n] for n in (5000, 60_000))
     no_digit, first = seed_runs("no-digit"), "history.student.0.test_accuracy"
+    turned = {
+        run["config"]["rotation"]: value(run, "teacher.test_errors")
+        for run in trials_in("trials/middle")
+        if run["config"]["dropout"] and run["config"]["seed"] == 0
+    }
     assert all(value(run, first) < 0.5 for run in no_digit)  # "fewer than half of the digits"
     return [
         ("Its teacher makes # errors. The student that learned from noise makes #, and # after its ten",
@@ -144,6 +150,7 @@ def quotes_of_results() -> list[Quote]:
         ("higher than the gain: # errors instead of #", *reversed(pictured_errors)),
         ("measured on the test set before: # % before the correction, # % after it",
          *(percent(seed_runs("best_before"), path, 2) for path in (ALL_BEFORE, ALL_AFTER))),
+        ("more than that: # errors beside 10°", turned[15.0] - turned[10.0]),
         ("jump by up to # of a point", f"{100 * jump:.1f}"),
         ("ends higher, at # % instead of # %", percent(linear, "teacher.test_accuracy", 2),
          percent(described, "teacher.test_accuracy", 2)),
