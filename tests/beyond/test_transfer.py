@@ -66,16 +66,6 @@ def test_fading_is_as_described():
         assert 0.5 < ink[0, 0] / ink[13, 13] < 2
 
 
-@pytest.mark.parametrize("kind", noise.DRAW)
-def test_drawn_images_are_bytes_with_ink_and_a_seed_gives_the_same(kind):
-    images = noise.DRAW[kind](40, RNG(2))
-    assert (images.dtype, images.shape) == (np.uint8, (40, 28, 28))
-    assert images.max() > 200
-    assert 0.01 < (images > 127).mean() < 0.6
-    np.testing.assert_array_equal(images, noise.DRAW[kind](40, RNG(2)))
-    assert (images != noise.DRAW[kind](40, RNG(3))).any()
-
-
 def test_an_edge_takes_a_tenth_of_a_standard_deviation_and_blobs_cover_what_lies_above_their_threshold():
     images = noise.draw_patches(2000, RNG(4))
     above = 0.5 * math.erfc((0.9 + 0.05) / math.sqrt(2))  # half of an edge is black

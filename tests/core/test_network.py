@@ -5,8 +5,6 @@ from __future__ import annotations
 from support import tiles
 from support.transformations import Limits, Transformer
 
-import dataclasses
-
 import numpy as np
 import plain_numpy
 import pytest
@@ -139,22 +137,6 @@ def test_training_as_the_plain_version_over_many_steps(small_data, workers):
     assert len(seen) == 3 * 19
     assert sorted(np.concatenate(seen[:19])) == list(range(600))  # an epoch is every image once
     np.testing.assert_allclose(network.parameters, flat(plain), rtol=1e-9, atol=1e-11)
-
-
-def test_float32_training_stays_close_to_float64(small_data, workers):
-    training = dataclasses.replace(
-        Config(batch_size=64, n_epochs_teacher=1).training("teacher"), limits=Limits()
-    )
-    trained = []
-    for dtype in (np.float32, np.float64):
-        network = core.MLP(training.sizes, np.random.default_rng(0), np.float64)
-        if dtype is np.float32:
-            start, network = network, core.MLP(training.sizes, np.random.default_rng(0))
-            network.parameters[:] = start.parameters
-        train_on_labels(network, small_data, training, workers)
-        trained.append(network.parameters)
-    assert trained[0].dtype == np.float32
-    assert np.abs(trained[0] - trained[1]).mean() < 2e-6
 
 
 @pytest.mark.bits

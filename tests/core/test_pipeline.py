@@ -8,8 +8,6 @@ from support.stored import Session, Store
 from support.tiles import Workers
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +36,13 @@ VARIANTS: list[dict[str, Any]] = [
     {"teacher_hidden": (24, 9)},
     {"student_hidden": (16,)},
     {"batch_size": 64},
-    {"batch_size_student": 40},
     {"learning_rate": 1e-3},
     {"learning_rate_student": 1e-3},
     {"lr_schedule": "linear"},
-    {"jitter": 2},
-    {"jitter_student": 2},
     {"jitter": 1, "jitter_student": 3, "batch_size_student": 70},
-    {"rotation": 30.0},
-    {"scaling": 0.3},
-    {"shear": 0.4},
-    {"elastic": 2.0},
-    {"rotation_student": 30.0},
-    {"scaling_student": 0.3},
-    {"shear_student": 0.4},
-    {"elastic_student": 2.0},
+    {"shear": 0.4, "scaling_student": 0.3, "elastic_student": 2.0},
     {"jitter": 2, "rotation": 10.0, "scaling": 0.1, "elastic": 1.5, "dropout": 0.1, "shear_student": 0.1},
     {"dropout_input": 0.25},
-    {"dropout": 0.25},
     {"dropout": 0.5, "dropout_input": 0.125, "jitter": 2, "lr_schedule": "linear"},
     {"max_norm": 1.2},
     {"hard_weight": 0.3},
@@ -72,17 +59,11 @@ VARIANTS: list[dict[str, Any]] = [
     {"soft_part": "target"},
     {"soft_part": "non-target", "hard_weight": 0.3},
     {"soft_part": "non-target", "jitter_student": 2},
-    {"mislabelled": (3, 8)},
     {"mislabelled": (1, 7), "mislabelled_share": 0.3, "teacher_seed": 5},
-    {"label_smoothing": 0.3},
     {"label_smoothing": 0.1, "mislabelled": (3, 8), "spare_outputs": 4},
     {"teacher_omitted_class": (3,)},
-    {"spare_outputs": 4},
     {"spare_outputs": 3, "student_start": "teacher", "student_hidden": (24,)},
-    {"student_start": "teacher", "student_hidden": (24,)},
-    {"teacher_seed": 5},
     {"teacher_seed": 5, "student_start": "teacher", "student_hidden": (24,)},
-    {"background": -1.0},
     {"background": -0.5, "jitter": 2, "rotation_student": 20.0},
     *(DRAWN | {"transfer_set": kind} for kind in DRAWN_SETS),
     DRAWN | {"transfer_set": "contours", "transfer_images": 250},
@@ -253,12 +234,3 @@ def test_results_json_says_what_was_measured(base):
     some = dataclasses.replace(base.lesson, indices=base.lesson.indices[:100].repeat(2))
     half = dataclasses.replace(base, lesson=some)
     assert half.results()["data"]["n_transfer"] == 100
-
-
-def test_importing_the_core_trains_nothing_and_prints_nothing(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-c", "import distillation_mnist_omitted_3"],
-        cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    assert list(tmp_path.iterdir()) == []

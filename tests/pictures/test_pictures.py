@@ -214,18 +214,6 @@ def test_what_was_never_seen_in_words():
     ]  # fmt: skip
 
 
-def test_the_chosen_and_the_best_offset_both_stand_in_the_picture(made):
-    experiment = made()
-    best = experiment.results()["bias_correction"]["best_on_test_set"]
-    left = bias_correction(experiment).axes[0]
-    vertical = {round(float(line.get_xdata()[0]), 6) for line in left.lines if len(line.get_xdata()) == 2}
-    chosen = experiment.correction.offsets[0]
-    assert {round(best["offset"], 6), round(chosen, 6), 0.0} <= vertical
-    words = [text.get_text() for text in left.get_legend().get_texts()]
-    assert f"fewest test errors: {best['test_errors']} at {best['offset']:+.2f}" in words
-    assert f"chosen without test labels: {chosen:+.2f}" in words
-
-
 @pytest.mark.parametrize(("correct", "biases"), [("omitted", "bias"), ("all", "biases")])
 def test_the_students_curves_end_with_its_last_epoch_and_the_correction(correct, biases, made):
     experiment = made(correct=correct)

@@ -167,6 +167,9 @@ def test_the_curves_against_the_offset_are_those_of_its_student(made):
         assert found[:, 0] == pytest.approx(chosen)
         assert colour == AFTER
         assert axes.get_xlabel() == "offset added to the output bias of class 3"
+    best = experiment.results()["bias_correction"]["best_on_test_set"]
+    found, _ = named_lines(left)[f"fewest test errors: {best['test_errors']} at {best['offset']:+.2f}"]
+    assert found[:, 0] == pytest.approx(best["offset"])
     assert left.get_title(loc="left") == "test errors, log scale (not used for the choice)"
     assert right.get_title(loc="left") == "mean probability of class 3 on 300 images"
 
