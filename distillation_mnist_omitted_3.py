@@ -635,10 +635,7 @@ def read_cache(folder: Path, mirrors: Sequence[str], console: Console) -> dict[s
 
     Raises DownloadError.
     """
-
-    files = {name: mnist_file(name) for name in MNIST_SHA256}
-    urls = {name: [f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors] for name, file in files.items()}
-    return {name: cached(folder / file.name, urls[name], file, console) for name, file in files.items()}
+    return {name: cached(folder, mirrors, mnist_file(name), console) for name in MNIST_SHA256}
 
 
 def data_from_idx(contents: dict[str, bytes]) -> Data:

@@ -75,12 +75,7 @@ def load_usps(
     """
     if folder is None:
         files = {name: usps_file(name, flag) for name in USPS_SHA256}
-        urls = {
-            name: [f"{mirror.rstrip('/')}/{file.name}" for mirror in mirrors] for name, file in files.items()
-        }
-        return data_from_usps(
-            {name: cached(cache / file.name, urls[name], file, console) for name, file in files.items()}
-        )
+        return data_from_usps({name: cached(cache, mirrors, file, console) for name, file in files.items()})
     contents = read_folder(folder, tuple(USPS_SHA256), MAX_USPS_BYTES, flag)
     for name, found in digests(contents).items():
         if found != USPS_SHA256[name]:

@@ -140,9 +140,8 @@ def load_data(settings: CommonSettings, console: Console) -> Data:
     """
 
     def fetched() -> Data:
-        urls = [f"{mirror.rstrip('/')}/{ARCHIVE}" for mirror in settings.mirror or MIRRORS]
         archive = Remote(ARCHIVE, check_archive, MAX_ARCHIVE_BYTES)
-        batches = cached(settings.cache_folder / ARCHIVE, urls, archive, console)
+        batches = cached(settings.cache_folder, settings.mirror or MIRRORS, archive, console)
         return data_from_batches(batches, "CIFAR-10")
 
     source = Source(

@@ -9,7 +9,7 @@ from support.files import read_sealed, write_sealed
 from support.forecast import Forecast
 from support.report import shown_accuracies
 from support.settings import N_CLASSES
-from support.stored import Session, TrainedRun, Training, digest_of_parameters, said
+from support.stored import Session, TrainedRun, Training, digest_of_parameters, found_or_none
 from support.tiles import Workers
 
 from collections.abc import Callable
@@ -135,21 +135,17 @@ def teacher_answers(config: Config, data: Data, teacher: ConvNet, session: Sessi
         "data": data.digest, "parameters": digest_of_parameters(teacher.parameters), "code": trained_by(),
         "n_versions": settings.n_versions, "jitter": settings.jitter, "shift_seed": settings.shift_seed,
     }  # fmt: skip
-    path, shape = (
-        session.store.path("answers", decisive),
-        (settings.n_versions, len(data.train_labels), N_CLASSES),
-    )
+    path = session.store.path("answers", decisive)
+    shape = settings.n_versions, len(data.train_labels), N_CLASSES
     if not session.retrain:
-        try:
-            answers = np.frombuffer(read_sealed(path, 4 * int(np.prod(shape))), np.float32).reshape(shape)
+
+        def read() -> np.ndarray:
+            return np.frombuffer(read_sealed(path, 4 * int(np.prod(shape))), np.float32).reshape(shape)
+
+        what, then = f"teacher's answers {path} are", "asking the teacher again"
+        if (answers := found_or_none(read, what, then, session.console)) is not None:
             session.skip("answers")
             return answers
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except (OSError, ValueError) as error:
-            session.console.warn(
-                f"warning: the stored teacher's answers {path} are {said(error)}; asking the teacher again"
-            )
     with session.other_phase("answers"):
         answers = teacher_answers_computed(settings, data.train_images, teacher, session)
     try:

@@ -10,7 +10,7 @@ from support.data import Data
 from support.experiment import Experiment
 from support.files import check_folder, read_sealed, write_sealed
 from support.settings import DECIDE_NOTHING, N_CLASSES, flag_name
-from support.stored import Store, TrainedRun, Training, arithmetic, said, to_bytes
+from support.stored import Store, TrainedRun, Training, arithmetic, found_or_none, to_bytes
 from support.tiles import Workers
 
 import json
@@ -163,14 +163,10 @@ class Shelf:
             measure=lambda logits: {},
             shown={},
         )
-        try:
-            return to_bytes(self.store.load(shape))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError) as error:
-            path = self.store.path(kind, shape.determinants)
-            self.console.warn(f"warning: the stored {kind} {path} is {said(error)}; training it again")
-            return None
+        file = f"{kind} {self.store.path(kind, shape.determinants)} is"
+        return found_or_none(
+            lambda: to_bytes(self.store.load(shape)), file, "training it again", self.console
+        )
 
     def keep_training(self, kind: str, config: Config, content: bytes, teacher: bytes | None = None) -> None:
         self._keep(self.path(kind, config, teacher if kind == "student" else None), content)
@@ -185,16 +181,14 @@ class Shelf:
     def record(self, config: Config, further: Sequence[Further] = ()) -> Record | None:
         """What a stored run measured; None when there is none, which for a damaged one is said."""
         path = self.record_path(config, further)
-        try:
+
+        def read() -> Record:
             record = parse_json(read_sealed(path, MAX_RECORD_BYTES))
             check_record(record, config, self.data)
             hold(record, {"further": dict_of(is_object)} if further else {})
             return record
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError) as error:
-            self.console.warn(f"warning: the stored record {path} is {said(error)}; measuring the run again")
-            return None
+
+        return found_or_none(read, f"record {path} is", "measuring the run again", self.console)
 
     def keep_record(self, config: Config, record: Record, further: Sequence[Further] = ()) -> None:
         self._keep(self.record_path(config, further), json.dumps(record, allow_nan=False).encode())

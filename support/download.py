@@ -185,12 +185,13 @@ def fetch(urls: Sequence[str], remote: Remote[Checked], console: Console) -> tup
     raise DownloadError(remote.name, remote.flag)
 
 
-def cached(path: Path, urls: Sequence[str], remote: Remote[Checked], console: Console) -> Checked:
-    """What is in the file at `path` or, where that is missing or wrong, in a download that is kept there.
+def cached(folder: Path, mirrors: Sequence[str], remote: Remote[Checked], console: Console) -> Checked:
+    """What is in the file in `folder` or, where that is missing or wrong, in a download that is kept there.
 
     Nothing in the cache is trusted: it is checked at every start. Raises DownloadError.
     """
-    sweep(path.parent)
+    path, urls = folder / remote.name, [f"{mirror.rstrip('/')}/{remote.name}" for mirror in mirrors]
+    sweep(folder)
     try:
         return remote.check(read_regular(path, remote.max_bytes))
     except FileNotFoundError:

@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+Found = TypeVar("Found")
 
 SECONDS = np.dtype(np.float64)
 LARGEST = 1e6  # of parameters and logits: some hundreds are seen
@@ -232,13 +234,9 @@ class Session:
         """The stored run; None where there is none, it is damaged, or the user wants a new one."""
         if self.retrain:
             return None
-        try:
-            run = self.store.load(training)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError) as error:
-            file = f"{training.kind} {self.store.path(training.kind, training.determinants)}"
-            self.console.warn(f"warning: the stored {file} is {said(error)}; training it again")
+        file = f"{training.kind} {self.store.path(training.kind, training.determinants)} is"
+        run = found_or_none(lambda: self.store.load(training), file, "training it again", self.console)
+        if run is None:
             return None
         self.skip(training.kind)
         hint = "" if self.retrain is None else " (--retrain trains it again)"
@@ -272,6 +270,17 @@ def said(error: Exception) -> str:
     """What is wrong with a stored file: "damaged", or "damaged (no plain file)"."""
     text = error.strerror if isinstance(error, OSError) else str(error)
     return str(text) if str(text).startswith("damaged") else f"damaged ({text})"
+
+
+def found_or_none(read: Callable[[], Found], what: str, then: str, console: Console) -> Found | None:
+    """What `read` finds of "record PATH is"; None where there is none or, which is said, it is damaged."""
+    try:
+        return read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        console.warn(f"warning: the stored {what} {said(error)}; {then}")
+        return None
 
 
 @contextmanager
