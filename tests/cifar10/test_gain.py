@@ -19,7 +19,6 @@ from cifar10 import experiment, gain, network
 from cifar10.experiment import run
 from cifar10.gain import Point, main, point_of
 from cifar10.gain_tables import draw_gain, gain_tables, percentage
-from cifar10.network import ConvNet
 from cifar10.settings import Config
 from runs.folders import newest_of_each
 
@@ -32,7 +31,6 @@ PARTS = {
     "shares": (Point("small", 1.0, 1), Point("large", 0.5, 1)),
     "lengths": (Point("small", 1.0, 1), Point("small", 1.0, 2)),
 }
-ALL_STUDENTS, ALL_PARTS = gain.STUDENTS, gain.PARTS  # those that a user gets
 
 
 @pytest.fixture(autouse=True)
@@ -274,21 +272,3 @@ def test_other_code_is_another_study(monkeypatch):
     assert gain.described(Config(), nothing, 1)["code"] == before
     monkeypatch.setattr(network, "LOGIT_SCALE", 0.25)
     assert gain.described(Config(), nothing, 1)["code"] != before
-
-
-def test_the_grid_spans_what_the_page_says():
-    """From a half of the teacher to a fiftieth, from all images to 3 %, from 2 epochs to 40."""
-    n_teacher = ConvNet(Config().teacher_channels, None).n_trained
-    sizes = [ConvNet(channels.split(), None).n_trained / n_teacher for channels in ALL_STUDENTS.values()]
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] == pytest.approx(1 / 2, rel=0.01)
-    assert sizes[-1] == pytest.approx(1 / 50, rel=0.02)
-    points = {point for part in ALL_PARTS.values() for point in part}
-    assert {point.share for point in points} == {1.0, 0.3, 0.1, 0.03}
-    assert {point.student for point in points} == set(ALL_STUDENTS)
-    for share in (1.0, 0.03):
-        lengths = {(point.student, point.n_epochs) for point in points if point.share == share}
-        assert lengths == {
-            *((student, 2) for student in ALL_STUDENTS), *(("fiftieth", n) for n in (4, 10, 40)),
-            ("tenth", Config().n_epochs_student),
-        }  # fmt: skip
