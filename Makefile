@@ -89,6 +89,8 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/teacher-decay-0.0025 --weight-decay 0.0025 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/teacher-jitter-1 --jitter 1 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/constant --lr-schedule constant $(FLAGS)
+	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/temperature-2 --temperature 2 $(FLAGS)
+	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/temperature-16 --temperature 16 $(FLAGS)
 	$(BIN)/python -m seeds.summarise --trials viz/cifar10/trials
 
 cifar10-gain: .venv/run.stamp

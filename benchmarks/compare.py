@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache, partial
+from importlib import metadata
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -207,12 +208,20 @@ def serve(name: str, flags: list[str], n_images: int, config: Config, pipe: Conn
             started = time.perf_counter()
             epochs[asked]()
             pipe.send(time.perf_counter() - started)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        pipe.send(peak / (2**20 if sys.platform == "darwin" else 1024))
+        pipe.send(peak_memory())
     except (ImportError, MemoryError) as error:
         pipe.send(str(error) or "not enough memory")
     except (EOFError, BrokenPipeError):
         pass  # the parent is gone
+
+
+def peak_memory() -> float:
+    """MB that this process has had at most; Linux's getrusage knows its parent's, too."""
+    try:
+        return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def answer_of(name: str, pipe: Connection) -> Any:
@@ -300,13 +309,20 @@ def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
     return "\n".join(lines)
 
 
+def version_of_pytorch() -> str:
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return "not there"
+
+
 def tables(content: dict[str, Any]) -> dict[str, str]:
     """What was measured where, and the tables of each setting and of the convolutions, as Markdown."""
     made_with = content["environment"]
     where = (
         f"{content['data']}, {content['n_images']:,} images; {made_with['cpu']}, "
         f"{made_with['threads']} threads; NumPy {made_with['numpy']}, {made_with['blas']}; "
-        f"{content['rounds']} rounds: median (least-most)"
+        f"PyTorch {made_with['pytorch']}; {content['rounds']} rounds: median (least-most)"
     )
     of_settings = {
         one["title"]: report(one, content["n_images"], content["n_transfer"])
@@ -374,7 +390,7 @@ def main(argv: list[str] | None = None) -> None:
         found.append(measured | {"steps": breakdown(images, labels, config, peak)})
     peak = statistics.median(rate for measured in found for rate in measured["peak_gflops"])
     content = {
-        "environment": environment(Workers().n_threads),
+        "environment": environment(Workers().n_threads) | {"pytorch": version_of_pytorch()},
         "data": data.name,
         "n_images": len(images),
         "n_transfer": len(core.images_without(labels, Config().omitted_class)),
@@ -386,7 +402,7 @@ def main(argv: list[str] | None = None) -> None:
     content["tables"] = tables(content)
     console.always("\n\n".join(content["tables"].values()))
     if arguments.json:
-        write_json(arguments.json, content)
+        write_json(arguments.json, content, sort_keys=False)  # the order of the tables' rows
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the quotes of every page share: paths of metrics, their means in words."""
+"""What the quotes of every page share: means of metrics in words."""
 
 from __future__ import annotations
 

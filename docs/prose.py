@@ -150,6 +150,8 @@ def quotes_of_results() -> list[Quote]:
         ("higher than the gain: # errors instead of #", *reversed(pictured_errors)),
         ("measured on the test set before: # % before the correction, # % after it",
          *(percent(seed_runs("best_before"), path, 2) for path in (ALL_BEFORE, ALL_AFTER))),
+        ("Our teacher there makes # errors on average",
+         count(point("paper", "all classes, soft targets"), "teacher.test_errors")),
         ("more than that: # errors beside 10°", turned[15.0] - turned[10.0]),
         ("jump by up to # of a point", f"{100 * jump:.1f}"),
         ("ends higher, at # % instead of # %", percent(linear, "teacher.test_accuracy", 2),

@@ -84,6 +84,9 @@ def load_trials(folder: Path) -> list[Results]:
         alike = all(fixed(start).get(key) == fixed(run).get(key) for key in of)
         if not alike or ("baseline" in start) != ("baseline" in run):
             raise UserError(f"{path} is not of the images of {folder / START}; give each its own folder")
+    for flags, alike in what_changed([start, *runs.values()]).items():
+        if len({run["config"]["seed"] for run in alike}) < len(alike):
+            raise UserError(f"{folder} holds a seed of one setting twice ({flags}); leave one of them")
     return [start, *runs.values()]
 
 

@@ -23,8 +23,8 @@ PAPER = (
 # (path of the errors, in the legend, the seconds after which that network is there, look)
 CURVES = (
     ("teacher", "teacher, has seen every digit", ("data", "teacher"), {"color": TEACHER, "marker": "s"}),
-    ("student.before_correction", "student that never saw a 3", ("total",), {"color": BEFORE, "marker": "o"}),
-    ("student.after_correction", "the same, bias corrected without test labels", ("total",),
+    ("before", "student that never saw a 3", ("total",), {"color": BEFORE, "marker": "o"}),
+    ("after", "the same, bias corrected without test labels", ("total",),
      {"color": AFTER, "marker": "D"}),
 )  # fmt: skip
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)

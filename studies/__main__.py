@@ -37,7 +37,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"which studies: {', '.join(STUDIES)} (default: all)",
     )  # fmt: skip
     for name, what in (
-        ("seeds", "seeds per setting (default: those of its table, 3 to 5)"),
+        ("seeds", "seeds per setting (default: those of its table, 1 to 10)"),
         ("jobs", "processes that share the cores (default: one per core)"),
     ):
         parser.add_argument(f"--{name}", type=whole_number, metavar="N", help=what)

@@ -331,6 +331,8 @@ def words(runs: Runs) -> str:
     others = {kind: one for kind, one in lags["corrected"].items() if kind not in further["corrected"]}
     less = {kind: one for kind, one in others.items() if one.mean + one.half < MARGIN}
     undecided = {kind: one for kind, one in others.items() if kind not in less}
+    holds("there are runs of best", bool(of(runs, "without 3, best")) and bool(of(runs, "all digits, best")))
+    with_this_seed = " So with this seed it mends both halves." if set(of_best) == {"none"} else ""
     of_25, of_03 = ("turned", 25), ("noisy", 0.3)
     turned = [at_one(mine, network, metric, *of_25) for metric in ("unseen", "seen") for mine, network in (
         (every, "before"), (without, "before"), (without, "after"))]  # fmt: skip
@@ -370,7 +372,7 @@ Networks that saw transformed images (those of `best`, in as few epochs as
 `fast` has), less a student of all digits that saw them, too, lag for: {listed(further["transformed"])}; false
 3s: {listed(more_false["transformed"])}. `best` itself has one seed, and so no interval: less a student
 of all digits of the same recipe, it lags by more than {MARGIN:g} points for: {of_best[0]}; more false 3s
-than that: {of_best[1]}.{" So with this seed it mends both halves." if set(of_best) == {"none"} else ""}
+than that: {of_best[1]}.{with_this_seed}
 
 **And how sure are they?** The expected calibration error on 3s is {ece[0]} points for the student of all
 digits, {ece[1]} before and {ece[2]} after the correction; on average over all {len(CONDITIONS) - 1}

@@ -72,12 +72,6 @@ is at most {100 * max(behind):.1f} points behind what the teacher, who has seen 
 
 
 STUDY = Study(
-    "omitted-class",
-    __doc__,
-    POINTS,
-    metric_table(POINTS),
-    draw,
-    words,
-    preset=WHOLE_PROBE,
+    "omitted-class", __doc__, POINTS, metric_table(POINTS), draw, words, preset=WHOLE_PROBE,
     caption="Each class left out",
-)
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The studies in their order, and the configs that they ask for: a new one is a file, and a line here."""
+"""The studies in their order, and the configs that they ask for: a new one is a file, and its name here."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def report(outdir: Path, found: Results, table: str, console: Console) -> None:
     console.line(f"wrote {outdir / RESULTS}")
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Sorted, indented, and no NaN: plain numbers only. Raises UserError when it cannot be written."""
+def write_json(path: Path, content: Any, sort_keys: bool = True) -> None:
+    """Indented, and no NaN: plain numbers only. Raises UserError when it cannot be written."""
     with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n")

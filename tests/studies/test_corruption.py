@@ -178,7 +178,7 @@ def test_the_tables_have_means_and_how_far_the_unseen_class_falls_behind(shaken)
         for heading, (network, suffix) in {
             "lag, corrected": ("after", ""), "lag, set anew": ("anew", ""),
             "lag, set anew by answers": ("answers", ""), "lag, factor": ("factor", ""),
-            "lag, transformed": ("after", ", transformed"),
+            "lag, transformed": ("after", ", transformed"), "lag, best": ("after", ", best"),
         }.items():  # fmt: skip
             there, here = (
                 values(runs, "all digits" + suffix, "before", "unseen", w)
@@ -192,6 +192,8 @@ def test_the_tables_have_means_and_how_far_the_unseen_class_falls_behind(shaken)
             "false 3s, set anew by answers": ("without 3", "answers"),
             "false 3s, all digits, transformed": ("all digits, transformed", "before"),
             "false 3s, transformed": ("without 3, transformed", "after"),
+            "false 3s, all digits, best": ("all digits, best", "before"),
+            "false 3s, best": ("without 3, best", "after"),
         }.items():  # fmt: skip
             assert cures[kind, heading] == f"{100 * values(runs, point, network, 'false', where).mean():.1f}"
         mean = values(runs, "without 3", "before", "loss_unseen", where).mean()

@@ -33,10 +33,12 @@ from docs.committed import (
     gain_results,
     seed_runs,
     study_runs,
+    trials_in,
     usps_runs,
 )
 from docs.pages import PAGES, PART
 from runs.folders import value
+from studies.paper import PRESET
 from studies.questions import STUDIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,6 +115,26 @@ def test_headline_runs_are_of_mnist_and_their_recipe():
             assert run["data"]["sha256"] == core.MNIST_SHA256
             known = {**Config().plain(), **run["config"]}  # an older run had a younger flag's default
             assert training_settings(known) == training_settings(config.plain())
+
+
+def test_what_was_tried_was_measured_on_held_out_training_images():
+    """The first of each table is its recipe, "no-digit" and the paper's set-up but for their lengths."""
+    others = {
+        "fast": set(), "middle": set(), "best": set(), "no-digit": {"n_epochs_teacher", "n_epochs_student"},
+        "paper": {"n_epochs_teacher", "n_epochs_student", "batch_size", *PRESET},
+    }  # fmt: skip
+    for name, changed in others.items():
+        start, *runs = trials_in(f"trials/{name}")
+        wanted = Config(
+            **RECIPES[recipe := "fast" if name == "paper" else name], recipe=recipe, hold_out=10_000
+        )
+        asked, found = training_settings(wanted.plain()), training_settings(start["config"])
+        assert {key for key in found if found[key] != asked[key]} <= changed
+        for run in (start, *runs):
+            assert run["data"]["sha256"] == core.MNIST_SHA256
+            assert (run["config"]["hold_out"], run["data"]["n_test"]) == (10_000, 10_000)
+    for run in trials_in("cifar10/trials"):
+        assert (run["config"]["hold_out"], run["data"]["n_train"]) == (10_000, 40_000)
 
 
 def test_the_runs_of_own_data_are_those_of_the_command():

@@ -109,6 +109,16 @@ def test_interpolation_against_plain_interpolation(seed, reach):
     np.testing.assert_allclose(warped(images, maps).reshape(3, -1), expected, atol=2e-3)
 
 
+def test_interpolation_against_pytorch(some_digits):
+    torch = pytest.importorskip("torch", exc_type=ImportError)
+    limits = Limits(rotation=40, scaling=0.4, shear=0.4, elastic=3)
+    maps = random_maps(50, limits, np.random.default_rng(1))
+    grid = torch.from_numpy(np.moveaxis(maps[:, ::-1], 1, 3) / 13.5 - 1)  # x first, the image from -1 to 1
+    images = torch.from_numpy(some_digits[:, None].astype(np.float32))
+    expected = torch.nn.functional.grid_sample(images, grid, align_corners=True, padding_mode="zeros")
+    np.testing.assert_allclose(warped(some_digits, maps), expected[:, 0].numpy(), atol=5e-3)
+
+
 def test_fields_are_smooth_as_a_gaussian_makes_them():
     """1 px rms each; white noise under a Gaussian of s px correlates over d px as exp(-d^2 / 4 s^2)."""
     fields = smooth_fields(1500, np.random.default_rng(0)).astype(float)
