@@ -222,6 +222,10 @@ def test_a_folder_of_trials(capsys, tmp_path):
     shutil.copytree(CIFAR10 / "seeds" / "0", tmp_path / "whole")
     with pytest.raises(UserError, match=r"whole/results\.json is not of the images of .*start"):
         load_trials(tmp_path)
+    shutil.rmtree(tmp_path / "whole")
+    shutil.copytree(tmp_path / "start", tmp_path / "again")
+    with pytest.raises(UserError, match=r"holds a seed of one setting twice \(none\)"):
+        load_trials(tmp_path)
     for flags in ([], ["--trials", str(CIFAR10 / "trials"), "--picture", "x.png"]):
         with pytest.raises(SystemExit):
             summarise.main(flags)
