@@ -125,10 +125,9 @@ def test_what_was_tried_was_measured_on_held_out_training_images():
     }  # fmt: skip
     for name, changed in others.items():
         start, *runs = trials_in(f"trials/{name}")
-        wanted = Config(
-            **RECIPES[recipe := "fast" if name == "paper" else name], recipe=recipe, hold_out=10_000
-        )
-        asked, found = training_settings(wanted.plain()), training_settings(start["config"])
+        recipe = "fast" if name == "paper" else name
+        wanted = Config(**RECIPES[recipe], recipe=recipe, hold_out=10_000).plain()
+        asked, found = training_settings(wanted), training_settings(start["config"])
         assert {key for key in found if found[key] != asked[key]} <= changed
         for run in (start, *runs):
             assert run["data"]["sha256"] == core.MNIST_SHA256
