@@ -95,7 +95,8 @@ def what_changed(trials: Sequence[Results]) -> dict[str, list[Results]]:
     start, groups = fixed(trials[0]), {}
     for run in trials:
         changed = {name: new for name, new in fixed(run).items() if new != start.get(name)}
-        flags = " ".join(f"`{flag_name(name)} {new}`" for name, new in changed.items()) or "none"
+        said = {name: f"{new:g}" if isinstance(new, float) else new for name, new in changed.items()}
+        flags = " ".join(f"`{flag_name(name)} {new}`" for name, new in said.items()) or "none"
         groups.setdefault(flags, []).append(run)
     return groups
 
