@@ -33,7 +33,7 @@ from support import transformations
 from support.console import Console, OneLineParser, UserError, run_script
 from support.data import Data
 from support.files import check_output
-from support.report import environment, write_json
+from support.report import environment, markdown, write_json
 from support.settings import N_CLASSES, argument_parser, given_settings, named_file, whole_number
 from support.tiles import Workers
 from support.transformations import N_WARPS, Limits, Warps, random_maps
@@ -286,7 +286,7 @@ def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
     seconds, reference = measured["seconds"], measured["seconds"].get("PyTorch")
     peak = statistics.median(measured["peak_gflops"])
     columns = ("teacher s/epoch", "x PyTorch", "student s/epoch", "x PyTorch", "GFLOP/s", "of peak", "MB")
-    lines = [f"| {measured['title']} | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    rows = []
     gflop = {
         "teacher": flop_per_image(TEACHER_SIZES) * n_images / 1e9,
         "student": flop_per_image(STUDENT_SIZES) * n_transfer / 1e9,
@@ -298,15 +298,14 @@ def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
             cells += [spread(theirs[kind], 2), spread(ratios, 2) if ratios else ""]
         rate = gflop["teacher"] / statistics.median(theirs["teacher"])
         cells += [f"{rate:.0f}", f"{rate / peak:.0%}", f"{measured['memory_mb'][name]:.0f}"]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        rows.append([name, *cells])
     ours = seconds["this project"]
     share = statistics.median(a / b for a, b in zip(ours["products"], ours["teacher"], strict=True))
-    lines.append("")
-    lines.append(
+    return (
+        f"{markdown([measured['title'], *columns], rows)}\n\n"
         f"Best float32 product here: {peak:.0f} GFLOP/s (median over the rounds). Forward and backward "
         f"passes alone take {share:.0%} of this project's teacher epoch; GFLOP/s are the teacher epoch's."
     )
-    return "\n".join(lines)
 
 
 def version_of_pytorch() -> str:
@@ -324,18 +323,12 @@ def tables(content: dict[str, Any]) -> dict[str, str]:
         f"{made_with['threads']} threads; NumPy {made_with['numpy']}, {made_with['blas']}; "
         f"PyTorch {made_with['pytorch']}; {content['rounds']} rounds: median (least-most)"
     )
-    of_settings = {
-        one["title"]: report(one, content["n_images"], content["n_transfer"])
-        + "\n\n"
-        + table(one["steps"], one["title"].partition(",")[0])
-        for one in content["measured"]
-    }
-    convolved = convolution_report(content["convolution"]) + "\n\n"
-    return {
-        "where": where,
-        **of_settings,
-        "CIFAR-10": convolved + table(content["convolution_steps"], "CIFAR-10"),
-    }
+    found = {"where": where}
+    for one in content["measured"]:
+        parts = table(one["steps"], one["title"].partition(",")[0])
+        found[one["title"]] = f"{report(one, content['n_images'], content['n_transfer'])}\n\n{parts}"
+    parts = table(content["convolution_steps"], "CIFAR-10")
+    return found | {"CIFAR-10": f"{convolution_report(content['convolution'])}\n\n{parts}"}
 
 
 def configs_of(recipes: list[str], batch_sizes: list[int]) -> list[Config]:
@@ -354,9 +347,8 @@ def main(argv: list[str] | None = None) -> None:
         "Further flags, such as --data-dir, go to the data loader.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--rounds", type=whole_number, default=3, help="turns per contestant (default: %(default)s)"
-    )
+    turns = "turns per contestant (default: %(default)s)"
+    parser.add_argument("--rounds", type=whole_number, default=3, help=turns)
     parser.add_argument(
         "--batch-sizes", type=whole_number, nargs="+", default=[128, 512],
         help="of the described recipe (default: 128 512)",
@@ -366,11 +358,8 @@ def main(argv: list[str] | None = None) -> None:
         help="whose steps (default: described best)",
     )  # fmt: skip
     parser.add_argument("--images", type=whole_number, default=60_000, help="training images (default: all)")
-    parser.add_argument(
-        "--convolution-batch",
-        type=whole_number,
-        help="of the convolutional nets (default: as they are trained)",
-    )
+    of_nets = "of the convolutional nets (default: as they are trained)"
+    parser.add_argument("--convolution-batch", type=whole_number, help=of_nets)
     parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     parser.add_argument("--json", type=named_file, help="also write every measurement to this file")
     arguments, flags = parser.parse_known_args(argv)
