@@ -36,7 +36,7 @@ from cifar10.tables import (
     unlabelled_table,
     unseen_class_table,
 )
-from runs.folders import load, load_trials, named, omitted_by, seeds, value, what_changed
+from runs.folders import load, load_trials, named, omitted_by, value, what_changed
 from seeds.frontier import draw_frontier
 
 BEFORE, AFTER, BEST = "before.", "after.", "bias_correction.best_on_test_set."
@@ -140,7 +140,7 @@ def seeds_table(groups: Groups) -> str:
 
 
 def trials_table(trials: Sequence[Results]) -> str:
-    """What each trial changed in the first one's flags, and its mean errors on held-out images."""
+    """What each trial changed in the first one's flags, and its errors on held-out images, seed by seed."""
     if "networks" in trials[0]:
         return cifar10_trials_table(trials)
     columns = [("teacher", "teacher.test_errors")]
@@ -152,9 +152,10 @@ def trials_table(trials: Sequence[Results]) -> str:
         ]
     rows = []
     for flags, runs in what_changed(trials).items():
-        errors = [statistics.mean(value(run, path) for run in runs) for _, path in columns]
-        rows.append([flags, seeds(runs), *(f"{n:,.1f}".removesuffix(".0") for n in errors)])
-    header = [f"changed ({trials[0]['data']['name']})", "", *(name for name, _ in columns)]
+        by_seed = sorted(runs, key=lambda run: run["config"]["seed"])
+        errors = [" / ".join(f"{value(run, path):,}" for run in by_seed) for _, path in columns]
+        rows.append([flags, " / ".join(str(run["config"]["seed"]) for run in by_seed), *errors])
+    header = [f"changed ({trials[0]['data']['name']})", "seed", *(name for name, _ in columns)]
     return markdown(header, rows, n_left=2)
 
 
