@@ -281,22 +281,19 @@ def title_of(config: Config) -> str:
     return f"{config.recipe}, batch {' / '.join(map(str, sizes))}"
 
 
-def report(measured: dict[str, Any], n_images: int, n_transfer: int) -> str:
+def report(measured: dict[str, Any], n_images: int) -> str:
     """The table of one setting, as Markdown."""
     seconds, reference = measured["seconds"], measured["seconds"].get("PyTorch")
     peak = statistics.median(measured["peak_gflops"])
     columns = ("teacher s/epoch", "x PyTorch", "student s/epoch", "x PyTorch", "GFLOP/s", "of peak", "MB")
     rows = []
-    gflop = {
-        "teacher": flop_per_image(TEACHER_SIZES) * n_images / 1e9,
-        "student": flop_per_image(STUDENT_SIZES) * n_transfer / 1e9,
-    }
+    gflop = flop_per_image(TEACHER_SIZES) * n_images / 1e9
     for name, theirs in seconds.items():
         cells = []
         for kind in ("teacher", "student"):
             ratios = [a / b for a, b in zip(theirs[kind], reference[kind], strict=True)] if reference else []
             cells += [spread(theirs[kind], 2), spread(ratios, 2) if ratios else ""]
-        rate = gflop["teacher"] / statistics.median(theirs["teacher"])
+        rate = gflop / statistics.median(theirs["teacher"])
         cells += [f"{rate:.0f}", f"{rate / peak:.0%}", f"{measured['memory_mb'][name]:.0f}"]
         rows.append([name, *cells])
     ours = seconds["this project"]
@@ -319,14 +316,15 @@ def tables(content: dict[str, Any]) -> dict[str, str]:
     """What was measured where, and the tables of each setting and of the convolutions, as Markdown."""
     made_with = content["environment"]
     where = (
-        f"{content['data']}, {content['n_images']:,} images; {made_with['cpu']}, "
-        f"{made_with['threads']} threads; NumPy {made_with['numpy']}, {made_with['blas']}; "
-        f"PyTorch {made_with['pytorch']}; {content['rounds']} rounds: median (least-most)"
+        f"{content['data']}, {content['n_images']:,} images; {made_with['cpu']} "
+        f"(kernel {made_with['kernel']}), {made_with['threads']} threads; NumPy {made_with['numpy']}, "
+        f"{made_with['blas']}; PyTorch {made_with['pytorch']}; "
+        f"{content['rounds']} rounds: median (least-most)"
     )
     found = {"where": where}
     for one in content["measured"]:
         parts = table(one["steps"], one["title"].partition(",")[0])
-        found[one["title"]] = f"{report(one, content['n_images'], content['n_transfer'])}\n\n{parts}"
+        found[one["title"]] = f"{report(one, content['n_images'])}\n\n{parts}"
     parts = table(content["convolution_steps"], "CIFAR-10")
     return found | {"CIFAR-10": f"{convolution_report(content['convolution'])}\n\n{parts}"}
 
@@ -382,7 +380,6 @@ def main(argv: list[str] | None = None) -> None:
         "environment": environment(Workers().n_threads) | {"pytorch": version_of_pytorch()},
         "data": data.name,
         "n_images": len(images),
-        "n_transfer": len(core.images_without(labels, Config().omitted_class)),
         "rounds": arguments.rounds,
         "measured": found,
         "convolution": convolution(arguments.contestants, 3 * arguments.rounds, arguments.convolution_batch),

@@ -56,6 +56,11 @@ def rises(runs: Sequence[Results]) -> int:
     return sum(value(run, ERRORS_AFTER) > value(run, ERRORS_BEFORE) for run in runs)
 
 
+def with_probe(n: int) -> list[Results]:
+    """The runs behind the table of results.md whose correction saw so many images."""
+    return [run for run in every_run() if run["config"]["probe_size"] == n]
+
+
 def said_of_3s(*digits: str) -> list[str]:
     """Medians of the described teacher's soft targets for 3; those of several digits must agree."""
     found = soft_targets("T = 20")
@@ -73,7 +78,8 @@ def quotes_of_readme() -> list[Quote]:
         ("4 or 6 answers about #, a 9 #, a 2, 5, 7 or 8 # to #, a real 3 would answer #",
          *said_of_3s("0146", "9", "7", "2", "3")),
         ("In all # runs [seed by seed]", len(every_run())),
-        ("in # of them the errors in all rise", rises(every_run())),
+        ("rise in # of the # with a probe of 5,000 images", rises(with_probe(5000)), len(with_probe(5000))),
+        ("in # of the # with the whole probe", rises(with_probe(60_000)), len(with_probe(60_000))),
         ("the correction recovers only # % of the 3s", percent(seed_runs("control"), UNSEEN_AFTER)),
         ("on a 3 the student gives # of its teacher's logit, on a digit it saw #", *slope_ratios()),
         ("that of the pictures from # to #", value(pictured(), ERRORS_BEFORE),
@@ -111,7 +117,7 @@ def quotes_of_results() -> list[Quote]:
     teacher = [entry["test_accuracy"] for entry in pictured()["history"]["teacher"]]
     jump = max(abs(after - before) for before, after in pairwise(teacher))
     scatter = sorted(value(run, UNSEEN_ERRORS_BEFORE) for run in described)
-    small, whole = ([r for r in every if r["config"]["probe_size"] == n] for n in (5000, 60_000))
+    small, whole = with_probe(5000), with_probe(60_000)
     no_digit, first = seed_runs("no-digit"), "history.student.0.test_accuracy"
     turned = {
         (run["config"]["rotation"], run["config"]["seed"]): value(run, "teacher.test_errors")
@@ -221,13 +227,12 @@ def quotes_of_speed() -> list[Quote]:
     """Medians over rounds, the ratios within each."""
     measured = {one["title"]: one for one in speed()["measured"]}
 
-    def ratio(title: str, kind: str, name: str = "this project", to: str = "PyTorch") -> str:
-        seconds = measured[title]["seconds"]
-        found = [a / b for a, b in zip(seconds[name][kind], seconds[to][kind], strict=True)]
-        return f"{statistics.median(found):.2f}"
+    def ratio(ours: list[float], theirs: list[float]) -> str:
+        return f"{statistics.median(a / b for a, b in zip(ours, theirs, strict=True)):.2f}"
 
-    def of_both(title: str, **of: str) -> list[str]:
-        return [ratio(title, kind, **of) for kind in ("teacher", "student")]
+    def of_both(title: str, name: str = "this project", to: str = "PyTorch") -> list[str]:
+        seconds = measured[title]["seconds"]
+        return [ratio(seconds[name][kind], seconds[to][kind]) for kind in ("teacher", "student")]
 
     def rate(title: str) -> str:
         (step,) = (parts for name, parts in measured[title]["steps"].items() if name.startswith("teacher"))
@@ -236,15 +241,13 @@ def quotes_of_speed() -> list[Quote]:
 
     small, large, best = (next(t for t in measured if t.startswith(s)) for s in (
         "described, batch 128", "described, batch 512", "best"))  # fmt: skip
-    convolved = []
-    for one in speed()["convolution"]:
-        pairs = zip(one["seconds"]["this project"], one["seconds"]["PyTorch"], strict=True)
-        convolved.append(f"{statistics.median(a / b for a, b in pairs):.2f}")
+    steps = [one["seconds"] for one in speed()["convolution"]]
+    convolved = [ratio(one["this project"], one["PyTorch"]) for one in steps]
     return [
         ("at batch 128 # (teacher) and # (student) of its time", *of_both(small)),
         ("at batch 512 # and #, of \"best\" # and #", *of_both(large), *of_both(best)),
         ("takes # times as long for the teacher at batch 128 and # times for the student",
-         *(ratio(small, kind, "plain NumPy", "this project") for kind in ("teacher", "student"))),
+         *of_both(small, "plain NumPy", "this project")),
         ("products run at # % of this machine's best rate", rate(small)),
         ("are few for them, at batch 512 at # %", rate(large)),
         ("The teacher's step takes # of PyTorch's time, the student's #", *convolved),

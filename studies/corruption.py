@@ -331,7 +331,7 @@ def words(runs: Runs) -> str:
     others = {kind: one for kind, one in lags["corrected"].items() if kind not in further["corrected"]}
     less = {kind: one for kind, one in others.items() if one.mean + one.half < MARGIN}
     undecided = {kind: one for kind, one in others.items() if kind not in less}
-    holds("there are runs of best", bool(of(runs, "without 3, best")) and bool(of(runs, "all digits, best")))
+    holds("best was run", bool(of(runs, "without 3, best") and of(runs, "all digits, best")))
     with_this_seed = " So with this seed it mends both halves." if set(of_best) == {"none"} else ""
     of_25, of_03 = ("turned", 25), ("noisy", 0.3)
     turned = [at_one(mine, network, metric, *of_25) for metric in ("unseen", "seen") for mine, network in (

@@ -160,7 +160,9 @@ def test_every_correction_does_what_sets_it(usual, workers):
     at_best = np.where(np.arange(10) == 3, on_probe + found["best_offset_on_training"], on_probe)
     assert (at_best.argmax(axis=1) != labels).sum() == min(errors)
     logits, labels = usual.student.test_logits[-1].astype(float), usual.data.test_labels
-    assert found["area"]["student"] == pytest.approx(area_by_hand(logits, labels, labels == 3), abs=1e-3)
+    bent = rest(logits) * np.where(np.arange(10) == 3, settings["factor"][0], 1)
+    for name, z in (("student", logits), ("factor", bent), ("teacher", usual.teacher.test_logits[-1])):
+        assert found["area"][name] == pytest.approx(area_by_hand(z, labels, labels == 3), abs=1e-3), name
     assert all(found[key] is None for key in ("predictors", "by_factor", "by_offset", "points"))
 
 

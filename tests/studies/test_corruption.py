@@ -6,12 +6,15 @@ from support.charts import AFTER, BEFORE, INK, OTHERS
 from support.console import Console
 from support.stored import open_session
 
+import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made_further import of_corruption
 from made_studies import cells, drawn, interval
+from small_pictures import words_of
 from small_studies import tiny_configs
 
 import distillation_mnist_omitted_3 as core
@@ -200,6 +203,27 @@ def test_the_tables_have_means_and_how_far_the_unseen_class_falls_behind(shaken)
         assert losses[kind, "loss on 3s, before"] == f"{mean:.2f}"
         mean = 100 * values(runs, "all digits", "before", "ece_seen", where).mean()
         assert losses[kind, "ECE on others, all digits"] == f"{mean:.1f}"
+
+
+def test_what_best_mends_is_said_if_it_was_run_and_mends_it(committed):
+    """One seed, beside the student of all digits of the same recipe."""
+    runs = [replace(run, record=copy.deepcopy(run.record)) for run in committed if run.study == "corruption"]
+    best = [run for run in runs if run.settings == POINTS["without 3, best"]]
+    mends = "So with this seed it mends both halves."
+    assert mends in corruption.words(runs)
+    for network in ("unseen", "false"):
+        kept = best[0].record["further"]["after"][network]
+        best[0].record["further"]["after"][network] = [kept[0], *(1 - x for x in kept[1:])]
+        assert mends not in corruption.words(runs)
+        best[0].record["further"]["after"][network] = kept
+    with pytest.raises(ValueError, match="best was run"):
+        corruption.words([run for run in runs if run not in best])
+
+
+def test_the_picture_is_of_the_seeds_that_it_shows(committed):
+    """Those of the recipe, not the one seed of best."""
+    runs = [run for run in committed if run.study == "corruption"]
+    assert "means over 5 seeds" in words_of(drawn("corruption", runs))
 
 
 def test_the_picture_shows_every_mean_over_its_image(shaken):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from support import transformations
 from support.console import UserError
 
+import importlib
 import json
 import multiprocessing
 import subprocess
@@ -91,7 +92,22 @@ def test_a_small_comparison(small_folder, tmp_path, capsys, monkeypatch):
     assert tables == compare.tables(found)
     names = ["where", "described, batch 100", "best, batch 512 / 256", "CIFAR-10"]
     assert shown.out == "\n\n".join(tables[name] for name in names) + "\n"
-    assert f"custom IDX files, 400 images; {found['environment']['cpu']}" in tables["where"]
+    made_with = found["environment"]
+    machine = f"{made_with['cpu']} (kernel {made_with['kernel']})"
+    assert f"custom IDX files, 400 images; {machine}" in tables["where"]
+    assert f"PyTorch {torch_version()}" in tables["where"]
+
+
+def torch_version() -> str:
+    try:
+        return importlib.import_module("torch").__version__
+    except ImportError:
+        return "not there"
+
+
+def test_the_committed_tables_are_those_of_the_committed_measurement():
+    found = json.loads((ROOT / "viz" / "speed.json").read_text())
+    assert found["tables"] == compare.tables(found)
 
 
 def test_the_peak_is_the_rate_of_the_best_product(monkeypatch):
