@@ -103,9 +103,12 @@ def test_every_recipe_has_a_row_and_the_one_of_no_digit_no_corrected_3s_of_its_o
             "the student's, before": values(runs, point, "per_class_accuracy", "before", 3),
             "the student's, after": values(runs, point, "after", "omitted_accuracy"),
         }
+        behind = wanted["the student's, after"] - wanted["its teacher's 3s"]
         if name == "no-digit":  # all ten are left out
-            assert table[f"`{name}`", "the student's, after"] == ""
+            assert table[f"`{name}`", "the student's, after"] == table[f"`{name}`", "after less teacher"] == ""
             del wanted["the student's, after"]
+        else:
+            assert table[f"`{name}`", "after less teacher"] == interval(behind, 1)
         for column, found in wanted.items():
             assert table[f"`{name}`", column] == f"{found.mean():.1f} ± {found.std(ddof=1):.1f}", column
 
@@ -147,6 +150,7 @@ def test_words_are_of_the_runs_and_refuse_what_they_do_not_say(shaken):
     assert "then reads 43.2 % of them, less than before any correction" in said
     after = values(runs, "without 3", "after", "omitted_accuracy").mean()
     assert f"{after:.1f} % after it, with the offset" in said
+    assert "on 3s: kept in 3 of the 3 recipes, broken in 0" in said
     of_test = values(runs, "without 3", "test", "by_answers", "omitted_accuracy").mean()
     assert f"{of_test:.1f} % with the one that was set anew" in said
     for run in runs:
