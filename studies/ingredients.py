@@ -126,8 +126,6 @@ transformation is done to the teacher's images alone, to the student's alone, an
 jitter of the recipe `middle`, "affine" its rotation, scaling and shear, "elastic" its elastic field, each
 as far as there: further for the student than for the teacher. Batches and rates are those of `middle`, too;
 both trainings have 10 epochs.
-
-{{command}}
 """
 
 

@@ -100,8 +100,6 @@ recipe `fast`, not of the paper's preset.
 
 Test errors, mean ± standard deviation; biases are corrected by frequencies, without test labels (the
 paper's with them).
-
-{{command}}
 """
 
 

@@ -238,8 +238,6 @@ Each probe holds so many 3s as its column says, and the errors are per 10,000 te
 mixture (those on 3s and on others weighed). Mean ± standard deviation; the students are those of "without
 3", and each row only sets their bias otherwise. To give a probe a certain share, the first images of each
 kind are kept. The probe's own labels are there to compare with: nobody has them.
-
-{{command}}
 """
 
 

@@ -81,8 +81,6 @@ A guess: the longer a teacher trains, the surer it is of a 7 and an 8, and the l
 in them.
 
 {{table}}
-
-{{command}}
 """
 
 

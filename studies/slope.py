@@ -362,8 +362,6 @@ chosen with labels on one half of the test images and counted on the other. "les
 paired by seed, with the 95 % interval, of the recipe's student, of the small one, and of small ones, the mean
 over all ten classes left out in turn; settings between two at which errors were counted are interpolated.
 Seeds are 0, 10, 20, 30 and 40.
-
-{{command}}
 """
 
 

@@ -122,8 +122,6 @@ five with equal seeds) holds both.
 The estimates of the components are uncertain themselves: of five teachers, a standard deviation is known to
 a factor of some 2. The seeds are ten apart, because the student of one seed starts from the same numbers as
 the teacher of the next seed.
-
-{{command}}
 """
 
 

@@ -62,8 +62,6 @@ soft target is worth several hard labels: a tenth of the images with soft target
 ({percent(tenth, SEEN_BEFORE, 2)} %) does what half of them do with hard labels
 ({percent(half, SEEN_BEFORE, 2)} %).
 
-{{command}}
-
 {{table}}
 """
 
