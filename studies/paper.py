@@ -64,15 +64,16 @@ Rows of "transformed images" are of another set-up, the recipe `best` (60 and 40
 256), all others of the settings below (60 and 20, 512 and 128): they say what else can be had.
 
 Claim 3: with hard labels mixed in (weight 0.1) the small net makes {100 * shares[1]:.0f} % fewer errors than
-with hard labels alone, with soft targets alone {100 * shares[0]:.0f} %; the paper's 74 are 49 % fewer than its 146.
-Claim 5 holds on one side: with 30 units per layer and all classes, temperatures above 4 are clearly worse
-than 2.5 to 4, but 1 and 2 are not.
+with hard labels alone, with soft targets alone {100 * shares[0]:.0f} %; the paper's 74 are 49 % fewer than
+its 146. Claim 5 holds on one side: with 30 units per layer and all classes, temperatures above 4 are clearly
+worse than 2.5 to 4, but 1 and 2 are not.
 
 Claims 6 to 9 are about classes that the student never saw, and ours hears no label at all; [the paper's
-does](#at-which-weight-of-hard-labels-do-the-papers-errors-lie). Claim 7, with the bias corrected: {" or ".join(sorted(seventh))}. Claim 8 is a discrepancy in our favour, not a reproduction; which
-difference between the two experiments makes it, we do not know; a large weight of hard labels would. Claim
-9: where eight biases were corrected without test labels {left:.1f} % errors are left, where the paper chose
-one on the test set 13.2 %.
+does](#at-which-weight-of-hard-labels-do-the-papers-errors-lie). Claim 7, with the bias corrected:
+{" or ".join(sorted(seventh))}. Claim 8 is a discrepancy in our favour, not a reproduction; which difference
+between the two experiments makes it, we do not know; a large weight of hard labels would. Claim 9: where
+eight biases were corrected without test labels {left:.1f} % errors are left, where the paper chose one on the
+test set 13.2 %.
 
 Claims 4 and 5 are of the runs of `temperature`. The settings of the others, in the code as `PRESET` of
 `studies/paper.py`: 60 teacher epochs at batch 512 and a rate of 2e-3, dropout of 0.05 of the pixels and 0.2
