@@ -67,9 +67,11 @@ def portraits(experiment: Experiment, blind: Beside = None, control: Beside = No
         return Portrait(key, name, note, colour, run.network, images, run.test_logits[-1])
 
     seen = experiment.lesson.first(len(experiment.lesson.images))
-    drew = data.train_images[core.images_without(data.train_labels, experiment.config.teacher_omitted_class)]
+    never = experiment.config.teacher_omitted_class
+    taught = f"never saw {one_of(never)}, either" if never else f"saw {all_taught(experiment)}"
+    drew = data.train_images[core.images_without(data.train_labels, never)]
     found = [
-        portrait("Teacher", experiment.teacher, teacher_note(experiment), TEACHER, drew),
+        portrait("Teacher", experiment.teacher, taught, TEACHER, drew),
         portrait("Student", experiment.student, f"never saw {says['never_digit']}", BEFORE, seen),
     ]
     if blind is not None:
@@ -79,11 +81,6 @@ def portraits(experiment: Experiment, blind: Beside = None, control: Beside = No
         note = f"never saw {says['never_digit']} and heard no teacher: labels alone"
         found.append(portrait("Labels-only student", control[0], note, HARD, control[1]))
     return found
-
-
-def teacher_note(experiment: Experiment) -> str:
-    never = experiment.config.teacher_omitted_class
-    return f"never saw {one_of(never)}, either" if never else f"saw {all_taught(experiment)}"
 
 
 def gallery(labels: np.ndarray, own: np.ndarray, omitted: Sequence[int]) -> np.ndarray:

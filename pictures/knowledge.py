@@ -87,7 +87,8 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     top = max(0.15, 1.15 * p[[index for index, _, _ in columns]].max())
     for column, (index, c, kind) in zip(grid.T, columns, strict=True):
         said = f"taken for {c}" if drawn else f"labelled {c}"
-        how = kind if drawn or kind == "typical" else f"most {unseen_like(omitted)}"
+        unseen_like = f"{omitted[0]}-like" if len(omitted) == 1 else "like unseen"
+        how = kind if drawn or kind == "typical" else f"most {unseen_like}"
         draw_image(column[0], images[index], f"{said}\n{how}")
         draw_answer(column[1], logits[index], 1.0, omitted, 1.0)
         draw_answer(column[2], logits[index], config.temperature, omitted, top)
@@ -97,10 +98,6 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     grid[1, 0].set_ylabel("teacher, T = 1\nscale 0 to 1")
     grid[2, 0].set_ylabel(f"soft target, T = {config.temperature:g}\nscale 0 to {top:.2g}")
     return figure
-
-
-def unseen_like(omitted: Sequence[int]) -> str:
-    return f"{omitted[0]}-like" if len(omitted) == 1 else "like unseen"
 
 
 def what_it_sees(experiment: Experiment) -> str:
