@@ -26,17 +26,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cifar10 import lessons
 from cifar10.data import RENDERED_NOTICE, load_data
 from cifar10.experiment import outdir_for
 from cifar10.gain_tables import draw_gain, gain_tables, share_name
-from cifar10.lessons import (
-    images_for,
-    teacher_answers,
-    train_baseline,
-    train_student,
-    train_teacher,
-    trained_by,
-)
 from cifar10.network import ConvNet
 from cifar10.settings import Config
 from runs.folders import FREE, newest_of_each
@@ -91,9 +84,9 @@ def accuracies(config: Config, data: Data | Shared) -> dict[str, float]:
     data = given_here(data)
     with Workers() as workers:
         session = Session(workers, Console(quiet=True), Store(config.cache_folder / "runs"))
-        teacher = train_teacher(config, data, session)
-        soft = train_student(config, data, teacher.network, session)
-        hard = train_baseline(config, data, session)
+        teacher = lessons.train_teacher(config, data, session)
+        soft = lessons.train_student(config, data, teacher.network, session)
+        hard = lessons.train_baseline(config, data, session)
     right = {
         name: run.test_logits[-1].argmax(axis=1) == data.test_labels
         for name, run in (("soft", soft), ("hard", hard))
@@ -106,7 +99,7 @@ def accuracies(config: Config, data: Data | Shared) -> dict[str, float]:
 
 def cost(config: Config, data: Data) -> float:
     """What a run takes, in arbitrary units: per image its multiply-adds, and two million for all else."""
-    images = config.n_epochs_student * images_for("student", config, data)[1]
+    images = config.n_epochs_student * lessons.images_for("student", config, data)[1]
     return float(images * (ConvNet(config.student_channels, None).n_multiply_adds + 2e6))
 
 
@@ -115,8 +108,8 @@ def teach(configs: list[Config], data: Data, console: Console) -> dict[str, floa
     found = {}
     for config in {config.seed: config for config in configs}.values():
         with open_session(config.cache_folder, None, console) as session:
-            teacher = train_teacher(config, data, session)
-            teacher_answers(config, data, teacher.network, session)
+            teacher = lessons.train_teacher(config, data, session)
+            lessons.teacher_answers(config, data, teacher.network, session)
         right = teacher.test_logits[-1].argmax(axis=1) == data.test_labels
         found[str(config.seed)] = float(right.mean())
     return found
@@ -167,7 +160,7 @@ def described(base: Config, data: Data, n_teacher: int) -> Results:
         for name, channels in STUDENTS.items()
     }
     return {
-        "code": key_of({"code": trained_by()}),
+        "code": key_of({"code": lessons.trained_by()}),
         "config": json.loads(json.dumps(settings)),
         "data": {"name": data.name, "sha256": data.sha256, "n_train": len(data.train_labels)},
         "students": students,
@@ -253,7 +246,7 @@ def main(argv: list[str] | None = None) -> None:
     points, seeds = list(dict.fromkeys(points)), list(range(arguments.seeds))
     configs = [point.config(base, seed) for seed in seeds for point in points]
     for config in configs:  # before anything is trained
-        images_for("student", config, data)
+        lessons.images_for("student", config, data)
     teachers = teach(configs, data, console)
     n_jobs = arguments.jobs or Workers().n_threads
     new, failed = carry_out(points, base, seeds, data, n_jobs, console)

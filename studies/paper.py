@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import math
 
-from studies.claims import (
-    HARD_ALL,
-    MIXED_ALL,
-    ONLY_7_AND_8,
-    SOFT_ALL,
-    TRANSFORMED,
-    WITHOUT_3,
-    claim_rows,
-    claims_table,
-    draw_claims,
-)
+from studies import claims
 from studies.measured import holds, mean
 from studies.paths import ERRORS_AFTER, ERRORS_BEFORE
 from studies.study import Runs, Settings, Study, at
@@ -26,11 +16,11 @@ PRESET: Settings = {
     "batch_size_student": 128, "learning_rate_student": 1e-3, "probe_size": 60_000,
 }  # fmt: skip
 POINTS: dict[str, Settings] = {
-    "all classes, soft targets": SOFT_ALL,
-    "all classes, hard labels": HARD_ALL,
-    "all classes, hard weight 0.1": MIXED_ALL,
-    "without 3": WITHOUT_3,
-    "without all but 7 8": ONLY_7_AND_8,
+    "all classes, soft targets": claims.SOFT_ALL,
+    "all classes, hard labels": claims.HARD_ALL,
+    "all classes, hard weight 0.1": claims.MIXED_ALL,
+    "without 3": claims.WITHOUT_3,
+    "without all but 7 8": claims.ONLY_7_AND_8,
 }
 # Where ours and the paper's errors lie close together, more of them tell.
 SEEDS_OF = dict.fromkeys(list(POINTS)[:3], 10)
@@ -40,7 +30,7 @@ def words(runs: Runs) -> str:
     mine = [run for run in runs if run.study == "paper"]
     soft, hard, mixed, _, only_7_8 = (at(mine, POINTS[name]) for name in POINTS)
     shares = [1 - mean(group, ERRORS_BEFORE) / mean(hard, ERRORS_BEFORE) for group in (soft, mixed)]
-    rows = claim_rows(runs)
+    rows = claims.claim_rows(runs)
     seventh = {row.words for row in rows if row.number == "7" and row.claim and row.claim.study == "paper"}
     holds("claim 7: not told apart", seventh <= {"as many", "not told apart"})
     left = 100 * mean(only_7_8, ERRORS_AFTER) / only_7_8[0].value("data.n_test")
@@ -85,6 +75,6 @@ tried](results.md#what-are-the-recipes-and-how-were-they-chosen) mattered little
 
 
 STUDY = Study(
-    "paper", __doc__, POINTS, claims_table, draw_claims, words, preset=PRESET, seeds_of=SEEDS_OF,
-    beside=("temperature", TRANSFORMED), caption="The paper's claims and ours",
+    "paper", __doc__, POINTS, claims.claims_table, claims.draw_claims, words, preset=PRESET,
+    seeds_of=SEEDS_OF, beside=("temperature", claims.TRANSFORMED), caption="The paper's claims and ours",
 )  # fmt: skip
