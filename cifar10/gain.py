@@ -77,10 +77,7 @@ PARTS: dict[str, tuple[Point, ...]] = {
 
 
 def accuracies(config: Config, data: Data | Shared) -> dict[str, float]:
-    """Test accuracy of a student on soft targets and of one on hard labels, trained or stored.
-
-    Raises UserError when a training diverges.
-    """
+    """Test accuracies of both students, trained or stored. Raises UserError when a training diverges."""
     data = given_here(data)
     with Workers() as workers:
         session = Session(workers, Console(quiet=True), Store(config.cache_folder / "runs"))
@@ -118,10 +115,7 @@ def teach(configs: list[Config], data: Data, console: Console) -> dict[str, floa
 def carry_out(
     points: list[Point], base: Config, seeds: list[int], data: Data, n_jobs: int, console: Console
 ) -> tuple[list[Results], list[str]]:
-    """The runs of all points and seeds, and what those that failed said.
-
-    Raises UserError when a process dies.
-    """
+    """The runs of all points and seeds, and what failed ones said. Raises UserError when a process dies."""
     runs = {point.config(base, seed): (point, seed) for seed in seeds for point in points}
     costs = {config: cost(config, data) for config in runs}
     progress = Progress(len(runs), sum(costs.values()), console)

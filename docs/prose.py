@@ -119,8 +119,6 @@ def quotes_of_results() -> list[Quote]:
     }
     assert all(value(run, first) < 0.5 for run in no_digit)  # "fewer than half of the digits"
     return [
-        ("Its teacher makes # errors. The student that learned from noise makes #, and # after its ten",
-         *(f"{mean(no_digit, path):.1f}" for path in ("teacher.test_errors", ERRORS_BEFORE, ERRORS_AFTER))),
         ("makes # errors without 3s in its transfer set, the paper's 206; on the 3s, # against 133",
          count(without_3, ERRORS_BEFORE), count(without_3, UNSEEN_ERRORS_BEFORE)),
         ("typical 0, 1, 4 or 6 answers #, the typical 2, 5, 7 or 8 # to #", *said_of_3s("0146", "7", "2")),
@@ -140,7 +138,6 @@ def quotes_of_results() -> list[Quote]:
         ("before the correction range from # to #", scatter[0], scatter[-1]),
         ("# such answers", f"{pictured()['data']['n_transfer']:,}"),
         ("here # points of the 5s, # of the 9s", *price),
-        ("higher than the gain: # errors instead of #", *reversed(pictured_errors)),
         ("measured on the test set before: # % before the correction, # % after it",
          *(percent(seed_runs("best_before"), path, 2) for path in (ALL_BEFORE, ALL_AFTER))),
         ("more than that: # and # errors beside 10°", *(turned[15.0, s] - turned[10.0, s] for s in (0, 1))),
@@ -208,7 +205,6 @@ def quotes_of_cifar10() -> list[Quote]:
     best, both_views = "bias_correction.best_on_test_set.", "networks.teacher.test_accuracy_both_views"
     (older,) = cifar10_runs("older")
     seconds, history = small[0]["wall_clock_seconds"], small[0]["history"]
-    before = small[3]["wall_clock_seconds"]
     epochs = {kind: sorted(entry["seconds"] for entry in history[kind]) for kind in history}
     answers = epochs["student"].pop() - statistics.median(epochs["student"])  # within its first epoch
     came_before: list[str] = []
@@ -251,8 +247,6 @@ def quotes_of_cifar10() -> list[Quote]:
          "of each image #", *(f"{s:.0f}" for s in (epochs["teacher"][0], epochs["teacher"][-1])),
          *(f"{s:.0f}" for s in (epochs["student"][0], max(epochs["student"][-1], epochs["baseline"][-1]))),
          f"{answers:.0f}"),
-        ("it took # minutes, # of them for the teacher",
-         *(f"{before[phase] / 60:.0f}" for phase in ("total", "teacher"))),
         ("in which teacher and students came to #, # and # % (the students of a tenth), a gain of # "
          "points instead of #; with it in place the mean gain would be #",
          *(percent([older], path, 2) for path in (TEACHER, SOFT, HARD)),

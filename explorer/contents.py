@@ -145,11 +145,6 @@ def offset_range(offsets: Sequence[float], best: dict[str, Any] | None) -> list[
     return [math.floor(min(marked)), math.ceil(max(marked))]
 
 
-def bytes_of(values: np.ndarray) -> np.ndarray:
-    """Probabilities as uint8, 255 for 1."""
-    return np.rint(255 * values).astype(np.uint8)
-
-
 def evenly(n: int, most: int) -> np.ndarray:
     """Numbers of at most `most` of n images, evenly apart."""
     return np.arange(n)[:: max(1, math.ceil(n / most))]
@@ -198,7 +193,7 @@ def gathered(experiment: Experiment, blind: Beside, control: Beside, console: Co
         "gallery": data.test_images[shown],
         "galleryNumbers": shown.astype(np.float32),
         "epochGuesses": epochs.argmax(axis=2).astype(np.uint8),
-        "epochOwn": bytes_of(own),
+        "epochOwn": np.rint(255 * own).astype(np.uint8),
         "training": pool[[i for row in rows for i in row["images"]]],
     }
     networks = []

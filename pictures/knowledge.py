@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
@@ -173,8 +174,7 @@ def imagined(experiment: Experiment) -> Figure:
 def draw_change(axes: Axes, change: np.ndarray, title: str) -> None:
     """Ink added in the one colour, ink taken away in another, on white."""
     added, taken = np.clip(change, 0, 1)[..., None], np.clip(-change, 0, 1)[..., None]
-    colours = [np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) / 255 for c in (AFTER, OMITTED)]
-    picture = 1 - added * (1 - colours[0]) - taken * (1 - colours[1])
+    picture = 1 - added * (1 - np.array(to_rgb(AFTER))) - taken * (1 - np.array(to_rgb(OMITTED)))
     draw_image(axes, np.zeros((IMAGE_SIDE, IMAGE_SIDE)), title)
     axes.imshow(np.clip(picture, 0, 1), interpolation="nearest")
 

@@ -117,10 +117,7 @@ def on_mixture(run: Run, share: float, on_omitted: float, on_others: float) -> f
 
 
 def found_by(run: Run, way: str, em: Run | None = None) -> dict[str, float]:
-    """One way of choosing the share: what it says, in per cent, and its errors on images of that mixture.
-
-    EM's are those of a run of its own, `em`.
-    """
+    """The share that one way says, in per cent, and its errors on that mixture; `em` is EM's own run."""
     truth = run.value(f"further.ways.{TRUTH}.share")
     if way == EM:
         if em is None:
