@@ -87,21 +87,13 @@ def control_config(config: Config) -> Config | None:
     """
     if config.is_drawn or config.spare_outputs or config.hard_weight == 1:
         return None
-    kept = {
-        name: Config.__dataclass_fields__[name].default
-        for name in ("teacher_answers", "soft_part", *MEASURING)
-    }
+    defaults = Config.__dataclass_fields__
+    kept = {name: defaults[name].default for name in ("teacher_answers", "soft_part", *MEASURING)}
     small = tuple(min(n, CONTROL_UNITS) for n in config.student_hidden)
     same_start = config.student_start if small == config.teacher_hidden else "own"
     n_epochs = min(config.n_epochs_student, CONTROL_EPOCHS)
-    return replace(
-        config,
-        hard_weight=1.0,
-        student_hidden=small,
-        n_epochs_student=n_epochs,
-        student_start=same_start,
-        **kept,
-    )
+    kept |= {"student_hidden": small, "student_start": same_start, "n_epochs_student": n_epochs}
+    return replace(config, hard_weight=1.0, **kept)
 
 
 def control_student(experiment: Experiment, console: Console) -> tuple[TrainedRun, np.ndarray] | None:

@@ -110,26 +110,18 @@ def draw_bars(axes: Axes, metrics: dict, omitted_class: Sequence[int], colour: s
     for c in omitted_class if len(omitted_class) < core.N_CLASSES else ():
         bars[c].set_color(OMITTED)
         axes.annotate(
-            f"{100 * values[c]:.1f} %" if few else f"{100 * values[c]:.0f}",
-            (c, values[c]),
-            xytext=(0, 4),
-            textcoords="offset points",
-            ha="center",
-            color=OMITTED,
-            fontweight="bold",
+            f"{100 * values[c]:.1f} %" if few else f"{100 * values[c]:.0f}", (c, values[c]), xytext=(0, 4),
+            textcoords="offset points", ha="center", color=OMITTED, fontweight="bold",
             fontsize=10 if few else 8,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
-        )
+        )  # fmt: skip
     axes.set_ylim(0, 1.1)
     axes.set_title(f"{state}: test accuracy per class", fontweight="bold")
     percent_axis(axes)
 
 
 def hard_label_student(config: Config, console: Console) -> list[dict] | None:
-    """The history of the same student on hard labels, for comparison; None where there are no labels.
-
-    Raises UserError.
-    """
+    """The same student's history on hard labels; None where there are no labels. Raises UserError."""
     if config.is_drawn or config.spare_outputs or config.hard_weight == 1:
         return None
     console.line("for comparison, a control: the same student on hard labels. These say nothing")
@@ -256,17 +248,14 @@ def animation(story: Story, snapshot_every: int, fps: float) -> tuple[list[Image
 def main(argv: list[str] | None = None) -> None:
     parser = argument_parser("Animate the student's training; trains only what is not stored yet.", Config)
     parser.add_argument(
-        "--snapshot-every",
-        type=whole_number,
-        default=1,
+        "--snapshot-every", type=whole_number, default=1,
         help="epochs from one frame to the next (default: %(default)s)",
-    )
+    )  # fmt: skip
     parser.add_argument("--fps", type=float, default=3.0, help="frames per second (default: %(default)s)")
     parser.add_argument(
-        "--out",
-        type=written_file(".gif"),
+        "--out", type=written_file(".gif"),
         help=f"file to write (default: {GIF_NAME}, for other data than MNIST in --outdir)",
-    )
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
     if arguments.snapshot_every < 1:
         raise UserError(f"--snapshot-every must be 1 or more, not {arguments.snapshot_every}")
@@ -287,15 +276,8 @@ def main(argv: list[str] | None = None) -> None:
         story = Story(experiment, entries, digits, hard_label_student(config, console))
         frames, durations = animation(story, arguments.snapshot_every, arguments.fps)
     with atomic_output(path) as temporary:
-        frames[0].save(
-            temporary,
-            "GIF",
-            save_all=True,
-            append_images=frames[1:],
-            duration=durations,
-            loop=0,
-            optimize=False,
-        )
+        looped = {"append_images": frames[1:], "duration": durations, "loop": 0}
+        frames[0].save(temporary, "GIF", save_all=True, optimize=False, **looped)
     console.line(f"wrote {path}: {len(frames)} frames, {path.stat().st_size / 1e6:.1f} MB")
     warn_of_stand_in(experiment.data, RENDERED_NOTICE, console)
 

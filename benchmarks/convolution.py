@@ -131,10 +131,7 @@ def convolution_report(found: list[dict[str, Any]]) -> str:
 
 
 def products_of(block: Block, index: int, is_first: bool) -> Callable[[], None]:
-    """The matrix products of a group's way through a block and back, and nothing between them.
-
-    The first block's inputs get no gradient.
-    """
+    """A group's matrix products through a block and back; the first block's inputs get no gradient."""
     parts, n = block.groups[index].parts, block.groups[index].n_rows
     n_from, n_to, half, dtype = block.n_from, block.n_to, parts.shape[3], parts.dtype
     by, back = np.ones((4, 1, n_to, 3 * n_from), dtype), np.ones((4, 1, n_from, 3 * n_to), dtype)

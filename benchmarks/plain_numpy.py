@@ -22,11 +22,7 @@ def shifted(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarr
     height, width = images.shape[1:]
     for new, image, dy, dx in zip(moved, images, down, right, strict=True):
         rows, columns = slice(max(dy, 0), height + min(dy, 0)), slice(max(dx, 0), width + min(dx, 0))
-        source_rows, source_columns = (
-            slice(max(-dy, 0), height - max(dy, 0)),
-            slice(max(-dx, 0), width - max(dx, 0)),
-        )
-        new[rows, columns] = image[source_rows, source_columns]
+        new[rows, columns] = image[max(-dy, 0) : height - max(dy, 0), max(-dx, 0) : width - max(dx, 0)]
     return moved
 
 
@@ -57,15 +53,9 @@ class PlainMLP:
                 delta = (delta @ self.parameters[index].T) * (below > 0)
         return gradients
 
-    def adam_step(
-        self,
-        gradients: list[np.ndarray],
-        learning_rate: float,
-        b1: float = 0.9,
-        b2: float = 0.999,
-        eps: float = 1e-8,
-    ) -> None:
+    def adam_step(self, gradients: list[np.ndarray], learning_rate: float) -> None:
         """Kingma & Ba (2015), algorithm 1, line by line."""
+        b1, b2, eps = 0.9, 0.999, 1e-8
         self.t += 1
         for i, g in enumerate(gradients):
             self.m[i] = b1 * self.m[i] + (1 - b1) * g

@@ -139,10 +139,7 @@ def read_arrays(source: Path) -> dict[str, np.ndarray]:
 
 
 def read(source: Path) -> dict[str, Labelled]:
-    """All images of `source`: a training and a test set, or one that is still to be divided.
-
-    Raises UserError.
-    """
+    """All images of `source`: a training and a test set, or one still to be divided. Raises UserError."""
     if source.is_file() or any(path.suffix == ".npy" for path in visible(source)):
         arrays = read_arrays(source)
         there = [part for part, (images, labels) in ARRAYS.items() if {images, labels} <= arrays.keys()]

@@ -145,11 +145,7 @@ def load_data(settings: CommonSettings, console: Console) -> Data:
         return data_from_batches(batches, "CIFAR-10")
 
     source = Source(
-        name="CIFAR-10",
-        strict="cifar10",
-        given=read_given,
-        fetched=fetched,
-        drawn=lambda: rendered_data(console),
-        notice=RENDERED_NOTICE,
-    )
+        name="CIFAR-10", strict="cifar10", given=read_given, fetched=fetched,
+        drawn=lambda: rendered_data(console), notice=RENDERED_NOTICE,
+    )  # fmt: skip
     return load(source, settings, console)

@@ -31,8 +31,6 @@ from cifar10.settings import Config
 from cifar10.training import predict, predict_views
 from distillation_mnist_omitted_3 import MAX_OFFSET, correct_bias, evaluate
 
-# ---- Pipeline ----------------------------------------------------------------------------------------------
-
 
 def outdir_for(config: Config, data: Data) -> Path:
     """Where outputs go: drawn shapes never overwrite the figures of CIFAR-10."""

@@ -26,17 +26,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cifar10 import lessons
 from cifar10.data import RENDERED_NOTICE, load_data
 from cifar10.experiment import outdir_for
 from cifar10.gain_tables import draw_gain, gain_tables, share_name
-from cifar10.lessons import (
-    images_for,
-    teacher_answers,
-    train_baseline,
-    train_student,
-    train_teacher,
-    trained_by,
-)
 from cifar10.network import ConvNet
 from cifar10.settings import Config
 from runs.folders import FREE, newest_of_each
@@ -84,16 +77,13 @@ PARTS: dict[str, tuple[Point, ...]] = {
 
 
 def accuracies(config: Config, data: Data | Shared) -> dict[str, float]:
-    """Test accuracy of a student on soft targets and of one on hard labels, trained or stored.
-
-    Raises UserError when a training diverges.
-    """
+    """Test accuracies of both students, trained or stored. Raises UserError when a training diverges."""
     data = given_here(data)
     with Workers() as workers:
         session = Session(workers, Console(quiet=True), Store(config.cache_folder / "runs"))
-        teacher = train_teacher(config, data, session)
-        soft = train_student(config, data, teacher.network, session)
-        hard = train_baseline(config, data, session)
+        teacher = lessons.train_teacher(config, data, session)
+        soft = lessons.train_student(config, data, teacher.network, session)
+        hard = lessons.train_baseline(config, data, session)
     right = {
         name: run.test_logits[-1].argmax(axis=1) == data.test_labels
         for name, run in (("soft", soft), ("hard", hard))
@@ -106,7 +96,7 @@ def accuracies(config: Config, data: Data | Shared) -> dict[str, float]:
 
 def cost(config: Config, data: Data) -> float:
     """What a run takes, in arbitrary units: per image its multiply-adds, and two million for all else."""
-    images = config.n_epochs_student * images_for("student", config, data)[1]
+    images = config.n_epochs_student * lessons.images_for("student", config, data)[1]
     return float(images * (ConvNet(config.student_channels, None).n_multiply_adds + 2e6))
 
 
@@ -115,8 +105,8 @@ def teach(configs: list[Config], data: Data, console: Console) -> dict[str, floa
     found = {}
     for config in {config.seed: config for config in configs}.values():
         with open_session(config.cache_folder, None, console) as session:
-            teacher = train_teacher(config, data, session)
-            teacher_answers(config, data, teacher.network, session)
+            teacher = lessons.train_teacher(config, data, session)
+            lessons.teacher_answers(config, data, teacher.network, session)
         right = teacher.test_logits[-1].argmax(axis=1) == data.test_labels
         found[str(config.seed)] = float(right.mean())
     return found
@@ -125,10 +115,7 @@ def teach(configs: list[Config], data: Data, console: Console) -> dict[str, floa
 def carry_out(
     points: list[Point], base: Config, seeds: list[int], data: Data, n_jobs: int, console: Console
 ) -> tuple[list[Results], list[str]]:
-    """The runs of all points and seeds, and what those that failed said.
-
-    Raises UserError when a process dies.
-    """
+    """The runs of all points and seeds, and what failed ones said. Raises UserError when a process dies."""
     runs = {point.config(base, seed): (point, seed) for seed in seeds for point in points}
     costs = {config: cost(config, data) for config in runs}
     progress = Progress(len(runs), sum(costs.values()), console)
@@ -167,7 +154,7 @@ def described(base: Config, data: Data, n_teacher: int) -> Results:
         for name, channels in STUDENTS.items()
     }
     return {
-        "code": key_of({"code": trained_by()}),
+        "code": key_of({"code": lessons.trained_by()}),
         "config": json.loads(json.dumps(settings)),
         "data": {"name": data.name, "sha256": data.sha256, "n_train": len(data.train_labels)},
         "students": students,
@@ -253,7 +240,7 @@ def main(argv: list[str] | None = None) -> None:
     points, seeds = list(dict.fromkeys(points)), list(range(arguments.seeds))
     configs = [point.config(base, seed) for seed in seeds for point in points]
     for config in configs:  # before anything is trained
-        images_for("student", config, data)
+        lessons.images_for("student", config, data)
     teachers = teach(configs, data, console)
     n_jobs = arguments.jobs or Workers().n_threads
     new, failed = carry_out(points, base, seeds, data, n_jobs, console)

@@ -70,13 +70,10 @@ def n_seeds(maps: Iterable[Map]) -> str:
     return most if numbers[0] == numbers[-1] else f"{numbers[0]} to {most}"
 
 
-def shortest(found: Results) -> int:
-    return min(run["n_epochs"] for run in found["runs"])
-
-
 def maps(found: Results) -> dict[str, Map]:
     """By title: sizes of student at the shortest training; of each student with longer ones the lengths."""
-    runs, students, short = found["runs"], found["students"], shortest(found)
+    runs, students = found["runs"], found["students"]
+    short = min(run["n_epochs"] for run in runs)
     longer = [run for run in runs if run["n_epochs"] > short]
     n_teacher = found["teacher_parameters"]
     names: dict[object, str] = {

@@ -56,12 +56,6 @@ def new_figure(experiment: Experiment, title: str, width: float, height: float) 
     return titled_figure(title, origin + omitted + parts, width, height)
 
 
-def legend_beside_title(figure: Figure, axes: Axes) -> None:
-    """One legend for all panels, where it hides no point."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), fontsize=SMALL)
-
-
 def curves(experiment: Experiment) -> Figure:
     """Loss and test accuracy per epoch of all three networks."""
     figure = new_figure(experiment, "Teacher and students learn", 12, 4.6)
@@ -82,7 +76,8 @@ def curves(experiment: Experiment) -> Figure:
         one.set_ylim(0, 1.05 * max(max(line.get_ydata()) for line in one.lines))
     percent_axis(axes[2])
     say_if_cut(axes[2])
-    legend_beside_title(figure, axes[2])
+    legend = axes[2].get_legend_handles_labels()  # of all panels, beside the title, where it hides no point
+    figure.legend(*legend, loc="outside upper right", ncols=len(SERIES), fontsize=SMALL)
     return figure
 
 

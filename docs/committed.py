@@ -13,9 +13,8 @@ from typing import Any
 from cifar10 import gain
 from runs.folders import load, load_trials, value
 from studies import results
-from studies.corrections import less_the_offset
 from studies.questions import STUDIES
-from studies.slope import NO_3S, USUAL
+from studies.slope import USUAL
 from studies.study import Run, at
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,23 +82,20 @@ def every_run() -> list[Results]:
     return [run for name in RECIPES_OF_TABLES for run in seed_runs(name)]
 
 
-def value_mean(runs: Any, path: str) -> float:
-    """The mean of a metric over single runs or runs of a study."""
+def mean(runs: Any, path: str) -> float:
+    """Of a metric, over single runs or runs of a study."""
     return statistics.mean(run.value(path) if isinstance(run, Run) else value(run, path) for run in runs)
+
+
+def count(runs: Any, path: str) -> str:
+    return f"{mean(runs, path):,.0f}"
+
+
+def percent(runs: Any, path: str, digits: int = 0) -> str:
+    return f"{100 * mean(runs, path):.{digits}f}"
 
 
 def slope_ratios() -> list[str]:
     """Of the recipe's student: parts of its teacher's logit, on 3s, and on the classes that it saw."""
     runs = point("slope", USUAL)
-    return [f"{value_mean(runs, path):.3f}" for path in ("further.unseen.ratio.0", "further.seen.ratio")]
-
-
-def factor_less_offset() -> list[str]:
-    """Of the recipe's student: the test errors after a factor less those after the offset, and the interval.
-
-    Raises ValueError where the interval excludes 0.
-    """
-    one = less_the_offset("factor, by frequencies", [r for r in study_runs() if r.study == "slope"], [NO_3S])
-    if abs(one.mean) > one.half:
-        raise ValueError("the runs of slope tell a factor from the offset")
-    return [f"{at:+.1f}" for at in (one.mean, one.mean - one.half, one.mean + one.half)]
+    return [f"{mean(runs, path):.3f}" for path in ("further.unseen.ratio.0", "further.seen.ratio")]

@@ -175,7 +175,7 @@ OPENING = """
 
 ```
 make study                        # or, in the environment of your choice:
-python3 -m studies                # all of them; --study NAME... for some
+python3 -m studies                # all of them; --study NAME... for some, by the names below
 python3 -m studies --redraw       # tables and pictures again, from the results that are there
 ```
 
@@ -205,9 +205,8 @@ with the 95 % interval of Student's t over them, differences are paired by seed.
 in the [reference](reference.md#what-else-can-a-student-learn-from).
 """
 FIRST_BEYOND = "answers"
-MACHINES = """
-## How does one run them on more cores and more machines?
-
+MACHINES = "How does one run them on more cores and more machines?"
+ON_MACHINES = """
 `--jobs N` runs N processes at a time, which share the cores (default: one process per core); the figures do
 not depend on it. To use more machines, through [Dask](https://distributed.dask.org):
 
@@ -243,9 +242,9 @@ def wrapped(words: str) -> str:
 def section(study: Study) -> str:
     """A study's section of the page: its question, picture, words and table."""
     runs = study.shown(study_runs())
-    table = f"<!-- table: {study.name} -->\n\n{study.table(runs)}\n\n<!-- end -->"
+    table = study.table(runs)
     details = f"<details><summary>every point</summary>\n\n{table}\n\n</details>"
-    words = wrapped(study.words(runs)).replace("{command}", study.command())
+    words = wrapped(study.words(runs).replace("{command}", ""))
     words = words.replace("{table}", table).replace("{details}", details)
     return f"## {study.question}\n\n![{study.caption}](../viz/study/{study.picture})\n\n{words}"
 
@@ -261,10 +260,8 @@ def students() -> dict[str, float]:
 
 def studies_page() -> str:
     seconds = students()
-    links = [f"- [{s.question}](#{anchor(s.question)})" for s in STUDIES.values()]
-    links.append(
-        f"- [{MACHINES.split('## ')[1].splitlines()[0]}](#{anchor(MACHINES.split('## ')[1].splitlines()[0])})"
-    )
+    links = [f"- [{s.question}](#{anchor(s.question)}) (`{s.name}`)" for s in STUDIES.values()]
+    links.append(f"- [{MACHINES}](#{anchor(MACHINES)})")
     minutes = f"{sum(seconds.values()) / 60:.0f}"
     opening = OPENING.replace("{n_students}", str(len(seconds))).replace("{minutes}", minutes)
     parts = [wrapped(opening.replace("{questions}", "\n".join(links)))]
@@ -272,7 +269,7 @@ def studies_page() -> str:
         if name == FIRST_BEYOND:
             parts.append(wrapped(BEYOND))
         parts.append(section(study))
-    return "\n\n".join([*parts, wrapped(MACHINES)]) + "\n"
+    return "\n\n".join([*parts, f"## {MACHINES}", wrapped(ON_MACHINES)]) + "\n"
 
 
 def renewed(page: str) -> str:

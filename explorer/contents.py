@@ -67,9 +67,11 @@ def portraits(experiment: Experiment, blind: Beside = None, control: Beside = No
         return Portrait(key, name, note, colour, run.network, images, run.test_logits[-1])
 
     seen = experiment.lesson.first(len(experiment.lesson.images))
-    drew = data.train_images[core.images_without(data.train_labels, experiment.config.teacher_omitted_class)]
+    never = experiment.config.teacher_omitted_class
+    taught = f"never saw {one_of(never)}, either" if never else f"saw {all_taught(experiment)}"
+    drew = data.train_images[core.images_without(data.train_labels, never)]
     found = [
-        portrait("Teacher", experiment.teacher, teacher_note(experiment), TEACHER, drew),
+        portrait("Teacher", experiment.teacher, taught, TEACHER, drew),
         portrait("Student", experiment.student, f"never saw {says['never_digit']}", BEFORE, seen),
     ]
     if blind is not None:
@@ -79,11 +81,6 @@ def portraits(experiment: Experiment, blind: Beside = None, control: Beside = No
         note = f"never saw {says['never_digit']} and heard no teacher: labels alone"
         found.append(portrait("Labels-only student", control[0], note, HARD, control[1]))
     return found
-
-
-def teacher_note(experiment: Experiment) -> str:
-    never = experiment.config.teacher_omitted_class
-    return f"never saw {one_of(never)}, either" if never else f"saw {all_taught(experiment)}"
 
 
 def gallery(labels: np.ndarray, own: np.ndarray, omitted: Sequence[int]) -> np.ndarray:
@@ -148,11 +145,6 @@ def offset_range(offsets: Sequence[float], best: dict[str, Any] | None) -> list[
     return [math.floor(min(marked)), math.ceil(max(marked))]
 
 
-def bytes_of(values: np.ndarray) -> np.ndarray:
-    """Probabilities as uint8, 255 for 1."""
-    return np.rint(255 * values).astype(np.uint8)
-
-
 def evenly(n: int, most: int) -> np.ndarray:
     """Numbers of at most `most` of n images, evenly apart."""
     return np.arange(n)[:: max(1, math.ceil(n / most))]
@@ -201,7 +193,7 @@ def gathered(experiment: Experiment, blind: Beside, control: Beside, console: Co
         "gallery": data.test_images[shown],
         "galleryNumbers": shown.astype(np.float32),
         "epochGuesses": epochs.argmax(axis=2).astype(np.uint8),
-        "epochOwn": bytes_of(own),
+        "epochOwn": np.rint(255 * own).astype(np.uint8),
         "training": pool[[i for row in rows for i in row["images"]]],
     }
     networks = []

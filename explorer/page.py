@@ -40,10 +40,7 @@ def too_large(size: float, has_blind: bool) -> UserError:
 
 
 def check_size(networks: Sequence[Sequence[int]], has_blind: bool) -> None:
-    """Raises UserError when networks of these sizes certainly make the page too large.
-
-    That is known before minutes of training.
-    """
+    """Raises UserError, before minutes of training, when these sizes certainly make the page too large."""
     n_weights = sum(a * b for sizes in networks for a, b in pairwise(sizes))
     least = n_weights * LEAST_BYTES_PER_WEIGHT
     if least > MAX_BYTES:

@@ -12,15 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
-from pictures.frame import (
-    error_axis,
-    error_shares,
-    instances,
-    mark_omitted,
-    new_figure,
-    sees_no_digit,
-    target_in_words,
-)
+from pictures import frame
 
 N_EXAMPLES = 8  # images per row of omitted_examples.png
 
@@ -43,7 +35,7 @@ def ten_offsets(experiment: Experiment) -> Figure:
     title = f"One scalar for each of ten biases: {errors[0]:,} test errors before, {errors[1]:,} after"
     if not correction.reached:
         title = f"No ten scalars reach these targets: {errors[0]:,} test errors, and no bias is changed"
-    figure = new_figure(experiment, title, 11, 4.8)
+    figure = frame.new_figure(experiment, title, 11, 4.8)
     left, right = figure.subplots(1, 2)
     classes = np.array(correction.classes)
     left.bar(classes, correction.offsets, color=AFTER, width=0.7)
@@ -62,7 +54,7 @@ def ten_offsets(experiment: Experiment) -> Figure:
     right.legend(loc="upper center", ncols=3)
     percent_axis(right)
     for axes in (left, right):
-        mark_omitted(axes, experiment.config.omitted_class, correction.classes)
+        frame.mark_omitted(axes, experiment.config.omitted_class, correction.classes)
         axes.set_xlabel("class")
     return figure
 
@@ -88,17 +80,17 @@ def against_offset(experiment: Experiment) -> Figure:
     probabilities = np.array(
         [core.omitted_probabilities(experiment.probe_logits, omitted_class, b).mean(axis=0) for b in offsets]
     )
-    figure = new_figure(experiment, title, 11.5, 5)
+    figure = frame.new_figure(experiment, title, 11.5, 5)
     left, right = figure.subplots(1, 2)
     n_omitted = int(np.isin(labels, omitted_class).sum())
     for key, n, colour, label in (
         ("test_accuracy", len(labels), BEFORE, f"all {len(labels):,} test images"),
         ("omitted_accuracy", n_omitted, OMITTED, f"the {n_omitted:,} of {class_name(omitted_class)}"),
     ):
-        shares = error_shares([m[key] for m in metrics], n)
+        shares = frame.error_shares([m[key] for m in metrics], n)
         left.plot(xs, shares, color=colour, linewidth=2, label=label)
     left.set_title("test errors, log scale (not used for the choice)")
-    error_axis(left)
+    frame.error_axis(left)
     if one:  # the paper's way, for comparison: with test labels
         left.axvline(best["offset"], color=INK, linestyle="--", linewidth=1.4, zorder=1.5,
                      label=f"fewest test errors: {best['test_errors']} at {best['offset']:+.2f}")  # fmt: skip
@@ -123,7 +115,7 @@ def draw_mean_probabilities(
     targets = np.array(correction.target_frequencies)
     if len(omitted_class) == 1:
         axes.plot(xs, probabilities[:, 0], color=OMITTED, linewidth=2, label="mean probability")
-        label = f"target, {target_in_words(experiment)}: {100 * targets[0]:.2f} %"
+        label = f"target, {frame.target_in_words(experiment)}: {100 * targets[0]:.2f} %"
         axes.axhline(targets[0], color=INK, linestyle="-.", linewidth=1, label=label)
         axes.set_title(f"mean probability of {class_name(omitted_class)} on {correction.probe_size:,} images")
     else:
@@ -133,7 +125,7 @@ def draw_mean_probabilities(
                 f"{c}", (xs[-1], curve[-1]), xytext=(3, 0), textcoords="offset points", color=OMITTED
             )
         axes.axhline(
-            1, color=INK, linestyle="--", linewidth=1, label=f"target, {target_in_words(experiment)}"
+            1, color=INK, linestyle="--", linewidth=1, label=f"target, {frame.target_in_words(experiment)}"
         )
         axes.set_title(f"mean probability / frequency, {correction.probe_size:,} images")
     percent_axis(axes)
@@ -165,11 +157,11 @@ def omitted_examples(experiment: Experiment) -> Figure:
     p_before, p_after = before[rows, labels], after[rows, labels]  # of the image's own class
     groups = fates(labels, before.argmax(1), after.argmax(1))
     groups = [group for group in groups if group[1].any() or not group[0].startswith("lost")]
-    title = f"Test images of {instances(omitted_class)}, which the student never saw in training"
-    if sees_no_digit(experiment):
+    title = f"Test images of {frame.instances(omitted_class)}, which the student never saw in training"
+    if frame.sees_no_digit(experiment):
         title = "Test images of digits, of which the student never saw one in training"
     own = f"p({omitted_class[0]})" if len(omitted_class) == 1 else "the probability of its own class"
-    figure = new_figure(experiment, f"{title} (in brackets: {own})", 12.5, 0.6 + 2 * len(groups))
+    figure = frame.new_figure(experiment, f"{title} (in brackets: {own})", 12.5, 0.6 + 2 * len(groups))
     grid = figure.subplots(len(groups), N_EXAMPLES)
     for row, (name, members, colour) in zip(grid, groups, strict=True):
         found = np.flatnonzero(members)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.charts import FAINT, OMITTED, titled_figure
+from support.charts import OMITTED, log_axis, titled_figure
 from support.experiment import Experiment
 from support.report import class_name
 from support.settings import DECIDE_NOTHING, flag_name
@@ -13,7 +13,6 @@ from dataclasses import fields
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 import distillation_mnist_omitted_3 as core
 from beyond.settings import DRAWN_SETS, Config
@@ -160,12 +159,7 @@ def n_errors(n: int) -> str:
 
 def error_axis(axes: Axes) -> None:
     """Shares of errors on a logarithmic axis: it shows what happens between 99 and 100 % right."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(axis="y", color=FAINT, linewidth=0.8)
-    axes.set_axisbelow(True)
+    log_axis(axes, lambda share: f"{100 * share:.3g} %")
 
 
 def error_shares(accuracies: Sequence[float], n: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
@@ -87,7 +88,8 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     top = max(0.15, 1.15 * p[[index for index, _, _ in columns]].max())
     for column, (index, c, kind) in zip(grid.T, columns, strict=True):
         said = f"taken for {c}" if drawn else f"labelled {c}"
-        how = kind if drawn or kind == "typical" else f"most {unseen_like(omitted)}"
+        unseen_like = f"{omitted[0]}-like" if len(omitted) == 1 else "like unseen"
+        how = kind if drawn or kind == "typical" else f"most {unseen_like}"
         draw_image(column[0], images[index], f"{said}\n{how}")
         draw_answer(column[1], logits[index], 1.0, omitted, 1.0)
         draw_answer(column[2], logits[index], config.temperature, omitted, top)
@@ -97,10 +99,6 @@ def dark_knowledge(experiment: Experiment) -> Figure:
     grid[1, 0].set_ylabel("teacher, T = 1\nscale 0 to 1")
     grid[2, 0].set_ylabel(f"soft target, T = {config.temperature:g}\nscale 0 to {top:.2g}")
     return figure
-
-
-def unseen_like(omitted: Sequence[int]) -> str:
-    return f"{omitted[0]}-like" if len(omitted) == 1 else "like unseen"
 
 
 def what_it_sees(experiment: Experiment) -> str:
@@ -176,8 +174,7 @@ def imagined(experiment: Experiment) -> Figure:
 def draw_change(axes: Axes, change: np.ndarray, title: str) -> None:
     """Ink added in the one colour, ink taken away in another, on white."""
     added, taken = np.clip(change, 0, 1)[..., None], np.clip(-change, 0, 1)[..., None]
-    colours = [np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) / 255 for c in (AFTER, OMITTED)]
-    picture = 1 - added * (1 - colours[0]) - taken * (1 - colours[1])
+    picture = 1 - added * (1 - np.array(to_rgb(AFTER))) - taken * (1 - np.array(to_rgb(OMITTED)))
     draw_image(axes, np.zeros((IMAGE_SIDE, IMAGE_SIDE)), title)
     axes.imshow(np.clip(picture, 0, 1), interpolation="nearest")
 

@@ -27,20 +27,7 @@ from matplotlib.figure import Figure
 
 import distillation_mnist_omitted_3 as core
 from beyond.settings import DRAWN_SETS
-from pictures.frame import (
-    all_of,
-    classes_there,
-    error_axis,
-    error_shares,
-    instances,
-    lacks,
-    mark_omitted,
-    n_errors,
-    never_seen,
-    new_figure,
-    outcome,
-    sees_no_digit,
-)
+from pictures import frame
 from pictures.seeds import other_seeds, seeds_in_words
 
 THIN = {"linewidth": 0.8, "alpha": 0.45}
@@ -59,24 +46,25 @@ def teacher_curves(experiment: Experiment) -> Figure:
     entries, others = experiment.history("teacher"), other_seeds(experiment)
     n = len(experiment.data.test_labels)
     never = experiment.config.teacher_omitted_class
-    learned = all_of(classes_there(experiment.data.train_labels))
-    title = f"The teacher learns {f'all but {instances(never)}' if never else learned} from hard labels"
-    figure = new_figure(experiment, title, 10, 4.4)
+    learned = frame.all_of(frame.classes_there(experiment.data.train_labels))
+    title = f"The teacher learns {f'all but {frame.instances(never)}' if never else learned} from hard labels"
+    figure = frame.new_figure(experiment, title, 10, 4.4)
     left, right = figure.subplots(1, 2)
     draw_losses(left, experiment, "teacher", "training loss: cross-entropy (log scale)")
     epochs = range(1, len(entries) + 1)
     for run in others:
-        shares = error_shares([entry["test_accuracy"] for entry in run["history"]["teacher"]], n)
+        shares = frame.error_shares([entry["test_accuracy"] for entry in run["history"]["teacher"]], n)
         right.plot(epochs, shares, color=TEACHER, **THIN)
-    shares = error_shares([entry["test_accuracy"] for entry in entries], n)
+    shares = frame.error_shares([entry["test_accuracy"] for entry in entries], n)
     right.plot(epochs, shares, color=INK, marker="o", markersize=4)
-    end = f"after epoch {len(entries)}: {n_errors(entries[-1]['test_errors'])}, {100 * shares[-1]:.2f} %"
+    n_wrong = frame.n_errors(entries[-1]["test_errors"])
+    end = f"after epoch {len(entries)}: {n_wrong}, {100 * shares[-1]:.2f} %"
     right.annotate(end, (0.97, 0.96), xycoords="axes fraction", ha="right", va="top")
     if others:
         corner = {"xycoords": "axes fraction", "ha": "right", "va": "top"}
         right.annotate(seeds_in_words(others), (0.97, 0.88), fontsize=SMALL, **corner)
     right.set_title(f"errors on {n:,} test images (log scale)")
-    error_axis(right)
+    frame.error_axis(right)
     epoch_axis(right, len(entries))
     return figure
 
@@ -87,20 +75,20 @@ def student_curves(experiment: Experiment) -> Figure:
     omitted_class, labels = config.omitted_class, experiment.data.test_labels
     after, n_epochs = experiment.metrics()["after_correction"], len(entries)
     hard = config.hard_weight
-    if sees_no_digit(experiment):
-        seen, lacking = DRAWN_SETS[config.transfer_set], lacks(experiment)
-        title = f"The student sees {seen} and {lacking}, {outcome(experiment)}"
+    if frame.sees_no_digit(experiment):
+        seen, lacking = DRAWN_SETS[config.transfer_set], frame.lacks(experiment)
+        title = f"The student sees {seen} and {lacking}, {frame.outcome(experiment)}"
         curves: Sequence[tuple[str, str, str, str]] = (("test_accuracy", "all digits", BEFORE, "o"),)
     else:
-        seen_classes = set(classes_there(labels)) - set(omitted_class)
+        seen_classes = set(frame.classes_there(labels)) - set(omitted_class)
         others_seen = "the class it sees" if len(seen_classes) == 1 else "the classes it sees"
-        title = f"The student never sees {never_seen(omitted_class)}, {outcome(experiment)}"
+        title = f"The student never sees {frame.never_seen(omitted_class)}, {frame.outcome(experiment)}"
         curves = (
             ("omitted_accuracy", f"{class_name(omitted_class)}, never seen", OMITTED, "D"),
             ("test_accuracy", "all classes", BEFORE, "o"),
             ("other_accuracy", others_seen, OTHERS, "s"),
         )
-    figure = new_figure(experiment, title, 11.5, 5)
+    figure = frame.new_figure(experiment, title, 11.5, 5)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     soft_loss, hard_loss = "T² KL(teacher ‖ student)", "cross-entropy"
     mixed = f"{1 - hard:g} {soft_loss} + {hard:g} {hard_loss}"
@@ -119,8 +107,8 @@ def student_curves(experiment: Experiment) -> Figure:
         ]
         style = {"color": colour, "marker": marker, "markersize": 4, "label": label}
         for history, corrected, drawn in (*runs, (entries, after, style)):
-            shares = error_shares([entry[key] for entry in history], n_of[key])
-            at_end = error_shares([corrected[key]], n_of[key])[0]
+            shares = frame.error_shares([entry[key] for entry in history], n_of[key])
+            at_end = frame.error_shares([corrected[key]], n_of[key])[0]
             right.plot(range(1, n_epochs + 1), shares, **drawn)
             thin = "label" not in drawn
             jump = THIN if thin else {"linewidth": 1.5}
@@ -131,7 +119,7 @@ def student_curves(experiment: Experiment) -> Figure:
             )  # fmt: skip
     right.set_title("test errors (log scale)" + (f"; {seeds_in_words(others)}" if others else ""))
     right.legend(loc="upper center", bbox_to_anchor=(0.45, -0.21), ncols=3)
-    error_axis(right)
+    frame.error_axis(right)
     epoch_axis(right, n_epochs)
     right.xaxis.get_major_locator().set_params(steps=(1, 2, 5, 10))  # not 3, 6, ... before a 20
     right.set_xlim(0.5, end + 0.06 * end)
@@ -145,7 +133,7 @@ def student_curves(experiment: Experiment) -> Figure:
     before = experiment.metrics()["before_correction"]
     words = "right, before and after the correction"
     right.annotate(
-        f"{instances(omitted_class)} {words}: "
+        f"{frame.instances(omitted_class)} {words}: "
         f"{100 * before['omitted_accuracy']:.2f} → {100 * after['omitted_accuracy']:.2f} %",
         ((n_epochs + end) / 2, 0.97), xycoords=("data", "axes fraction"), ha="right", va="top", color=OMITTED,
         xytext=(-5, 0), textcoords="offset points",
@@ -159,14 +147,14 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
     metrics = experiment.metrics()
     classes = experiment.correction.classes
     one = len(classes) == 1
-    if sees_no_digit(experiment):
-        title = f"Accuracy per class, of {instances(omitted_class)} none of which the student has ever seen"
+    if frame.sees_no_digit(experiment):
+        title = "Accuracy per class, of digits none of which the student has ever seen"
     else:
         who = "class" if len(omitted_class) == 1 else "classes"
         scalars = "one scalar" if one else "one scalar each" if classes == omitted_class else "ten scalars"
         title = f"Accuracy per class: {scalars} for the {who} never seen"
         title += "" if classes == omitted_class else ", and all others"
-    figure = new_figure(experiment, title, 11, 4.8)
+    figure = frame.new_figure(experiment, title, 11, 4.8)
     axes = figure.subplots()
     after = f"student after it, bias {experiment.correction.offsets[0]:+.2f}" if one else "student after it"
     marks = (
@@ -185,7 +173,7 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
         for number, seed in enumerate(seeds):
             dots = "dots: other seeds" if number == 0 and index == len(marks) - 1 else None
             axes.plot(positions, seed, ".", color=INK, markersize=4, alpha=0.7, label=dots)
-        if not sees_no_digit(experiment):
+        if not frame.sees_no_digit(experiment):
             for c in omitted_class:
                 top = np.nanmax([values[c], *seeds[:, c]]) if len(seeds) else values[c]
                 axes.annotate(
@@ -194,7 +182,7 @@ def per_class_accuracy(experiment: Experiment) -> Figure:
                 )  # fmt: skip
     floor = max(0.0, np.floor(lowest * 20 - 0.2) / 20)  # no bar stands on it: marks need no zero
     axes.set_ylim(floor, 1.0 + (0.06 if one else 0.12) * (1 - floor))
-    mark_omitted(axes, omitted_class, classes_there(experiment.data.test_labels))
+    frame.mark_omitted(axes, omitted_class, frame.classes_there(experiment.data.test_labels))
     for border in np.arange(core.N_CLASSES - 1) + 0.5:
         axes.axvline(border, color=FAINT, linewidth=0.8, zorder=0)
     axes.set_ylabel(f"test accuracy, seed {experiment.config.seed}\n(axis starts at {100 * floor:.0f} %)")

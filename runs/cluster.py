@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from support.console import Console, UserError, printable
+from support.download import answer_within
 
 import asyncio
 import hashlib
 import logging
-import queue
 import socket
 import tempfile
-import threading
 import time
 import warnings
 import zipfile
@@ -75,26 +74,15 @@ def no_scheduler(address: str, error: Exception) -> UserError:
 
 
 def resolve(host: str, port: int) -> None:
-    """Look the host up within RESOLVE_SECONDS. Raises OSError.
-
-    In a thread of its own: the event loop would wait for its look-up however long that takes.
-    """
-    answer: queue.SimpleQueue = queue.SimpleQueue()
+    """Look the host up within RESOLVE_SECONDS, where the event loop would wait for ever. Raises OSError."""
 
     def look_up() -> None:
         try:
             socket.getaddrinfo(host, port)
-            answer.put(None)
         except Exception as error:  # as OverflowError for a port of 99999
-            answer.put(error)
+            raise OSError(f"{host}: {error}") from error
 
-    threading.Thread(target=look_up, daemon=True).start()
-    try:
-        error = answer.get(timeout=RESOLVE_SECONDS)
-    except queue.Empty:
-        raise TimeoutError("the host name is not answered for") from None
-    if error is not None:
-        raise OSError(f"{host}: {error}") from error
+    answer_within(RESOLVE_SECONDS, look_up, "the host name is not answered for")
 
 
 @contextmanager

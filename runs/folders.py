@@ -46,10 +46,7 @@ def read_runs(folder: Path) -> dict[Path, Results]:
 
 
 def load(folder: Path) -> list[Results]:
-    """The runs below `folder`, ordered by seed: of one kind, one setting, the same data, one run per seed.
-
-    Raises UserError.
-    """
+    """Runs below `folder` by seed: of one kind and setting, the same data, one a seed. Raises UserError."""
     runs = read_runs(folder)
     (first_path, first), *others = runs.items()
     seeds = {first["config"]["seed"]: first_path}
@@ -71,10 +68,7 @@ def load(folder: Path) -> list[Results]:
 
 
 def load_trials(folder: Path) -> list[Results]:
-    """Runs of one experiment, of any settings, on the same images, that called START first.
-
-    Raises UserError.
-    """
+    """Runs of one experiment, of any settings, on the same images, START's first. Raises UserError."""
     runs = read_runs(folder)
     start = runs.pop(folder / START / RESULTS, None)
     if start is None:

@@ -193,10 +193,7 @@ class Batch:
                 self.succeeded(config, teacher_only, *result)
 
     def submit_students(self) -> None:
-        """Submit what can begin now, in the order in which it was asked for.
-
-        Runs that share a student wait for the one that trains it.
-        """
+        """Submit, in the order asked for, what can begin: runs of one student wait for its training."""
         under_way = {config for config, teacher_only in self.running.values() if not teacher_only}
         in_training = {self.student_key[c] for c in under_way} - self.students.keys()
         for config in self.waiting():

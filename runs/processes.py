@@ -10,15 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +41,7 @@ class Pool:
     runs are waited for.
     """
 
-    executor: Executor
+    executor: futures.Executor
     shared: Any
     share: Callable[[Any], Any] = identity
     attend: Callable[[], None] = lambda: None
@@ -61,7 +53,7 @@ def reason_of(error: Exception) -> str:
 
 
 def outcomes(
-    pool: Pool, running: dict[Future, Any], beat: Callable[[], None] = lambda: None
+    pool: Pool, running: dict[futures.Future, Any], beat: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Any, Any, Exception | None]]:
     """What each of `running` comes to when it ends: what it stands for there, its result, or its error.
 
@@ -71,13 +63,13 @@ def outcomes(
     while running:
         pool.attend()
         beat()
-        done, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+        done, _ = futures.wait(running, timeout=1.0, return_when=futures.FIRST_COMPLETED)
         lost = None
         for future in done:
             key = running.pop(future)
             try:
                 result = future.result()
-            except (BrokenExecutor, CancelledError) as error:
+            except (futures.BrokenExecutor, futures.CancelledError) as error:
                 lost = error  # but what else is done is kept
             except Exception as error:  # whatever it is, the others go on
                 yield key, None, error
@@ -96,7 +88,9 @@ def local_pool(n_jobs: int, shared: Any) -> Iterator[Pool]:
     n_threads = max(1, Workers().n_threads // n_jobs)
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(n_threads)))  # the new processes inherit them
-    executor = ProcessPoolExecutor(n_jobs, multiprocessing.get_context("spawn"), begin_worker, (shared,))
+    executor = futures.ProcessPoolExecutor(
+        n_jobs, multiprocessing.get_context("spawn"), begin_worker, (shared,)
+    )
     try:
         start_workers(executor, n_jobs)
         yield Pool(executor, Shared())
@@ -118,7 +112,7 @@ def local_pool(n_jobs: int, shared: Any) -> Iterator[Pool]:
                 os.environ[name] = value
 
 
-def start_workers(executor: Executor, n_jobs: int) -> None:
+def start_workers(executor: futures.Executor, n_jobs: int) -> None:
     """Start all processes at once, deaf to Ctrl-C from their first moment: they inherit that we are."""
     if threading.current_thread() is not threading.main_thread():  # only that one may set signals
         return

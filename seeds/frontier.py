@@ -10,7 +10,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from runs.folders import omitted_by, value
 
@@ -28,10 +27,6 @@ CURVES = (
      {"color": AFTER, "marker": "D"}),
 )  # fmt: skip
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-
-
-def mean_seconds(runs: Sequence[Results], parts: Sequence[str]) -> float:
-    return statistics.mean(sum(run["wall_clock_seconds"][part] for part in parts) for run in runs)
 
 
 def draw_frontier(groups: Mapping[str, Sequence[Results]]) -> Figure:
@@ -53,14 +48,17 @@ def draw_frontier(groups: Mapping[str, Sequence[Results]]) -> Figure:
         errors = [[value(run, f"{path}.test_errors") for run in groups[name]] for name in names]
         means = [statistics.mean(values) for values in errors]
         spread = [statistics.stdev(values) if len(values) > 1 else 0 for values in errors]
-        seconds = [mean_seconds(groups[name], parts) for name in names]
+        seconds = [
+            statistics.mean(sum(run["wall_clock_seconds"][part] for part in parts) for run in groups[name])
+            for name in names
+        ]
         # before and after side by side, so that no bar hides another
         shifted = [x * (0.985 if "before" in path else 1.015 if "after" in path else 1) for x in seconds]
         axes.errorbar(shifted, means, spread, label=label, markersize=6, capsize=3, linestyle="none", **style)
         for name, x, mean, sd in zip(names, shifted, means, spread, strict=True):
             xs.setdefault(name, []).append((x, mean))
             highest, lowest = max(highest, mean + sd), min(lowest, mean - sd)
-    axes.set_yscale("log")
+    log_ticks(axes, (40, 50, 60, 70, 80, 100, 120, 150, 200), of="y")
     axes.set_ylim(0.9 * lowest, 1.1 * highest)
     for errors, label in PAPER:
         axes.axhline(errors, color=INK, linestyle=":", linewidth=1, zorder=1)
@@ -77,9 +75,6 @@ def draw_frontier(groups: Mapping[str, Sequence[Results]]) -> Figure:
     axes.set_xlim(0.8 * min(every), 2 * max(every))
     axes.set_xlabel("seconds: a teacher's training; a student's, with that of its teacher (log scale)")
     axes.set_ylabel("test errors (log scale)")
-    axes.yaxis.set_major_locator(FixedLocator([40, 50, 60, 70, 80, 100, 120, 150, 200]))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.yaxis.set_minor_locator(NullLocator())
     light_grid(axes, "x")
     axes.legend(loc="upper center", bbox_to_anchor=(0.6, -0.14), ncols=3)
     return figure

@@ -27,23 +27,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from cifar10 import tables
 from cifar10.charts import draw_compression, draw_unseen_class
-from cifar10.tables import (
-    Groups,
-    cifar10_table,
-    cifar10_trials_table,
-    unlabelled_pairs,
-    unlabelled_table,
-    unseen_class_table,
-)
+from cifar10.tables import Groups
 from runs.folders import load, load_trials, named, omitted_by, value, what_changed
 from seeds.frontier import draw_frontier
 
 BEFORE, AFTER, BEST = "before.", "after.", "bias_correction.best_on_test_set."
 Column = Callable[[list[Results]], str]
-
-
-# ---- Tables ------------------------------------------------------------------------------------------------
 
 
 def percent(path: str) -> Column:
@@ -142,7 +133,7 @@ def seeds_table(groups: Groups) -> str:
 def trials_table(trials: Sequence[Results]) -> str:
     """What each trial changed in the first one's flags, and its errors on held-out images, seed by seed."""
     if "networks" in trials[0]:
-        return cifar10_trials_table(trials)
+        return tables.cifar10_trials_table(trials)
     columns = [("teacher", "teacher.test_errors")]
     unseen = short_name(omitted_by(list(trials)))
     for when, part in (("before", BEFORE), ("after", AFTER)):
@@ -165,11 +156,11 @@ def all_tables(groups: Groups) -> list[str]:
     for name, runs in groups.items():
         if "networks" not in runs[0]:
             suite.setdefault(omitted_by(runs), {})[name] = runs
-    tables = [tabulate(alike) for alike in suite.values() for tabulate in (means_table, seeds_table)]
+    found = [tabulate(alike) for alike in suite.values() for tabulate in (means_table, seeds_table)]
     for runs in groups.values():
         if "networks" in runs[0]:
-            tables.append((unseen_class_table if omitted_by(runs) else cifar10_table)(runs))
-    return tables + [unlabelled_table(*pair) for pair in unlabelled_pairs(groups)]
+            found.append((tables.unseen_class_table if omitted_by(runs) else tables.cifar10_table)(runs))
+    return found + [tables.unlabelled_table(*pair) for pair in tables.unlabelled_pairs(groups)]
 
 
 def threads_of(run: Results) -> Any:

@@ -67,8 +67,6 @@ the negative control.
 
 (Means are over the images of the transfer set's classes, by their labels: this is a control, no way to
 learn. "Others": test accuracy on the nine classes that were seen, after the correction.)
-
-{{command}}
 """
 
 

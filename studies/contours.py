@@ -75,8 +75,6 @@ reads {reads(usual)} % uncorrected: a difference of {gained} points, less than t
 {{table}}
 
 (Recipe "fast", 8 student epochs of 60,000 images.)
-
-{{command}}
 """
 
 

@@ -382,8 +382,6 @@ counter-clockwise, by chance; shifted: to one of four sides; blurred: under a Ga
 deviation; noisy: normal noise, 1 is the way from empty to ink; thinner, thicker: by grey erosion and
 dilation, so many pixels on each side; inverted: this share of the way to the negative; occluded: by an empty
 square of this side.
-
-{{command}}
 """
 
 

@@ -60,8 +60,6 @@ Hard labels alone are the control of the whole experiment. That student recognis
 about {mean(soft, "bias_correction.offsets.0"):.0f}). With it, it finds {percent(hard, UNSEEN_AFTER, 1)} %
 of the 3s, and loses {lost:.0f} points on the other classes.
 
-{{command}}
-
 {{table}}
 """
 

@@ -192,8 +192,6 @@ take {count(most, "further.before")} of 8,990 other digits for 3s (at random:
 
 "3-like" is the soft target for 3 at T = 20. "False 3s" are test images of other digits that are read as 3s.
 As many steps on fewer images. Percentages with 95 % intervals, counts ± standard deviation.
-
-{{command}}
 """
 
 

@@ -32,19 +32,11 @@ def point(kind: str, whose: str) -> Settings:
     return {name: limit if name in on else 0 * limit for name, limit in TRANSFORMATIONS.items()}
 
 
-def name_of(settings: Settings) -> str:
-    """What a point is called: "elastic, the student alone"."""
-    return next(
-        f"{kind}, {whose}" for kind in KINDS for whose in WHOSE[::-1] if point(kind, whose) == settings
-    )
-
-
 POINTS: dict[str, Settings] = {
-    name_of(settings): settings
-    for settings in (
-        point("none", "both"), *(point(kind, whose) for kind in list(KINDS)[1:] for whose in WHOSE)
-    )
-}  # fmt: skip
+    f"{kind}, {whose}": point(kind, whose)
+    for kind in KINDS
+    for whose in (WHOSE if kind != "none" else ("both",))
+}
 
 
 def runs_at(runs: Runs, kind: str, whose: str) -> list[Run]:
@@ -126,8 +118,6 @@ transformation is done to the teacher's images alone, to the student's alone, an
 jitter of the recipe `middle`, "affine" its rotation, scaling and shear, "elastic" its elastic field, each
 as far as there: further for the student than for the teacher. Batches and rates are those of `middle`, too;
 both trainings have 10 epochs.
-
-{{command}}
 """
 
 

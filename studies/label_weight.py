@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from support.charts import INK, SMALL, light_grid
+from support.charts import INK, SMALL, log_axis
 from support.report import markdown
 
 from itertools import pairwise
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from studies.charts import draw_curve, legend_below, study_figure
 from studies.looks import BLACK_STYLE, UNSEEN_AFTER_STYLE, UNSEEN_BEFORE_STYLE
@@ -74,13 +73,9 @@ def draw(question: str, runs: Runs) -> Figure:
                 at_side = {"xytext": (0, -11 if what == "on 3s" else 3), "textcoords": "offset points"}
                 said = f"the paper, before: {errors:,} ({what})"
                 axes.annotate(said, (0, errors), fontsize=SMALL, color=INK, **at_side)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_axis(axes, "{:,.0f}".format)
         axes.set_title("without 3s" if name == "without 3" else "7s and 8s alone")
         axes.set_xlabel("weight of the hard labels (0: soft targets alone)")
-        light_grid(axes)
         legend_below(axes, 2)
     figure.axes[0].set_ylabel("test errors (log scale)")
     return figure
@@ -100,8 +95,6 @@ recipe `fast`, not of the paper's preset.
 
 Test errors, mean ± standard deviation; biases are corrected by frequencies, without test labels (the
 paper's with them).
-
-{{command}}
 """
 
 

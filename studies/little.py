@@ -136,8 +136,6 @@ Here all ten biases are corrected, by frequencies alone. The students of digits 
 is left out, the others 8 epochs of 60,000 new images. "classes that its teacher says": exp of the entropy
 of its mean answer to 10,000 images, 10 when it says all classes equally often; "how sure": its mean largest
 probability, T = 1; "cosine": of 1,000 images with the most similar training image, mean.
-
-{{command}}
 """
 
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable
 
 from studies.study import Run, Runs
 
-# ---- What they measured, over seeds ------------------------------------------------------------------------
-
 
 def spread(runs: Runs, path: str) -> tuple[float, float]:
     """Mean and standard deviation (n - 1) of a metric over runs; NaN where there are too few values."""
@@ -40,9 +38,6 @@ def paired_difference(first: Runs, second: Runs, path: str, scale: float = 1.0) 
     ours, theirs = seed_means(first, path), seed_means(second, path)
     shared = [seed for seed in ours if seed in theirs]
     return interval([scale * (ours[seed] - theirs[seed]) for seed in shared]) if shared else None
-
-
-# ---- In words ----------------------------------------------------------------------------------------------
 
 
 def mean(runs: Runs, path: str) -> float:

@@ -65,8 +65,6 @@ No. Whichever digit is left out, the student recognises it: {best} best ({both(b
 ({both(worst)}), 3 in between ({both(3)}). After the correction, what it makes of a digit that it never saw
 is at most {100 * max(behind):.1f} points behind what the teacher, who has seen it, makes of it.
 
-{{command}}
-
 {{table}}
 """
 

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from beyond.probes import mean_probabilities, probe_images, probe_labels
 from distillation_mnist_omitted_3 import correct_bias, predict
@@ -118,10 +117,7 @@ def on_mixture(run: Run, share: float, on_omitted: float, on_others: float) -> f
 
 
 def found_by(run: Run, way: str, em: Run | None = None) -> dict[str, float]:
-    """One way of choosing the share: what it says, in per cent, and its errors on images of that mixture.
-
-    EM's are those of a run of its own, `em`.
-    """
+    """The share that one way says, in per cent, and its errors on that mixture; `em` is EM's own run."""
     truth = run.value(f"further.ways.{TRUTH}.share")
     if way == EM:
         if em is None:
@@ -172,16 +168,12 @@ def draw(question: str, runs: Runs) -> Figure:
                 axes.plot([x] * len(v), v, ".", color=style["color"], markersize=4, alpha=0.6)
     left.plot([0.5, 50], [0.5, 50], color=INK, linewidth=1, linestyle=":", label="the truth")
     for axes in (left, right):
-        log_ticks(axes, shares, "{:g} %".format)
-        axes.set_yscale("log")
-        axes.yaxis.set_minor_locator(NullLocator())
+        log_ticks(axes, shares, per_cent)
         axes.set_xlabel("3s among the images of the probe (log scale)")
         light_grid(axes)
-    left.yaxis.set_major_locator(FixedLocator(shares))
-    left.yaxis.set_major_formatter(FuncFormatter(per_cent))
+    log_ticks(left, shares, per_cent, "y")
     left.set_title("the share of 3s that each finds (log scale)")
-    right.yaxis.set_major_locator(FixedLocator((100, 150, 200, 300, 500, 1000, 2000)))
-    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    log_ticks(right, (100, 150, 200, 300, 500, 1000, 2000), "{:,.0f}".format, "y")
     right.set_title("errors per 10,000 test images of that mixture (log scale)")
     lines = {line.get_label(): line for axes in (right, left) for line in axes.get_legend_handles_labels()[0]}
     lower.legend(list(lines.values()), list(lines), loc="center", ncols=4)
@@ -238,8 +230,6 @@ Each probe holds so many 3s as its column says, and the errors are per 10,000 te
 mixture (those on 3s and on others weighed). Mean ± standard deviation; the students are those of "without
 3", and each row only sets their bias otherwise. To give a probe a certain share, the first images of each
 kind are kept. The probe's own labels are there to compare with: nobody has them.
-
-{{command}}
 """
 
 

@@ -24,10 +24,7 @@ Plan = dict[tuple[str, int], list[Config]]  # by study and the point's place in 
 
 
 def plan(names: Sequence[str], given: Settings, n_seeds: int | None = None) -> Plan:
-    """The configs of every point of every study, of as many seeds as its committed runs unless told.
-
-    Raises UserError for settings that make no sense.
-    """
+    """The configs of all points, of as many seeds as the committed runs unless told. Raises UserError."""
     first_seed = given.get("seed", 0)
     planned: Plan = {}
     for name in names:

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
+from support import checks
 from support.charts import our_style, save
-from support.checks import (
-    anything,
-    check_data,
-    check_run,
-    dict_of,
-    hold,
-    is_object,
-    list_of,
-    number,
-    read_checked,
-    text,
-    whole,
-)
+from support.checks import check_data, check_run, hold, read_checked
 from support.console import Console, UserError
 from support.data import Data
 from support.files import atomic_output
@@ -110,7 +99,7 @@ def runs_of(found: Found) -> list[Run]:
             points.add(point)
             check_run(one, found["data"]["n_test"], config.omitted_class, config.corrected_class)
             if STUDIES[one["study"]].further:
-                hold(one, {"further": is_object})
+                hold(one, {"further": checks.is_object})
                 hold(one["further"], dict(STUDIES[one["study"]].further_holds), "further")
         except (ValueError, UserError) as error:
             raise ValueError(f"run {index}: {error}") from error
@@ -120,15 +109,15 @@ def runs_of(found: Found) -> list[Run]:
 
 def checked_runs(found: Any) -> list[Run]:
     """The runs of what was read. Raises ValueError when it is not a study's results."""
-    objects = list_of(is_object)
-    hold(found, {"data": is_object, "runs": objects, "failed": objects})
+    objects = checks.list_of(checks.is_object)
+    hold(found, {"data": checks.is_object, "runs": objects, "failed": objects})
     check_data(found["data"])
     for index, one in enumerate(found["runs"]):
-        keys = {"study": text, "flags": text, "seed": whole(0), "grid": is_object}
-        keys |= {"seconds": dict_of(number(0)), "environment": is_object}
+        keys = {"study": checks.text, "flags": checks.text, "seed": checks.whole(0), "grid": checks.is_object}
+        keys |= {"seconds": checks.dict_of(checks.number(0)), "environment": checks.is_object}
         hold(one, keys, f"run {index}")
     for one in found["failed"]:
-        hold(one, {"config": is_object, "reason": anything}, "a failed run")
+        hold(one, {"config": checks.is_object, "reason": checks.anything}, "a failed run")
     if not found["runs"]:
         raise ValueError("it holds no run")
     return runs_of(found)

@@ -40,14 +40,10 @@ def table(runs: Runs) -> str:
     return markdown(["only 7s and 8s", "teacher", "before", "after", "after, less fast"], found)
 
 
-def claimed(runs: Runs) -> Runs:
-    """Of the study of the claims the student of 7s and 8s alone, whose errors the question is about."""
-    return where([run for run in runs if run.study == "paper"], **ONLY_7_AND_8)
-
-
 def draw(question: str, runs: Runs) -> Figure:
     rows = rows_of(runs, POINTS)
-    if mine := claimed(runs):
+    of_claims = [run for run in runs if run.study == "paper"]  # whose errors the question is about
+    if mine := where(of_claims, **ONLY_7_AND_8):
         rows.append((f"the claims: teacher of {mine[0].config.n_epochs_teacher} epochs", mine))
     figure = study_figure([run for _, mine in rows for run in mine], question, (11, 5), DOTS)
     axes = figure.subplots()
@@ -81,8 +77,6 @@ A guess: the longer a teacher trains, the surer it is of a 7 and an 8, and the l
 in them.
 
 {{table}}
-
-{{command}}
 """
 
 

@@ -92,8 +92,6 @@ Epochs are chosen so that every student makes about as many steps. From 7s and 8
 whose teacher was trained for 60 epochs with dropout instead of 4, and whose student took smaller steps. [A
 study of its own](#7s-and-8s-alone-why-3--errors-here-6--there) takes these differences apart.
 
-{{command}}
-
 {{details}}
 """
 

@@ -38,37 +38,24 @@ from studies.tables import interval_cell, rows_of
 
 NO_3S: Settings = {"omitted_class": (3,)}
 USUAL, FEW = "without 3", NO_3S | SMALL
-POINTS: dict[str, Settings] = {
-    USUAL: NO_3S,
-    **CLASSES,
-    **FOLDED,
-    "small, T = 1": FEW | {"temperature": 1.0},
-    "small, T = 4": FEW | {"temperature": 4.0},
-    "small, 2 epochs": FEW | {"n_epochs_student": 2},
-    "small, 20 epochs": FEW | {"n_epochs_student": 20},
-    "small, 1 % of the images": FEW | {"transfer_fraction": 0.01},
-    "small, hard weight 0.5": FEW | {"hard_weight": 0.5},
-    "small, images shifted": FEW | {"jitter_student": 2},
-    "small, teacher of 1 epoch": FEW | {"n_epochs_teacher": 1},
-    "small, teacher of 200 units": FEW | {"teacher_hidden": (200, 200)},
-    "50 units": NO_3S | {"student_hidden": (50, 50)},
-    "small, only 7 8": SMALL | {"omitted_class": all_but(7, 8), "n_epochs_student": 30},
-    "small, contour lines": SMALL | DRAWN_DEFAULTS | {"transfer_set": "contours", "transfer_images": 60_000},
-}
-VARIED = {  # what is said of the points about which the others stand
-    "small, T = 1": "at a temperature of 1",
-    "small, T = 4": "at 4",
-    "small, 2 epochs": "after 2 epochs instead of 6",
-    "small, 20 epochs": "after 20",
-    "small, 1 % of the images": "from 1 % of the images",
-    "small, hard weight 0.5": "with half of the weight on hard labels",
-    "small, images shifted": "with shifted images",
-    "small, teacher of 1 epoch": "from a teacher of one epoch",
-    "small, teacher of 200 units": "from a teacher of 200 units",
-    "50 units": "with 50 units",
-    "small, only 7 8": "where 7s and 8s alone are seen",
-    "small, contour lines": "for a student of contour lines (the mean of ten classes)",
-}
+CONTOURS: Settings = DRAWN_DEFAULTS | {"transfer_set": "contours", "transfer_images": 60_000}
+VARIED: dict[str, tuple[Settings, str]] = {  # about which the others stand, and what is said of each
+    "small, T = 1": (FEW | {"temperature": 1.0}, "at a temperature of 1"),
+    "small, T = 4": (FEW | {"temperature": 4.0}, "at 4"),
+    "small, 2 epochs": (FEW | {"n_epochs_student": 2}, "after 2 epochs instead of 6"),
+    "small, 20 epochs": (FEW | {"n_epochs_student": 20}, "after 20"),
+    "small, 1 % of the images": (FEW | {"transfer_fraction": 0.01}, "from 1 % of the images"),
+    "small, hard weight 0.5": (FEW | {"hard_weight": 0.5}, "with half of the weight on hard labels"),
+    "small, images shifted": (FEW | {"jitter_student": 2}, "with shifted images"),
+    "small, teacher of 1 epoch": (FEW | {"n_epochs_teacher": 1}, "from a teacher of one epoch"),
+    "small, teacher of 200 units": (FEW | {"teacher_hidden": (200, 200)}, "from a teacher of 200 units"),
+    "50 units": (NO_3S | {"student_hidden": (50, 50)}, "with 50 units"),
+    "small, only 7 8": (
+        SMALL | {"omitted_class": all_but(7, 8), "n_epochs_student": 30}, "where 7s and 8s alone are seen"
+    ),
+    "small, contour lines": (SMALL | CONTOURS, "for a student of contour lines (the mean of ten classes)"),
+}  # fmt: skip
+POINTS = {USUAL: NO_3S, **CLASSES, **FOLDED, **{name: settings for name, (settings, _) in VARIED.items()}}
 LINEAR = {"pixels": "pixels", "random": "random ReLU features", "teacher": "the teacher's first layer"}
 
 # ---- What each run measures --------------------------------------------------------------------------------
@@ -305,7 +292,7 @@ def words(runs: Runs) -> str:
     held_out = {name: f"{mean_of(usual, f'further.at_best.{name}.0'):.1f}" for name in GRIDS}
     unlabelled = f"{mean_of(usual, 'further.corrections.offset.counts.0'):.1f}"
     points = {name: f"{statistics.mean(map(ratio, mine)):.2f}" for name, mine in rows_of(runs, POINTS)}
-    said = ", ".join(f"{points[name]} {how}" for name, how in VARIED.items() if name in points)
+    said = ", ".join(f"{points[name]} {how}" for name, (_, how) in VARIED.items() if name in points)
     return f"""
 On a 3 the student that never saw one gives {r} of its teacher's logit for 3, both less the image's mean; on
 images of the nine classes that it saw it gives {r_seen} of their own. On images that are no 3 its logit for
@@ -362,8 +349,6 @@ chosen with labels on one half of the test images and counted on the other. "les
 paired by seed, with the 95 % interval, of the recipe's student, of the small one, and of small ones, the mean
 over all ten classes left out in turn; settings between two at which errors were counted are interpolated.
 Seeds are 0, 10, 20, 30 and 40.
-
-{{command}}
 """
 
 

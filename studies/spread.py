@@ -10,16 +10,8 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
+from studies import paths
 from studies.charts import above_a_legend, study_figure
-from studies.paths import (
-    ALL_BEFORE,
-    ERRORS_AFTER,
-    ERRORS_BEFORE,
-    SEEN_BEFORE,
-    TEACHER_ERRORS,
-    UNSEEN_AFTER,
-    UNSEEN_BEFORE,
-)
 from studies.study import WHOLE_PROBE, Runs, Settings, Study, at
 
 TEACHERS = (0, 10, 20, 30, 40)  # their seeds; the students' are the same five
@@ -28,12 +20,12 @@ POINTS: dict[str, Settings] = {
 }
 # what the table shows: (name, path, scale, digits)
 METRICS = (
-    ("3s, before the correction, %", UNSEEN_BEFORE, 100, 2),
-    ("3s, after it, %", UNSEEN_AFTER, 100, 2),
-    ("seen classes, before it, %", SEEN_BEFORE, 100, 2),
-    ("all, before it, %", ALL_BEFORE, 100, 2),
-    ("test errors, before it", ERRORS_BEFORE, 1, 1),
-    ("test errors, after it", ERRORS_AFTER, 1, 1),
+    ("3s, before the correction, %", paths.UNSEEN_BEFORE, 100, 2),
+    ("3s, after it, %", paths.UNSEEN_AFTER, 100, 2),
+    ("seen classes, before it, %", paths.SEEN_BEFORE, 100, 2),
+    ("all, before it, %", paths.ALL_BEFORE, 100, 2),
+    ("test errors, before it", paths.ERRORS_BEFORE, 1, 1),
+    ("test errors, after it", paths.ERRORS_AFTER, 1, 1),
 )
 
 
@@ -82,8 +74,8 @@ def draw(question: str, runs: Runs) -> Figure:
     upper, lower = above_a_legend(figure, 0.1)
     left, right = upper.subplots(1, 2)
     sides = (
-        (left, UNSEEN_BEFORE, BEFORE, 100.0, "3s recognised before the correction, %"),
-        (right, ERRORS_AFTER, AFTER, 1.0, "test errors after the correction"),
+        (left, paths.UNSEEN_BEFORE, BEFORE, 100.0, "3s recognised before the correction, %"),
+        (right, paths.ERRORS_AFTER, AFTER, 1.0, "test errors after the correction"),
     )
     for axes, path, colour, scale, label in sides:
         values = square(runs, path, scale)
@@ -102,11 +94,10 @@ def draw(question: str, runs: Runs) -> Figure:
 
 
 def words(runs: Runs) -> str:
-    threes = components(square(runs, UNSEEN_BEFORE, 100))
-    errors = components(square(runs, ERRORS_AFTER))
-    whole, teachers = square(runs, UNSEEN_BEFORE, 100), square(runs, TEACHER_ERRORS)[:, 0]
+    whole, teachers = square(runs, paths.UNSEEN_BEFORE, 100), square(runs, paths.TEACHER_ERRORS)[:, 0]
+    threes, errors = components(whole), components(square(runs, paths.ERRORS_AFTER))
     share = threes["teacher"] ** 2 / sum(sd**2 for sd in threes.values())
-    pairs = np.diag(square(runs, UNSEEN_BEFORE, 100))
+    pairs = np.diag(whole)
     return f"""
 Five teachers, each with five students of its own, {whole.size} runs in all. Of the variance of the 3s that
 are recognised before the correction, {100 * share:.0f} % come from the teacher: standard deviations of
@@ -122,8 +113,6 @@ five with equal seeds) holds both.
 The estimates of the components are uncertain themselves: of five teachers, a standard deviation is known to
 a factor of some 2. The seeds are ten apart, because the student of one seed starts from the same numbers as
 the teacher of the next seed.
-
-{{command}}
 """
 
 

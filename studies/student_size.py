@@ -51,8 +51,6 @@ recognises {percent(size[50], UNSEEN_BEFORE)} % before and {percent(size[50], UN
 recognises hardly any before the correction, {percent(size[10], UNSEEN_BEFORE)} %, and still
 {percent(size[10], SEEN_BEFORE)} % of the nine other digits.
 
-{{command}}
-
 {{table}}
 """
 

@@ -81,10 +81,6 @@ class Study:
         """The runs that its table and picture show."""
         return [run for run in runs if run.study in (self.name, *self.beside)]
 
-    def command(self) -> str:
-        """How its committed runs are made again."""
-        return f"```\npython3 -m studies --study {self.name}\n```"
-
 
 # ---- Which runs --------------------------------------------------------------------------------------------
 

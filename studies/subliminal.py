@@ -115,8 +115,6 @@ This is subliminal learning (Cloud et al. 2025, [arXiv:2507.14805](https://arxiv
 step towards the teacher on any outputs moves weights that start alike towards the teacher's. Two hidden
 layers, inputs from -1 to 1 (`--background -1`), T = 1, batches of 256 at a rate of 1e-3, 4 and 6 epochs of
 60,000 images; nothing is corrected.
-
-{{command}}
 """
 
 

@@ -202,8 +202,6 @@ says nothing, so every class is to this student what the 3 is to the others, and
 "its 3s": test 3s that the teacher reads. "entropy": of the soft targets, in nats, mean over the transfer set;
 {math.log(10):.3f} would be the most. "spread": the standard deviation of the teacher's logit for 3, less the
 mean of its logits, about its mean within each class, over T. Seeds 0, 10, ..., 40.
-
-{{command}}
 """
 
 

@@ -77,8 +77,6 @@ T = 2.5 to 3. The share of unseen 3s that it recognises after the correction is 
 ({percent(of(20.0, 30), UNSEEN_BEFORE)} %, and {percent(of(3.0, 30), UNSEEN_BEFORE)} % at T = 3). Perhaps it
 is too small to follow all that softer targets say; that is a guess.
 
-{{command}}
-
 {{details}}
 """
 

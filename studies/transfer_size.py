@@ -45,14 +45,8 @@ def draw(question: str, runs: Runs) -> Figure:
 
 
 def words(runs: Runs) -> str:
-    tenth, hundredth, half = (
-        at(runs, POINTS[name])
-        for name in (
-            "10 % of images, soft targets",
-            "1 % of images, soft targets",
-            "50 % of images, hard labels",
-        )
-    )
+    tenth, hundredth = (at(runs, POINTS[f"{share} % of images, soft targets"]) for share in (10, 1))
+    half = at(runs, POINTS["50 % of images, hard labels"])
     n_images = round(0.01 * hundredth[0].n_transfer)
     return f"""
 Little. From a tenth of the images the student recognises {percent(tenth, UNSEEN_BEFORE)} % of the unseen 3s
@@ -61,8 +55,6 @@ before the correction and {percent(tenth, UNSEEN_AFTER)} % after it; from one pe
 soft target is worth several hard labels: a tenth of the images with soft targets
 ({percent(tenth, SEEN_BEFORE, 2)} %) does what half of them do with hard labels
 ({percent(half, SEEN_BEFORE, 2)} %).
-
-{{command}}
 
 {{table}}
 """

@@ -101,12 +101,24 @@ def epoch_axis(axes: Axes, n_epochs: int) -> None:
     axes.set_xlim(0.5, n_epochs + 0.5)
 
 
-def log_ticks(axes: Axes, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".format) -> None:
-    """A logarithmic x axis with these ticks and no others."""
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(list(ticks)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
-    axes.xaxis.set_minor_locator(NullLocator())
+def log_ticks(
+    axes: Axes, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".format, of: str = "x"
+) -> None:
+    """A logarithmic axis, "x" or "y", with these ticks and no others."""
+    axes.set(**{f"{of}scale": "log"})
+    axis = axes.xaxis if of == "x" else axes.yaxis
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def log_axis(axes: Axes, text: Callable[[float], str]) -> None:
+    """A logarithmic y axis with ticks at 1, 2 and 5 of every power of ten."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    light_grid(axes)
 
 
 def draw_loss(axes: Axes, losses: np.ndarray, colour: str, title: str) -> None:
@@ -114,11 +126,7 @@ def draw_loss(axes: Axes, losses: np.ndarray, colour: str, title: str) -> None:
     epochs = np.arange(1, len(losses) + 1)
     axes.plot(epochs, losses, color=colour, marker="o", markersize=4)
     axes.set_title(title)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    light_grid(axes)
+    log_axis(axes, "{:g}".format)
     epoch_axis(axes, len(losses))
 
 

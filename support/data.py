@@ -158,10 +158,7 @@ def check_omitted(data: Data, omitted_class: Sequence[int], flag: str = "--omitt
 
 
 def with_held_out_test_set(data: Data, n: int) -> Data:
-    """`data` with its last n training images, if any, in place of the test set.
-
-    Raises UserError when no image is left to train on.
-    """
+    """`data`, its last n training images as the test set. Raises UserError when none is left to train on."""
     if n == 0:
         return data
     if n >= len(data.train_labels):

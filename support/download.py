@@ -128,24 +128,30 @@ class OnlyWeb(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def open_url(url: str) -> Any:
-    """`urlopen`, but the whole of it, name look-up included, within CONNECT_SECONDS. Raises OSError."""
+def answer_within(seconds: float, call: Callable[[], Any], late: str) -> Any:
+    """What `call` gives, in a thread of its own. Raises what that raises, or TimeoutError, saying `late`."""
     answer: queue.SimpleQueue = queue.SimpleQueue()
 
     def attempt() -> None:
         try:
-            answer.put(urllib.request.build_opener(OnlyWeb).open(url, timeout=STALL_SECONDS))
-        except Exception as error:  # whatever it is, it is this mirror's reason
+            answer.put(call())
+        except Exception as error:  # whatever it is, it is the reason
             answer.put(error)
 
     threading.Thread(target=attempt, daemon=True).start()
     try:
-        outcome = answer.get(timeout=CONNECT_SECONDS)
+        outcome = answer.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} s") from None
+        raise TimeoutError(late) from None
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
+
+
+def open_url(url: str) -> Any:
+    """`urlopen`, but the whole of it, name look-up included, within CONNECT_SECONDS. Raises OSError."""
+    opener, late = urllib.request.build_opener(OnlyWeb), f"no answer within {CONNECT_SECONDS:g} s"
+    return answer_within(CONNECT_SECONDS, lambda: opener.open(url, timeout=STALL_SECONDS), late)
 
 
 def receive(url: str, remote: Remote, console: Console) -> bytes:
