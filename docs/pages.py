@@ -244,7 +244,7 @@ def section(study: Study) -> str:
     runs = study.shown(study_runs())
     table = study.table(runs)
     details = f"<details><summary>every point</summary>\n\n{table}\n\n</details>"
-    words = wrapped(study.words(runs).replace("{command}", ""))
+    words = wrapped(study.words(runs))
     words = words.replace("{table}", table).replace("{details}", details)
     return f"## {study.question}\n\n![{study.caption}](../viz/study/{study.picture})\n\n{words}"
 

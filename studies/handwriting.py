@@ -236,8 +236,6 @@ Per cent of all USPS images of the class that was left out, mean ± standard dev
 columns are paired differences in points with their 95 % interval. Students of 784-200-200-10, but for the
 first row; all else is the recipe `fast`. The second table: all of USPS, and its 3s, read by networks of the
 other recipes.
-
-{{command}}
 """
 
 
