@@ -102,8 +102,11 @@ def test_starts_are_images_of_the_classes_most_like_the_wanted_one(made):
         ({"omitted_class": (0, 1, 2, 3, 4, 5, 6, 9)}, "never sees classes 0, 1, 2, 3, 4, 5, 6, 9"),
         (
             {
-                "omitted_class": EVERY_CLASS, "transfer_set": "halves", "transfer_images": 40,
-                "spare_outputs": 3, "background": -1.0,
+                "omitted_class": EVERY_CLASS,
+                "transfer_set": "halves",
+                "transfer_images": 40,
+                "spare_outputs": 3,
+                "background": -1.0,
             },
             "sees no whole digit, only halves of two digits, glued together",
         ),
