@@ -436,6 +436,6 @@ def test_what_can_be_trusted_is_what_was_measured(page, numbers):
         assert one["agreement"] == {
             "n_images": 2000, "n_other_class": others, "largest_difference": pytest.approx(largest, abs=1e-4)
         }  # fmt: skip
-        same = f"another class of {others} of 5,000" if others else "the same class of all 5,000"
+        same = f"another class of {others} of 2,000" if others else "the same class of all 2,000"
         assert f"the {one['name'].lower()} says {same} test images" in said
         assert f"by more than {100 * one['agreement']['largest_difference']:.1f} %" in said
