@@ -138,13 +138,14 @@ def test_other_data_s_animation_goes_beside_their_results(small_folder, tmp_path
     gif.main(within(tmp_path, monkeypatch, quick(small_folder)))
     with Image.open(tmp_path / "out" / gif.GIF_NAME) as image:
         assert image.size == (8, 8)
-    monkeypatch.setattr(gif, "__file__", str(tmp_path / "script.py"))
+    (tmp_path / "beside").mkdir()
+    monkeypatch.setattr(gif, "__file__", str(tmp_path / "beside" / "script.py"))
     small = {"n_epochs_teacher": 1, "n_epochs_student": 1, "teacher_hidden": (40,), "student_hidden": (20,)}
     shown = pipeline.run(Config(data_dir=small_folder, outdir=tmp_path, cache_dir=tmp_path, **small))
     mnist = dataclasses.replace(shown, data=dataclasses.replace(shown.data, name="MNIST"))
     monkeypatch.setattr(pipeline, "run", lambda *_: mnist)
     gif.main(within(tmp_path, monkeypatch, ("--data-dir", small_folder)))
-    with Image.open(tmp_path / gif.GIF_NAME) as image:
+    with Image.open(tmp_path / "beside" / gif.GIF_NAME) as image:
         assert image.size == (8, 8)
 
 
