@@ -43,9 +43,9 @@ def draw_answer(
     axes.tick_params(labelsize=SMALL)
     axes.set_ylim(0, top)
     if len(omitted) < core.N_CLASSES:
+        labels = axes.get_xticklabels()
         for c in omitted:
-            axes.get_xticklabels()[c].set_color(OMITTED)
-            axes.get_xticklabels()[c].set_fontweight("bold")
+            labels[c].set(color=OMITTED, fontweight="bold")
         on_omitted = p[list(omitted)].sum()
         shown = f"{on_omitted:.3f}" if on_omitted >= 0.001 else f"{on_omitted:.0e}"
         name = omitted[0] if len(omitted) == 1 else "unseen"

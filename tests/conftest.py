@@ -68,10 +68,10 @@ def small_data(small_files: dict[str, bytes]) -> core.Data:
 
 @pytest.fixture(scope="session")
 def explorer_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.Experiment]:
-    """The explorer's page of a small run on rendered digits, and that run."""
+    """The explorer's page of a small run on 8,000 + 2,000 rendered digits, and that run."""
     from explorer_pages import made_page
 
-    made, run = [], pipeline.run
+    made, run, drawn = [], pipeline.run, digits.render_dataset(8000, 2000)
 
     def keeping(*given) -> core.Experiment:
         made.append(run(*given))
@@ -79,6 +79,7 @@ def explorer_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, core.E
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "run", keeping)
+        patch.setattr(digits, "render_dataset", lambda: drawn)
         page = made_page(tmp_path_factory.mktemp("explorer"))
     return page, made[0]
 

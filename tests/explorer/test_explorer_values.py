@@ -260,7 +260,7 @@ def test_the_curve_of_the_epochs_is_that_of_every_epoch_s_logits(epoch, page, nu
     curves = {"all": ("student", of_all), "on 3s": ("omitted", unseen)}
     check_curves(page, "epoch-chart", x, curves, epoch)
     n, right = len(numbers.shown), (~wrong[epoch - 1, numbers.labels == 3]).sum()
-    share = 100 * (1 - of_all[epoch - 1] / 5000)
+    share = 100 * (1 - of_all[epoch - 1] / 2000)
     assert text(page, "epoch-value") == f"{epoch} of 6"
     assert text(page, "epoch-result") == (
         f"After epoch {epoch} it reads {right} of these {n} 3s and {share:.2f} % of all test images."
@@ -434,8 +434,8 @@ def test_what_can_be_trusted_is_what_was_measured(page, numbers):
         others = int((ours.argmax(axis=1) != theirs.argmax(axis=1)).sum())
         largest = np.abs(softmaxed(ours) - softmaxed(theirs.astype(float))).max()
         assert one["agreement"] == {
-            "n_images": 5000, "n_other_class": others, "largest_difference": pytest.approx(largest, abs=1e-4)
+            "n_images": 2000, "n_other_class": others, "largest_difference": pytest.approx(largest, abs=1e-4)
         }  # fmt: skip
-        same = f"another class of {others} of 5,000" if others else "the same class of all 5,000"
+        same = f"another class of {others} of 2,000" if others else "the same class of all 2,000"
         assert f"the {one['name'].lower()} says {same} test images" in said
         assert f"by more than {100 * one['agreement']['largest_difference']:.1f} %" in said

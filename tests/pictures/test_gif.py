@@ -24,6 +24,7 @@ from small_pictures import (
     maker,
     named_lines,
     pixels_of,
+    plain_frame,
     softmaxed,
     with_offsets,
     words_of,
@@ -243,7 +244,7 @@ def test_frames_follow_the_epochs_and_the_last_two_are_held(
 
     def plain(told: gif.Story, epoch: int, corrected: bool) -> Figure:
         drawn.append((epoch, corrected))
-        return Figure(figsize=(1, 1), facecolor=(0.1 * epoch, 0.2, float(corrected)))
+        return plain_frame(told, epoch, corrected)
 
     monkeypatch.setattr(gif, "draw_frame", plain)
     frames, durations = gif.animation(told, every, fps)

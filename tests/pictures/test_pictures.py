@@ -8,6 +8,7 @@ from support.console import UserError
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import make_distillation_mnist_omitted_3_gif as gif
 import pictures.seeds
 from beyond import pipeline
 from beyond.settings import EVERY_CLASS, Config
+from pictures import correction, knowledge
 from pictures.correction import bias_correction, omitted_examples
 from pictures.frame import error_shares, instances, learner, never_seen, other_settings, taught_by
 from pictures.imagined import ENOUGH, input_gradient, short_change
@@ -34,6 +36,16 @@ ALL = (
 @pytest.fixture(scope="module")
 def made(small_folder, tmp_path_factory):
     return maker(small_folder, tmp_path_factory.mktemp("cache"), TINY)
+
+
+@pytest.fixture
+def few_images(monkeypatch):
+    """For what is said in pictures: of the many images in them only some."""
+    for module, name, n in (
+        (knowledge, "N_CLASSES_SHOWN", 2), (knowledge, "N_SEEN", 4), (knowledge, "N_DRAWS", 2),
+        (correction, "N_EXAMPLES", 2),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, n)
 
 
 @pytest.mark.parametrize("background", [0.0, -1.0])
@@ -89,12 +101,14 @@ def test_starts_are_images_of_the_classes_most_like_the_wanted_one(made):
         ({}, "never sees a 3"),
         ({"omitted_class": (0, 1, 2, 3, 4, 5, 6, 9)}, "never sees classes 0, 1, 2, 3, 4, 5, 6, 9"),
         (
-            {"omitted_class": EVERY_CLASS, "transfer_set": "halves", "transfer_images": 40},
+            {
+                "omitted_class": EVERY_CLASS,
+                "transfer_set": "halves",
+                "transfer_images": 40,
+                "spare_outputs": 3,
+                "background": -1.0,
+            },
             "sees no whole digit, only halves of two digits, glued together",
-        ),
-        (
-            {"spare_outputs": 3, "omitted_class": EVERY_CLASS, "transfer_set": "noise", "background": -1.0},
-            "sees no digit, only uniform noise",
         ),
     ],
     ids=str,
@@ -212,6 +226,8 @@ def test_what_was_never_seen_in_words():
     assert [instances(c) for c in ((3,), (3, 5), (1, 2, 3), EVERY_CLASS)] == [
         "3s", "3s and 5s", "3 classes", "digits",
     ]  # fmt: skip
+    noise = Config(omitted_class=EVERY_CLASS, transfer_set="noise")
+    assert learner(SimpleNamespace(config=noise)) == "a student that sees no digit, only uniform noise"
 
 
 @pytest.mark.parametrize(("correct", "biases"), [("omitted", "bias"), ("all", "biases")])
@@ -237,7 +253,7 @@ def test_calibration_belongs_to_one_class_left_out(made):
     assert made(correct="all").results()["bias_correction"]["calibration"] is None
 
 
-def test_pictures_say_what_the_flags_did(made):
+def test_pictures_say_what_the_flags_did(made, few_images):
     with our_style():
         one, ten = (per_class_accuracy(made(correct=which)) for which in ("omitted", "all"))
         assert f"student after it, bias {made().correction.offsets[0]:+.2f}" in words_of(one)
@@ -270,7 +286,7 @@ def test_pictures_say_what_the_flags_did(made):
         (1.0, "cross-entropy, log scale", "hard labels"),
     ],
 )
-def test_pictures_say_what_the_student_learns_from(hard_weight, loss, teacher, made):
+def test_pictures_say_what_the_student_learns_from(hard_weight, loss, teacher, made, few_images):
     experiment = made(hard_weight=hard_weight)
     with our_style():
         curves, frame = words_of(student_curves(experiment)), words_of(transfer_set(experiment))
@@ -313,9 +329,11 @@ def test_a_probe_that_cannot_be_had_is_said_before_anything_is_trained(small_fol
     ],
     ids=["two", "one beside it in the test set", "five"],
 )  # fmt: skip
-def test_pictures_of_few_classes_speak_of_these(train, test, omitted, learned, seen, sees, tmp_path):
+def test_pictures_of_few_classes_speak_of_these(
+    train, test, omitted, learned, seen, sees, tmp_path, few_images
+):
     folder = data_of(train, test, tmp_path / "data")
-    experiment = maker(folder, tmp_path, SOME)(omitted_class=omitted)
+    experiment = maker(folder, tmp_path, TINY)(omitted_class=omitted)
     named = replace(experiment, data=replace(experiment.data, name=r"of $\frac$"))
     figures = {picture.__name__: draw(picture, named) for picture in ALL}
     for figure in figures.values():
