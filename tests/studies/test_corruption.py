@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from made_further import of_corruption
 from made_studies import cells, drawn, interval
-from small_pictures import words_of
 from small_studies import tiny_configs
 
 import distillation_mnist_omitted_3 as core
