@@ -110,7 +110,7 @@ def test_bad_flags_get_one_line(flags, said, tmp_path, monkeypatch, capsys):
 
 
 def test_a_single_image_to_learn_from_is_refused(data, tmp_path):
-    labels = np.array([3] * 129 + [1], np.uint8)
+    labels = np.array([3] * 65 + [1], np.uint8)
     one = Data(data.name, data.train_images, labels, data.test_images, data.test_labels, {})
     with pytest.raises(UserError, match="too few images for the student: 1; omit fewer classes"):
         trained(one, tmp_path, transfer_fraction=1.0)
