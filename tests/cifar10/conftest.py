@@ -14,14 +14,9 @@ from cifar10 import deployed
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    """The first 66 and 30 images: three full batches of the teacher, some left over, two groups to predict."""
+    """The first 66 and 30 images: three full batches, some left over, two groups to predict."""
     whole = small_data()
-    parts = (
-        whole.train_images[:66],
-        whole.train_labels[:66],
-        whole.test_images[:30],
-        whole.test_labels[:30],
-    )
+    parts = (whole.train_images[:66], whole.train_labels[:66], whole.test_images[:30], whole.test_labels[:30])
     return Data("CIFAR-10 variant", *parts, {"images": "0"})
 
 
