@@ -44,7 +44,7 @@ def small_grid(monkeypatch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("gain")
-    write_batches(folder / "data", 130, 50)
+    write_batches(folder / "data", 150, 100)
     return folder
 
 
@@ -196,7 +196,7 @@ def test_later_runs_take_the_place_of_earlier_ones():
     [
         (("--seeds", "0"), "--seeds must be 1 to 1,000"),
         (("--jobs", "0"), "--jobs must be 1 to 1,000"),
-        (("--hold-out", "128"), "too few images for the student: 1;"),
+        (("--hold-out", "148"), "too few images for the student: 1;"),
     ],
 )
 def test_what_makes_no_sense_is_refused(given, said, folder):
