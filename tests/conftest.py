@@ -42,14 +42,22 @@ def small_files(small_digits: tuple[np.ndarray, ...]) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def small_folder(small_files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compressed(small_files: dict[str, bytes]) -> dict[str, bytes]:
+    """The same, as a mirror has them."""
+    return {name: gzip.compress(content) for name, content in small_files.items()}
+
+
+@pytest.fixture(scope="session")
+def small_folder(
+    small_files: dict[str, bytes], compressed: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder for --data-dir: one file plain, three compressed."""
     folder = tmp_path_factory.mktemp("idx")
     for index, (name, content) in enumerate(small_files.items()):
         if index == 1:
             (folder / name).write_bytes(content)
         else:
-            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+            (folder / f"{name}.gz").write_bytes(compressed[name])
     return folder
 
 
@@ -102,10 +110,10 @@ def workers():
 class Mirror:
     """A server on loopback; `behaviour` says what each request gets, `requests` what was asked for."""
 
-    def __init__(self, files: dict[str, bytes]) -> None:
+    def __init__(self, files: dict[str, bytes], compressed: dict[str, bytes]) -> None:
         self.behaviour, self.redirect_to = "right", ""
         self.requests: list[str] = []
-        mirror, compressed = self, {name: gzip.compress(content) for name, content in files.items()}
+        mirror = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -164,8 +172,8 @@ class Mirror:
 
 
 @pytest.fixture
-def mirror(small_files: dict[str, bytes]):
-    served = Mirror(small_files)
+def mirror(small_files: dict[str, bytes], compressed: dict[str, bytes]):
+    served = Mirror(small_files, compressed)
     yield served
     served.server.shutdown()
     served.server.server_close()

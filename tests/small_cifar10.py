@@ -19,9 +19,9 @@ CHANNELS = ("4", "M", "6", "M", "5")
 
 
 @cache
-def batches() -> dict[str, bytes]:
-    """Six small batches, 300 + 100 drawn shapes, in CIFAR-10's layout."""
-    images, labels, test_images, test_labels = shapes.render_dataset(300, 100, seed=3)
+def batches(n_train: int = 300, n_test: int = 100) -> dict[str, bytes]:
+    """Six small batches of drawn shapes in CIFAR-10's layout."""
+    images, labels, test_images, test_labels = shapes.render_dataset(n_train, n_test, seed=3)
     parts = [(images[i::5], labels[i::5]) for i in range(5)] + [(test_images, test_labels)]
     return {
         name: np.column_stack((y, x.reshape(len(x), -1))).astype(np.uint8).tobytes()
@@ -34,10 +34,10 @@ def small_data() -> Data:
     return data_from_batches(batches(), "CIFAR-10 variant")
 
 
-def write_batches(folder: Path) -> Path:
+def write_batches(folder: Path, *sizes: int) -> Path:
     """A folder for --data-dir."""
     folder.mkdir(exist_ok=True)
-    for name, content in batches().items():
+    for name, content in batches(*sizes).items():
         (folder / name).write_bytes(content)
     return folder
 

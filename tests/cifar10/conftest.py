@@ -14,14 +14,9 @@ from cifar10 import deployed
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    """The first 130 and 50 images: three full batches of the teacher, and some that are left over."""
+    """The first 66 and 30 images: three full batches, some left over, two groups to predict."""
     whole = small_data()
-    parts = (
-        whole.train_images[:130],
-        whole.train_labels[:130],
-        whole.test_images[:50],
-        whole.test_labels[:50],
-    )
+    parts = (whole.train_images[:66], whole.train_labels[:66], whole.test_images[:30], whole.test_labels[:30])
     return Data("CIFAR-10 variant", *parts, {"images": "0"})
 
 

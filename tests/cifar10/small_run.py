@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 QUIET = Console(quiet=True)
 SMALL = {
     "teacher_channels": ("5", "M", "4"), "student_channels": ("3", "M", "4"), "n_epochs_teacher": 2,
-    "n_epochs_student": 2, "batch_size": 40, "batch_size_student": 30, "learning_rate": 0.1,
-    "learning_rate_student": 0.2, "learning_rate_baseline": 0.15, "n_versions": 3, "label_fraction": 0.7,
-    "transfer_fraction": 0.6, "jitter": 2, "jitter_student": 1, "probe_size": 60, "weight_decay": 0.1,
+    "n_epochs_student": 2, "batch_size": 20, "batch_size_student": 15, "learning_rate": 0.1,
+    "learning_rate_student": 0.2, "learning_rate_baseline": 0.15, "n_versions": 2, "label_fraction": 0.7,
+    "transfer_fraction": 0.6, "jitter": 2, "jitter_student": 1, "probe_size": 30, "weight_decay": 0.1,
     "weight_decay_student": 0.05,
     "omitted_class": (3,), "seed": 4, "temperature": 5.0, "optimiser": "nesterov",
     "optimiser_student": "nesterov",

@@ -124,13 +124,13 @@ REACHES = [  # a setting, another value of it, and the trainings that it changes
     ("n_epochs_student", 1, {"student", "baseline"}),
     ("teacher_channels", ("6", "M", "4"), {"teacher", "student"}),
     ("student_channels", ("3", "4", "M"), {"student", "baseline"}),
-    ("batch_size", 50, {"teacher", "student"}),
-    ("batch_size_student", 40, {"student", "baseline"}),
+    ("batch_size", 25, {"teacher", "student"}),
+    ("batch_size_student", 20, {"student", "baseline"}),
     ("learning_rate", 0.05, {"teacher", "student"}),
     ("learning_rate_student", 0.1, {"student"}),
     ("learning_rate_baseline", 0.1, {"baseline"}),
     ("learning_rate_baseline", None, {"baseline"}),
-    ("n_versions", 2, {"student", "baseline"}),
+    ("n_versions", 3, {"student", "baseline"}),
     ("label_fraction", 0.5, ALL),
     ("transfer_fraction", 0.4, {"student", "baseline"}),
     ("optimiser", "muon", {"teacher", "student"}),
@@ -260,7 +260,7 @@ def test_answers_for_all_images_serve_any_part_of_them(part, data, tmp_path, tmp
 @pytest.mark.parametrize(
     "changed",
     [
-        {"jitter_student": 2}, {"n_versions": 2}, {"omitted_class": (5,)},  # other images
+        {"jitter_student": 2}, {"n_versions": 3}, {"omitted_class": (5,)},  # other images
         {"n_epochs_teacher": 1}, {"label_fraction": 0.5},  # another teacher
     ],
 )  # fmt: skip
@@ -313,17 +313,17 @@ def test_the_networks_that_are_returned_give_the_reported_logits(omitted, data, 
     np.testing.assert_array_equal(again.student_logits, before)
 
 
-@pytest.mark.parametrize("probe_size", [20, 60, 1000])
+@pytest.mark.parametrize("probe_size", [10, 30, 1000])
 def test_the_correction_is_made_on_the_first_images_of_the_training_set(
     probe_size, small, data, tmp_path, workers
 ):
     """The corrected network's mean probability there is the class's frequency in all training labels."""
     found = trained(data, small.config.cache_dir, probe_size=probe_size)
     logits = predict(found.corrected_network, data.train_images[:probe_size], workers)
-    assert len(logits) == len(found.probe_logits) == min(probe_size, 130)
+    assert len(logits) == len(found.probe_logits) == min(probe_size, 66)
     target = (data.train_labels == 3).mean()
     assert core.softmax(logits)[:, 3].mean() == pytest.approx(target, abs=1e-4)
-    assert found.correction.probe_size == min(probe_size, 130)
+    assert found.correction.probe_size == min(probe_size, 66)
 
 
 def test_results_say_what_the_logits_say(small, data):
@@ -350,7 +350,7 @@ def test_results_say_what_the_logits_say(small, data):
         assert 0 < networks[kind]["milliseconds_per_image"] < 1000
         assert 0 < networks[kind]["milliseconds_alone"] < 1000
     assert networks["teacher"]["multiply_adds"] == 32**2 * 144 + 9 * (32**2 * 120 + 16**2 * 20) + 40
-    in_transfer = np.random.default_rng(4 + 53).permutation(130)[: round(0.6 * 130)]
+    in_transfer = np.random.default_rng(4 + 53).permutation(66)[: round(0.6 * 66)]
     assert found["data"]["n_transfer"] == (data.train_labels[in_transfer] != 3).sum()
     both = np.pad(data.test_images, ((0, 0), (0, 0), (0, 1), (0, 1)), mode="reflect")
     with core.Workers(1) as workers:

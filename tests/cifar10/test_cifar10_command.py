@@ -110,7 +110,7 @@ def test_bad_flags_get_one_line(flags, said, tmp_path, monkeypatch, capsys):
 
 
 def test_a_single_image_to_learn_from_is_refused(data, tmp_path):
-    labels = np.array([3] * 129 + [1], np.uint8)
+    labels = np.array([3] * 65 + [1], np.uint8)
     one = Data(data.name, data.train_images, labels, data.test_images, data.test_labels, {})
     with pytest.raises(UserError, match="too few images for the student: 1; omit fewer classes"):
         trained(one, tmp_path, transfer_fraction=1.0)
@@ -159,7 +159,7 @@ def call(*flags: object, cwd: Path, module: str = "cifar10") -> subprocess.Compl
 
 def test_a_small_run_its_results_its_pictures_and_an_identical_second_one(tmp_path):
     """As a user calls it; the defaults of --cache-dir, the names of the files, --retrain, --quiet."""
-    folder = write_batches(tmp_path / "data")
+    folder = write_batches(tmp_path / "data", 130, 50)
     flags = [*SMALL_FLAGS, "--data-dir", folder]
     first = call(*flags, "--outdir", "a", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -168,7 +168,7 @@ def test_a_small_run_its_results_its_pictures_and_an_identical_second_one(tmp_pa
     found = json.loads((tmp_path / "a" / "results.json").read_text())
     assert found["config"]["omitted_class"] == [3]
     assert found["config"]["data_dir"] == str(folder)
-    assert found["data"]["n_transfer"] == 165
+    assert found["data"]["n_transfer"] == 71
     stored = sorted((tmp_path / "cache" / "hinton-cifar10" / "runs").iterdir())
     assert [path.name.partition("-")[0] for path in stored] == ["answers", "baseline", "student", "teacher"]
     drawn = call(*flags, "--outdir", "a", cwd=tmp_path, module="cifar10.pictures")
@@ -220,7 +220,9 @@ def test_drawn_shapes_end_in_a_notice_and_a_folder_of_their_own(tmp_path, monkey
     assert capsys.readouterr().err.count("NOT CIFAR-10") == 2  # at the start and at the end
     found = json.loads((tmp_path / "viz" / "rendered" / "cifar10" / "results.json").read_text())
     assert found["data"]["name"] == "rendered shapes"
-    real = run(Config(**SMALL, data_dir=write_batches(tmp_path / "data"), cache_dir=tmp_path / "cache"))
+    real = run(
+        Config(**SMALL, data_dir=write_batches(tmp_path / "data", 130, 50), cache_dir=tmp_path / "cache")
+    )
     assert real.outdir == tmp_path / "viz" / "cifar10"
 
 

@@ -40,7 +40,7 @@ def test_what_remains_is_of_all_that_is_not_stored(told, data, tmp_path):
     n = len(data.train_labels)
     seen = (data.train_labels != 3).sum()
     assert told[0].began_with == pytest.approx(
-        {"teacher": 2 * n * teacher, "answers": 0.3 * 2 * 3 * n * teacher,
+        {"teacher": 2 * n * teacher, "answers": 0.3 * 2 * 2 * n * teacher,
          **dict.fromkeys(("student", "baseline"), 2 * seen * student)}
     )  # fmt: skip
     assert told[0].costs == {}

@@ -23,7 +23,7 @@ from cifar10.settings import Config
 from runs.folders import newest_of_each
 
 FLAGS = [
-    "--n-epochs-teacher", "1", "--teacher-channels", "4", "M", "4", "--n-versions", "2", "--batch-size", "60",
+    "--n-epochs-teacher", "1", "--teacher-channels", "4", "M", "4", "--n-versions", "2", "--batch-size", "30",
     "--temperature", "3", "--jobs", "1", "--quiet",
 ]  # fmt: skip
 STUDENTS = {"large": "3 M 4", "small": "2 M 2"}
@@ -44,7 +44,7 @@ def small_grid(monkeypatch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("gain")
-    write_batches(folder / "data")
+    write_batches(folder / "data", 150, 100)
     return folder
 
 
@@ -63,11 +63,13 @@ def results(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(folder) -> dict[str, Any]:
-    """Both parts, the second by a call of its own."""
+    """Both parts, the second by a call of its own, in processes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gain, "STUDENTS", STUDENTS)
         patch.setattr(gain, "PARTS", PARTS)
-        main(flags(folder, "--parts", "shares", "--seeds", "2"))
+        with patch.context() as in_this_process:
+            in_this_process.setattr(gain, "local_pool", thread_pool)
+            main(flags(folder, "--parts", "shares", "--seeds", "2"))
         main(flags(folder, "--parts", "lengths", "--seeds", "2", "--jobs", "2"))
     return results(folder)
 
@@ -79,7 +81,7 @@ def test_every_run_is_one_of_the_experiment(found, folder, tmp_path):
     assert any(one["soft"] != one["hard"] for one in found["runs"])
     for one in found["runs"][1::2]:  # of the second seed
         config = Config(
-            n_epochs_teacher=1, teacher_channels=("4", "M", "4"), n_versions=2, batch_size=60,
+            n_epochs_teacher=1, teacher_channels=("4", "M", "4"), n_versions=2, batch_size=30,
             temperature=3.0, student_channels=tuple(STUDENTS[one["student"]].split()),
             transfer_fraction=one["share"], n_epochs_student=one["n_epochs"], seed=one["seed"],
             data_dir=folder / "data", cache_dir=tmp_path, outdir=tmp_path / "out",
@@ -194,7 +196,7 @@ def test_later_runs_take_the_place_of_earlier_ones():
     [
         (("--seeds", "0"), "--seeds must be 1 to 1,000"),
         (("--jobs", "0"), "--jobs must be 1 to 1,000"),
-        (("--hold-out", "298"), "too few images for the student: 1;"),
+        (("--hold-out", "148"), "too few images for the student: 1;"),
     ],
 )
 def test_what_makes_no_sense_is_refused(given, said, folder):

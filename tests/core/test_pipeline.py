@@ -104,14 +104,12 @@ def test_every_setting_is_tested():
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("base")
-
-
-@pytest.fixture
-def base(small_folder, cache) -> core.Experiment:
-    """The experiment with the base settings; but for the first time, its trainings are stored ones."""
-    return pipeline.run(Config(data_dir=small_folder, cache_dir=cache, outdir=cache, **BASE))
+def base(small_folder, tmp_path_factory) -> core.Experiment:
+    """The experiment with the base settings; its trainings are stored ones."""
+    folder = tmp_path_factory.mktemp("base")
+    config = Config(data_dir=small_folder, cache_dir=folder, outdir=folder, **BASE)
+    pipeline.run(config)
+    return pipeline.run(config)
 
 
 @pytest.mark.parametrize("variant", [{}, *VARIANTS], ids=str)
