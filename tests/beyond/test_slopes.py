@@ -137,6 +137,7 @@ def test_every_correction_does_what_sets_it(usual, workers):
         assert mean_p(usual.probe_logits, *settings[name]) == pytest.approx(share, abs=1e-4), name
     assert settings["offset"][1] == pytest.approx(usual.correction.offsets[0], abs=1e-3)
     assert mean_p(student, *settings["transfer"]) == pytest.approx(mean_p(teacher), abs=1e-4)
+    assert settings["none"] == (1, 0)
     factor, offset = settings["both"]
     middle = rest(student)[:, 3].mean()
     assert factor * middle + offset == pytest.approx(middle, abs=1e-3)
@@ -181,6 +182,7 @@ def test_of_the_recipe_itself_errors_are_counted_along_the_way_and_points_kept(u
     assert s3 == student[mine][:150].round(2).tolist()
     assert t == teacher[~mine][:300].round(2).tolist()
     assert s == student[~mine][:300].round(2).tolist()
+    assert found["at_best"] == slopes.at_best(usual.student_logits, usual.data.test_labels, 3)
     assert set(found["predictors"]["linear"]) == {"pixels", "random", "teacher"}
     other = measured_slopes(replace(usual, config=Config(**TINY, seed=10)), workers, None)
     assert other["points"] is None

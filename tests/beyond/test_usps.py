@@ -81,7 +81,7 @@ def test_a_folder_gives_both_files_in_mnists_form(folder, small_usps):
 
 
 def test_without_a_folder_a_mirror_is_asked_once(small_usps, mirror, tmp_path, capsys):
-    served = type(mirror)(small_usps)
+    served = type(mirror)(small_usps, {name: gzip.compress(text) for name, text in small_usps.items()})
     try:
         mirrors = [served.url("flipped"), served.url("right")]
         first = usps.load_usps(None, tmp_path, Console(), mirrors)

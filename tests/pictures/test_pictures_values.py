@@ -82,6 +82,9 @@ def test_the_students_curves_are_its_own_and_end_where_the_correction_brings_it(
         assert star.get_ydata() == pytest.approx([error_share(after, experiment.data, classes)])
         (jump,) = [line for line in mine if line.get_linestyle() == ":"]
         np.testing.assert_allclose(jump.get_xydata(), np.vstack((points[-1:], star.get_xydata())))
+    (border,) = [line.get_xdata() for line in lines if line.get_color() == AFTER and len(line.get_xdata()) == 2
+                 and line.get_xdata()[0] == line.get_xdata()[1]]  # fmt: skip
+    assert 5 < border[0] < star.get_xdata()[0]
     before = 100 * (1 - error_share(experiment.student.test_logits[-1], experiment.data, omitted))
     shares = before, 100 * (1 - error_share(after, experiment.data, omitted))
     assert f"before and after the correction: {shares[0]:.2f} → {shares[1]:.2f} %" in words_of(right)
@@ -210,6 +213,8 @@ def test_ten_offsets_stand_beside_what_they_do(settings, made):
     (bars,) = bars_of(left).values()
     np.testing.assert_allclose(bars[1], offsets)
     np.testing.assert_allclose(bars[0], range(10))
+    assert bars[2] == {AFTER}
+    assert [list(line.get_ydata()) for line in left.lines] == [[0, 0]]
     assert left.get_title(loc="left") == "offset added to the bias (their mean is 0)"
     assert np.mean(offsets) == pytest.approx(0, abs=1e-9)
     assert right.get_title(loc="left") == "mean probability on 300 images without labels"
@@ -285,6 +290,9 @@ def test_examples_stand_under_their_fate_and_the_fates_add_up(settings, made):
         own = said["before"][1][places, labels[places]]
         assert list(own) == sorted(own)
     assert total == len(mine)
+    what = {1: "3s, which", 2: "3s and 8s, which", 3: "3 classes, which", 10: "digits, of which"}
+    n_omitted = len(experiment.config.omitted_class)
+    assert figure.get_suptitle().startswith(f"Test images of {what[n_omitted]} the student never saw")
 
 
 # ---- What the teacher says, and what the student sees ------------------------------------------------------
@@ -337,6 +345,8 @@ def test_dark_knowledge_is_what_the_teacher_says_of_these_images(settings, made)
     assert [c for _, c in shown[::2]] == [c for _, c in shown[1::2]]
     best = {c: mass[classes == c].max() for c in np.unique(classes)}
     assert {c for _, c in shown} == set(sorted(best, key=best.get)[-4:])
+    of_what = "a teacher of digits says of contour lines" if drawn else "the soft targets of other digits say"
+    assert of_what in figure.get_suptitle()
     assert grid[1, 0].get_ylabel().startswith("teacher, T = 1\n")
     assert grid[2, 0].get_ylabel().startswith(f"soft target, T = {config.temperature:g}\n")
 
@@ -377,6 +387,8 @@ def test_what_is_said_to_be_all_that_the_student_sees_is(settings, what, made):
         if config.is_drawn:
             assert below.get_title() == f"{logits.argmax()} foremost"
     assert len(set(chosen)) == n
+    below = f"its teacher's\nanswer, T = {config.temperature:g}"
+    assert [axes.get_ylabel() for axes in grid[1::2, 0] if axes.get_visible()] == [below] * (1 + (n > 8))
 
 
 def test_imagined_changes_go_to_the_class_asked_for_by_the_network_named(made):
@@ -410,7 +422,8 @@ def test_imagined_changes_go_to_the_class_asked_for_by_the_network_named(made):
             assert {
                 to_hex(s.get_edgecolor()).upper() for a in (image, change) for s in a.spines.values()
             } == {colour}
-    assert "From another digit to a 3: " in figure.get_suptitle()
+    for one in (figure, draw(imagined, made(**DRAWN))):
+        assert one.get_suptitle().startswith("From another digit to a 3: ")
 
 
 def shifts_of(image: np.ndarray, drawn: np.ndarray) -> tuple[int, int]:

@@ -326,6 +326,12 @@ def test_what_is_no_run_is_refused_in_one_line(damage, run, tmp_path):
     assert str(refusal.value).isprintable()
 
 
+def test_where_a_run_is_wrong_is_said(run, tmp_path):
+    folder = write(tmp_path / "runs", run, changed(run, "bias_correction.classes", [11]))
+    with pytest.raises(UserError, match="bias_correction has a wrong classes"):
+        load(folder)
+
+
 def test_a_pipe_is_not_waited_for_and_a_huge_file_not_read(run, tmp_path):
     folder = write(tmp_path / "runs", run)
     path = folder / "0" / "results.json"

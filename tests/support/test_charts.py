@@ -50,6 +50,14 @@ def drawn(folder: Path) -> bytes:
     return (folder / "everything.png").read_bytes()
 
 
+def test_a_logarithmic_axis_has_ticks_at_1_2_and_5():
+    loss = everything().axes[0]
+    low, high = loss.get_ylim()
+    ticks = [tick for tick in loss.get_yticks() if low <= tick <= high]
+    np.testing.assert_allclose(ticks, [0.2, 0.5, 1, 2])
+    assert [loss.yaxis.get_major_formatter()(tick) for tick in ticks] == ["0.2", "0.5", "1", "2"]
+
+
 def test_no_setting_of_the_users_changes_a_pixel(tmp_path):
     usual = drawn(tmp_path)
     with matplotlib.rc_context(HOSTILE):

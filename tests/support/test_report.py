@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from support.console import Console
-from support.report import summary
+from support.report import summary, write_json
 from support.settings import N_CLASSES
 from support.stored import Recorder, Session, Store, Training, arithmetic, key_of
 
+import json
 import time
 from dataclasses import replace
 
@@ -39,6 +40,13 @@ FOUND = {
     },
     "wall_clock_seconds": {"data": 0.5, "teacher": 61.25, "bias_correction": 0.125, "total": 61.875},
 }  # fmt: skip
+
+
+def test_what_is_written_can_be_read_line_by_line(tmp_path):
+    write_json(tmp_path / "results.json", FOUND)
+    lines = (tmp_path / "results.json").read_text().splitlines()
+    assert lines[:2] == ["{", '  "bias_correction": {']
+    assert json.loads("\n".join(lines)) == FOUND
 
 
 def test_the_final_table_is_this_one():
