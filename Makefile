@@ -34,7 +34,7 @@ explorer: .venv/run.stamp
 test: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 golden: $(if $(MNIST_DIR),.venv/dev.stamp)
 	@test -n "$(MNIST_DIR)" || { echo "make golden: name the folder of the files: MNIST_DIR=FOLDER"; exit 2; }
