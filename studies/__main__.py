@@ -77,6 +77,12 @@ def check(arguments: argparse.Namespace, given: dict[str, Any]) -> None:
         raise UserError("--redraw trains nothing: beside it only --outdir and --quiet mean anything")
 
 
+def label_of(name: str, point: str, seed: int) -> str:
+    """A run of a study in the 55 columns that a line of progress of 80 leaves it."""
+    room = 55 - len(f"{name}, , seed {seed}")
+    return f"{name}, {point if len(point) <= room else f'{point[: room - 1]}…'}, seed {seed}"
+
+
 def carry_out(
     planned: Plan, data: Data, open_pool: Any, console: Console, further: dict[str, Further]
 ) -> tuple[list[Run], dict[Config, str]]:
@@ -85,7 +91,7 @@ def carry_out(
 
     def label(config: Config) -> str:
         name, place = point_of[config]
-        return f"{name}, {list(STUDIES[name].points)[place]}, seed {config.seed}"
+        return label_of(name, list(STUDIES[name].points)[place], config.seed)
 
     configs = list(dict.fromkeys(config for group in planned.values() for config in group))
     for config in configs:

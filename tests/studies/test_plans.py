@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from support import intervals
-from support.console import UserError
+from support.console import Console, UserError
 from support.settings import argument_parser, given_settings
 
 import math
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -14,8 +15,10 @@ import pytest
 from made_studies import group, runs_with_errors
 
 from beyond.settings import Config
+from runs.many import Progress
 from runs.records import FALLS_BACK, flags_of
 from studies import claims, measured, paths
+from studies.__main__ import label_of
 from studies.hard_mix import WEIGHTS
 from studies.questions import STUDIES, plan
 from studies.study import Run
@@ -78,6 +81,16 @@ def test_a_point_may_name_a_recipe_and_have_seeds_of_its_own():
     assert [len(configs) for configs in plan(["paper"], {}).values()] == [10, 10, 10, 3, 3]
     with_seeds = plan(["handwriting"], {}, 2)
     assert {len(configs) for configs in with_seeds.values()} == {2}  # as asked for
+
+
+def test_every_run_has_a_line_of_at_most_80_columns(capsys):
+    for name, study in STUDIES.items():
+        for point in study.points:
+            Progress(10, 1.0, Console()).succeeded(label_of(name, point, 1234), "10000", 0.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == 80
+    assert all(re.search(r", seed 1234$", line) for line in lines)
+    assert label_of("shares", "half", 3) == "shares, half, seed 3"
 
 
 def test_flags_of_a_run_make_that_run_again():
