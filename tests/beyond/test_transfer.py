@@ -401,3 +401,15 @@ def test_a_drawn_transfer_set_leaves_every_class_out_and_the_images_as_they_are(
     assert Config(**{"recipe": "no-digit"}).transfer_set == "contours"
     on_digits = Config(**{"recipe": "no-digit", "transfer_set": "digits"})
     assert (on_digits.omitted_class, on_digits.n_epochs_student) == ((3,), 60)
+
+
+def test_of_labels_alone_the_temperature_decides_only_what_the_teacher_chooses():
+    """Likeness is the teacher's own at T, so that it is in the key of a student that hears labels alone."""
+
+    def decisive(kind: str, temperature: float, choice: str) -> dict[str, object]:
+        settings = {"hard_weight": 1.0, "transfer_fraction": 0.5, "transfer_choice": choice}
+        return Config(temperature=temperature, **settings).decisive(kind)
+
+    assert decisive("student", 2.0, "most-like") != decisive("student", 20.0, "most-like")
+    assert decisive("student", 2.0, "random") == decisive("student", 20.0, "random")
+    assert decisive("teacher", 2.0, "most-like") == decisive("teacher", 20.0, "most-like")
