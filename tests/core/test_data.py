@@ -396,3 +396,12 @@ def test_held_out_images_are_measured_on_and_never_trained_on(small_folder, smal
     assert data.name != small_data.name
     with pytest.raises(UserError, match="--hold-out"):
         pipeline.load_data(Config(data_dir=small_folder, hold_out=600), Console())
+
+
+def test_progress_is_the_share_of_what_was_announced(mirror, small_is_mnist, monkeypatch):
+    shares = []
+    monkeypatch.setattr(Console, "progress", lambda self, label, share: shares.append((label, share)))
+    fetch_first([mirror.url("right")])
+    assert {label for label, _ in shares} == {f"fetching {FIRST}.gz"}
+    assert [share for _, share in shares] == sorted(share for _, share in shares)
+    assert 0 < shares[0][1] <= shares[-1][1] == 1
