@@ -318,12 +318,11 @@ def test_dark_knowledge_is_what_the_teacher_says_of_these_images(settings, made,
     monkeypatch.setattr(knowledge, "POOL", 250)  # of what is drawn no more is looked at
     figure, drawn, omitted = draw(dark_knowledge, experiment), config.is_drawn, list(config.omitted_class)
     grid = np.array(figure.axes).reshape(3, -1)
-    seen = (
-        experiment.lesson.images[:250] if drawn else data.train_images[~np.isin(data.train_labels, omitted)]
-    )
+    others = ~np.isin(data.train_labels, omitted)
+    seen = experiment.lesson.images[:250] if drawn else data.train_images[others]
     logits = answers(experiment.teacher.network, seen)
     p = softmaxed(logits, config.temperature)
-    classes = logits.argmax(axis=1) if drawn else data.train_labels[~np.isin(data.train_labels, omitted)]
+    classes = logits.argmax(axis=1) if drawn else data.train_labels[others]
     mass = p.max(axis=1) if drawn else p[:, omitted].sum(axis=1)
     shown = []
     for place, (image, first, second) in enumerate(grid.T):
