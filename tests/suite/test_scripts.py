@@ -120,6 +120,7 @@ def test_pictures_and_animation_reuse_the_stored_run(small_folder, tmp_path, mon
     path = folder / "anim" / "x.gif"
     assert path.stat().st_size < 3e6
     with Image.open(path) as image:
+        assert image.format == "GIF"
         assert image.n_frames == 3  # epochs 1, 3 and the corrected student
         durations = []
         for frame in range(3):
