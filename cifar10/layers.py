@@ -68,8 +68,8 @@ def whitening_kernels(images: np.ndarray, floor: float = 5e-4) -> np.ndarray:
 class Whitening:
     """What is positive and what is negative in each direction of a 2x2 patch, frozen.
 
-    `kernels` (12, 12): (direction, patch as row, column, colour). Takes uint8 images (n, 3, 33, 33), one
-    row and column more than come out.
+    `kernels` (12, 12): (direction, patch as row, column, colour). Takes uint8 images (n, 3, side + 1,
+    side + 1), one row and column more than come out.
     """
 
     def __init__(self, kernels: np.ndarray) -> None:
@@ -109,12 +109,12 @@ class Group:
 
     def __init__(self, block: Block, n_images: int) -> None:
         dtype, n_to, side = block.kernels.dtype, block.n_to, block.side_out
-        half, half_out = block.side // 2 * n_images, side // 2 * n_images
+        half, half_out = (block.side + 1) // 2 * n_images, (side + 1) // 2 * n_images
         self.n_images, self.n_rows = n_images, rows_at_a_time(block.side, half)
         self.n_outputs = side * side * n_images  # per channel
         self.parts = np.zeros((4, block.side + 2, block.n_from, half), dtype)
         # or just convolved, where the block does not pool; less `centre` in training
-        self.pooled = np.empty((side, 2, n_to, half_out), dtype)
+        self.pooled = np.zeros((side, 2, n_to, half_out), dtype)
         self.active = np.empty((side, 2, n_to, half_out), bool)  # where ReLU let something through
         self.d_output = np.empty((side, 2, n_to, half_out), dtype)
         if block.pools:  # which of two rows, and then of two columns, the maximum came from
@@ -129,17 +129,23 @@ class Group:
 class Block:
     """Convolution 3x3, max-pooling 2x2 if `pools`, batch normalisation (Ioffe & Szegedy 2015), ReLU.
 
-    `side`, even, is that of the square that comes in. Pooling comes before the normalisation, which so has a
-    quarter of the work; apart from the sign of a scale that is the same function. In training call, for each
-    batch, `forward_group` for every group, `statistics`, then `output_rows`; on the way back `end_of_output`
-    for all rows of each group, from the first on, `slopes`, then `backward_group` for every group, and
-    `gradients`.
+    `side` is that of the square that comes in, even where it pools. An odd one has an odd column more in
+    memory, which is kept at zero on both ways, as what lies beyond the border is. Pooling comes before the
+    normalisation, which so has a quarter of the work; apart from the sign of a scale that is the same
+    function. In training call, for each batch, `forward_group` for every group, `statistics`, then
+    `output_rows`; on the way back `end_of_output` for all rows of each group, from the first on, `slopes`,
+    then `backward_group` for every group, and `gradients`.
     """
 
     def __init__(self, arrays: BlockArrays, side: int, pools: bool) -> None:
         self.kernels, self.scale, self.shift, self.running_mean, self.running_variance = arrays
-        self.side, self.pools, self.side_out = side, pools, side // 2 if pools else side
+        self.pools = pools
         self.n_from, self.n_to = self.kernels.shape[3], self.kernels.shape[1]
+        self.see(side)
+
+    def see(self, side: int) -> None:
+        """Take squares of this side from now on; `allocate` must follow."""
+        self.side, self.side_out = side, side // 2 if self.pools else side
 
     def allocate(self, sizes: list[int]) -> None:
         """Buffers for batches whose groups have these sizes."""
@@ -189,8 +195,19 @@ class Block:
         left, right = upper[:, 0], upper[:, 1]
         np.greater_equal(left, right, out=group.is_left[rows])
         pooled = np.maximum(left, right)
-        out = group.pooled[rows]
-        out.reshape(*out.shape[:3], -1, group.n_images)[:] = split(pooled, group.n_images)
+        columns = pooled.reshape(*pooled.shape[:2], self.side_out, group.n_images)
+        even, odd = self.columns_out(group.pooled[rows], group.n_images)
+        even[:], odd[:] = columns[:, :, 0::2], columns[:, :, 1::2]
+
+    def columns_out(self, rows: np.ndarray, n_images: int) -> tuple[np.ndarray, np.ndarray]:
+        """The even and the odd columns, each with its images, of rows (rows, 2, to, half) of the output."""
+        columns = rows.reshape(*rows.shape[:3], -1, n_images)
+        return columns[:, 0], columns[:, 1, :, : self.side_out // 2]
+
+    def blank(self, rows: np.ndarray, n_images: int) -> None:
+        """Put zeros into the column of rows (rows, 2, to, half) of the output that an odd side has not."""
+        if self.side_out % 2:
+            rows[:, 1, :, -n_images:] = 0
 
     def count(self, group: Group, rows: slice) -> None:
         """Add `rows` of the pooled values to the group's sums, less a centre from its first row."""
@@ -198,6 +215,7 @@ class Block:
         if rows.start == 0:
             group.centre[:] = x[0].mean(axis=(0, 2))
         x -= group.centre[:, None]
+        self.blank(x, group.n_images)
         for total, squares in zip(x.sum(axis=3).sum(axis=1), np.einsum("rpkn,rpkn->rk", x, x), strict=True):
             group.total += total
             group.squares += squares
@@ -222,6 +240,7 @@ class Block:
         out = mine.pooled[rows] * self.factor[:, None]
         out += constant[:, None]
         np.maximum(out, 0, out=out)
+        self.blank(out, mine.n_images)
         if training:
             np.greater(out, 0, out=mine.active[rows])
         return out
@@ -290,13 +309,15 @@ class Block:
         d = group.d_output[rows]
         d -= group.pooled[rows] * self.slope[:, None]
         d -= d_constant[:, None]
+        self.blank(d, group.n_images)
         return d
 
     def unpooled(self, group: Group, rows: slice, d_pooled: np.ndarray) -> np.ndarray:
         """dLoss/d(convolved), (2 rows, 2, to, half): each value goes where the maximum came from."""
         half, n = group.parts.shape[3], len(d_pooled)
         d = np.empty((n, self.n_to, half), d_pooled.dtype)
-        split(d, group.n_images)[:] = d_pooled.reshape(n, 2, self.n_to, -1, group.n_images)
+        columns = d.reshape(n, self.n_to, self.side_out, group.n_images)
+        columns[:, :, 0::2], columns[:, :, 1::2] = self.columns_out(d_pooled, group.n_images)
         two_columns = np.empty((n, 2, self.n_to, half), d.dtype)
         np.multiply(d, group.is_left[rows], out=two_columns[:, 0])
         np.subtract(d, two_columns[:, 0], out=two_columns[:, 1])

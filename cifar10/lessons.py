@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from cifar10.data import SIDE
 from cifar10.layers import whitening_kernels
 from cifar10.network import ConvNet
 from cifar10.settings import Config, TrainingSettings
-from cifar10.training import predict, predict_views, shifts_of_versions, train
+from cifar10.training import predict, predict_views, shifts_of_versions, side_in, train
 from distillation_mnist_omitted_3 import Lesson, Loss, distillation_loss, evaluate, hard_labels
 
 KINDS = ("teacher", "student", "baseline")
@@ -66,23 +67,32 @@ def images_for(kind: str, config: Config, data: Data) -> tuple[np.ndarray, int]:
 
 # ---- How long they take ------------------------------------------------------------------------------------
 
-PASSES = 6e6  # multiply-adds in whose time a step does all else to an image, measured: docs/cifar10.md
+PASSES = 6e6  # multiply-adds in whose time a step does all else to a whole image, measured: docs/cifar10.md
 FORWARD = 0.3  # of a step's time
+
+
+def costs_per_image(settings: TrainingSettings) -> tuple[float, ...]:
+    """Of an image in each epoch, in multiply-adds of a step."""
+    network = ConvNet(settings.channels, None)
+
+    def cost(side: int) -> float:
+        network.see(side)
+        return network.n_multiply_adds + PASSES * side**2 / SIDE**2
+
+    return tuple(cost(side_in(epoch, settings)) for epoch in range(1, settings.n_epochs + 1))
 
 
 def forecast_of(config: Config, data: Data, session: Session) -> Forecast:
     """Of the teacher, its answers, the student and the baseline, in multiply-adds of a step."""
 
     def cost(kind: str) -> float:
-        settings, (_, n_per_epoch) = config.training(kind), images_for(kind, config, data)
-        return settings.n_epochs * n_per_epoch * per_image(kind)
-
-    def per_image(kind: str) -> float:
-        return ConvNet(config.training(kind).channels, None).n_multiply_adds + PASSES
+        _, n_per_epoch = images_for(kind, config, data)
+        return n_per_epoch * sum(costs_per_image(config.training(kind)))
 
     n_answers = 2 * config.n_versions * len(data.train_labels)  # of mirrored images, too
     costs = {kind: cost(kind) for kind in KINDS}
-    forecast = Forecast(costs | {"answers": FORWARD * n_answers * per_image("teacher")})
+    costs["answers"] = FORWARD * n_answers * costs_per_image(config.training("teacher"))[-1]
+    forecast = Forecast(costs)
     baseline = session.store.path("baseline", determinants("baseline", config, data))
     if baseline.exists() and not session.retrain:
         forecast.skip("baseline")
@@ -210,6 +220,7 @@ def stored_or_new(
         determinants(kind, config, data, None if teacher is None else teacher.parameters),
         network,
         settings.n_epochs,
+        costs=costs_per_image(settings),
         predict_test=lambda n: predict(network, data.test_images[:n], session.workers),
         output_shape=(len(data.test_labels), N_CLASSES),
         measure=lambda logits: evaluate(logits, data.test_labels, omitted),

@@ -20,9 +20,9 @@ LOGIT_SCALE = 0.125  # maxima over a whole image are large: without it only smal
 GROUP = 64  # images that a core takes through a layer at a time
 
 
-def plan_of(channels: Sequence[str]) -> list[tuple[int, int, int, bool]]:
+def plan_of(channels: Sequence[str], side: int = SIDE) -> list[tuple[int, int, int, bool]]:
     """For each block of `channels`, as 32 M 64: side of its input, channels from and to, whether it pools."""
-    plan, side, n_from = [], SIDE, N_WHITENED
+    plan, n_from = [], N_WHITENED
     for place, word in enumerate(channels):
         if word == POOL:
             continue
@@ -82,7 +82,13 @@ class ConvNet:
             for block in self.blocks:
                 normal = rng.standard_normal(block.kernels.shape, dtype)
                 block.kernels[:] = normal * math.sqrt(2 / (9 * block.n_from))
-        self.n_images = 0
+        self.side, self.n_images = SIDE, 0
+
+    def see(self, side: int) -> None:
+        """Take images of this side from now on: the same kernels go over another number of pixels."""
+        self.side, self.n_images = side, 0
+        for block, (its_side, *_) in zip(self.blocks, plan_of(self.channels, side), strict=True):
+            block.see(its_side)
 
     def with_offsets(self, classes: Sequence[int], offsets: Sequence[float]) -> ConvNet:
         """Another network, whose logit of each of `classes` is larger by its offset."""
@@ -96,14 +102,15 @@ class ConvNet:
     def n_multiply_adds(self) -> int:
         """Multiplications (with their additions) of the products for one image, forward.
 
-        Those of the definition: Winograd's way takes two thirds of a convolution's.
+        Those of the definition, at the side that it takes now: Winograd's way takes two thirds of a
+        convolution's.
         """
-        whitening = SIDE**2 * self.whitening.kernels.size
+        whitening = self.side**2 * self.whitening.kernels.size
         blocks = sum(b.side**2 * b.kernels.size for b in self.blocks)
         return whitening + blocks + self.linear.size - N_CLASSES
 
     def _load(self, images: np.ndarray) -> None:
-        """Take a batch of uint8 images (n, 3, SIDE + 1, SIDE + 1); buffers are made anew for another n."""
+        """Take a batch of uint8 images (n, 3, side + 1, side + 1); buffers are made anew for another n."""
         groups = groups_of(len(images))
         self.whitening.load(images, groups)
         if len(images) != self.n_images:
@@ -113,7 +120,7 @@ class ConvNet:
         self.group_slices = groups
 
     def forward(self, images: np.ndarray, workers: Workers, training: bool = False) -> np.ndarray:
-        """Logits (n, classes) of uint8 images (n, 3, SIDE + 1, SIDE + 1).
+        """Logits (n, classes) of uint8 images (n, 3, side + 1, side + 1).
 
         In training each batch is normalised by its own statistics, otherwise by the running ones.
         """

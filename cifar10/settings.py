@@ -33,6 +33,13 @@ def channels_setting(default: str, whose: str) -> Any:
     )
 
 
+def sides_setting(default: tuple[int, ...], whose: str) -> Any:
+    return setting(
+        default, f"{whose}: sides of images that grow, each for an equal part of the epochs, the last {SIDE}",
+        nargs="+", metavar="PIXELS", at_least=1, at_most=SIDE,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config(CommonSettings):
     """All settings, each a flag of the same name, and of the same name as in the MNIST experiment.
@@ -58,6 +65,8 @@ class Config(CommonSettings):
     student_channels: tuple[str, ...] = channels_setting("24 M 24 64 M 64 64 M 64", "student's")
     batch_size: int = setting(256, "images per step of the teacher", at_least=2)  # to normalise over
     batch_size_student: int = setting(128, "images per step of the students", at_least=2)
+    sides: tuple[int, ...] = sides_setting((SIDE,), "teacher")
+    sides_student: tuple[int, ...] = sides_setting((SIDE,), "students")
     learning_rate: float = setting(
         0.2, "step size of the teacher, the peak of the schedule", type=float, above=0)
     learning_rate_student: float = setting(0.2, "step size of the students", type=float, above=0)
@@ -104,6 +113,8 @@ class Config(CommonSettings):
         for name in ("teacher_channels", "student_channels"):
             object.__setattr__(self, name, plain_channels(name, getattr(self, name)))
         super().__post_init__()
+        check_sides("sides", self.sides, self.teacher_channels)
+        check_sides("sides_student", self.sides_student, self.student_channels)
 
     @property
     def part_seed(self) -> int:
@@ -117,7 +128,8 @@ class Config(CommonSettings):
             return TrainingSettings(
                 channels=self.teacher_channels, n_epochs=self.n_epochs_teacher, batch_size=self.batch_size,
                 learning_rate=self.learning_rate, optimiser=self.optimiser, jitter=self.jitter, n_versions=0,
-                weight_decay=self.weight_decay, weight_seed=self.seed, order_seed=self.seed + 17, **of_all,
+                sides=self.sides, weight_decay=self.weight_decay, weight_seed=self.seed,
+                order_seed=self.seed + 17, **of_all,
             )  # fmt: skip
         of_baseline = self.learning_rate_baseline or self.learning_rate_student
         return TrainingSettings(
@@ -125,6 +137,7 @@ class Config(CommonSettings):
             batch_size=self.batch_size_student, jitter=self.jitter_student, n_versions=self.n_versions,
             learning_rate=of_baseline if kind == "baseline" else self.learning_rate_student,
             optimiser=self.optimiser_student, weight_decay=self.weight_decay_student,
+            sides=self.sides_student,
             weight_seed=self.seed + 1, order_seed=self.seed + 31,  # both start from the same weights
             **of_all,
         )  # fmt: skip
@@ -135,6 +148,7 @@ class TrainingSettings:
     """What determines the training of one network, apart from what it learns from."""
 
     channels: tuple[str, ...]
+    sides: tuple[int, ...]
     n_epochs: int
     batch_size: int
     learning_rate: float
@@ -168,6 +182,16 @@ def plain_channels(name: str, channels: Any) -> tuple[str, ...]:
             f"most {MAX_POOLS} M, not {shown}"
         )
     return tuple(words)
+
+
+def check_sides(name: str, sides: tuple[int, ...], channels: tuple[str, ...]) -> None:
+    """Raises UserError unless the pools of `channels` divide all sides and the last is the whole image's."""
+    unit = max(2, 2 ** channels.count(POOL))
+    if not sides or sides[-1] != SIDE or any(side % unit for side in sides):
+        shown = " ".join(map(str, sides)) or "nothing"
+        raise UserError(
+            f"{flag_name(name)} must be multiples of {unit}, the last of them {SIDE}, not {shown}"
+        )
 
 
 def valid_channels(words: Sequence[str]) -> bool:

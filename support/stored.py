@@ -82,10 +82,16 @@ class Training:
     measure: Callable[[np.ndarray], dict[str, Any]]  # test logits to metrics, accuracies among them
     shown: dict[str, str]  # which of these the progress table shows, by heading
     called: str = ""  # what the table calls it, if not by its kind
+    costs: tuple[float, ...] = ()  # of the epochs, in any unit, where they differ
 
     @property
     def name(self) -> str:
         return self.called or self.kind
+
+    def done(self, epoch: int, share: float) -> float:
+        """The share of the whole that is done with `share` of `epoch`, counted from 1."""
+        costs = self.costs or (1.0,) * self.n_epochs
+        return (sum(costs[: epoch - 1]) + share * costs[epoch - 1]) / sum(costs)
 
     @property
     def layout(self) -> list[tuple[tuple[int, ...], np.dtype]]:
@@ -194,7 +200,7 @@ class Recorder(Watcher):
         console.row("", "epoch", "loss", *training.shown, "seconds", "left")
 
     def step_done(self, epoch: int, share: float) -> None:
-        left = clock(self.forecast.left((epoch - 1 + share) / self.training.n_epochs))
+        left = clock(self.forecast.left(self.training.done(epoch, share)))
         self.console.progress(f"{self.training.name} {epoch}/{self.training.n_epochs}, {left} left", share)
 
     def epoch_done(self, epoch: int, mean_loss: float) -> None:
@@ -209,7 +215,7 @@ class Recorder(Watcher):
         self.losses.append(mean_loss)
         self.seconds.append(now - self.started - sum(self.seconds))
         metrics = training.measure(logits)
-        left = self.forecast.left(epoch / training.n_epochs)
+        left = self.forecast.left(training.done(epoch, 1.0))
         columns = [f"{epoch}/{training.n_epochs}", f"{mean_loss:.4g}"]
         columns += [percent(metrics[key]) for key in training.shown.values()]
         self.console.row(training.name, *columns, f"{self.seconds[-1]:.1f}", clock(left))

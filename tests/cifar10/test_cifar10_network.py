@@ -173,11 +173,25 @@ def test_equal_maxima_over_the_image_share_the_gradient(workers):
     np.testing.assert_allclose(gradient[at_shift : at_shift + 2], d_features.sum(axis=1))
 
 
-def test_against_pytorch(workers):
-    """Logits in training and in evaluation, the loss and the whole gradient of a network in float64."""
+@pytest.mark.parametrize(
+    ("channels", "side"),
+    [
+        (CHANNELS, 32),
+        (("4", "M", "6", "M", "7", "M", "5", "6"), 24),  # the last two on 3 x 3 pixels
+        (("4", "M", "6", "M", "7", "M", "5", "6"), 8),  # and on one
+        (("4", "5"), 18),
+    ],
+)
+def test_against_pytorch(channels, side, workers):
+    """Logits in training and in evaluation, the loss and the whole gradient of a network in float64.
+
+    At another side than before, whose odd columns, buffers of another size, must leave nothing behind.
+    """
     torch = pytest.importorskip("torch")
-    network = random_network()
-    images, labels = random_batch(66)
+    network = random_network(channels=channels)
+    network.forward(random_batch(66)[0], workers)
+    network.see(side)
+    images, labels = random_batch(66, side + 1)
     kernels = torch.from_numpy(network.whitening.kernels.reshape(12, 2, 2, 3).transpose(0, 3, 1, 2).copy())
     modules = []
     for block in network.blocks:
