@@ -137,7 +137,7 @@ def products_of(block: Block, index: int, is_first: bool) -> Callable[[], None]:
     by, back = np.ones((4, 1, n_to, 3 * n_from), dtype), np.ones((4, 1, n_from, 3 * n_to), dtype)
     out, d_in = np.empty((4, n, n_to, half), dtype), np.empty((4, n, n_from, half), dtype)
     d_parts = np.ones((4, n + 2, n_to, half), dtype)
-    share = np.empty((4, n, n_to, 3 * n_from), dtype)
+    share = np.empty((4, n, 3 * n_from, n_to), dtype)
 
     def products() -> None:
         for start in range(0, block.side, n):

@@ -17,7 +17,13 @@ rows are done at a time, so that few calls do much.
 
 from __future__ import annotations
 
+from support.tiles import blas_kernel
+
 import numpy as np
+
+UNPACKED_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
+UNPACKED = 10**6  # multiply-adds
+PIECE = 64  # columns at least: with fewer, nothing is gained
 
 
 def kernel_parts(kernels: np.ndarray) -> np.ndarray:
@@ -27,10 +33,10 @@ def kernel_parts(kernels: np.ndarray) -> np.ndarray:
 
 
 def kernels_gradient(d_parts: np.ndarray) -> np.ndarray:
-    """The gradient by kernels, (3 dx, to, 3 dy, from), from that by their parts, (4, to, 3 dy * from)."""
+    """The gradient by kernels, (3 dx, to, 3 dy, from), from that by their parts, (4, 3 dy * from, to)."""
     both, difference = (d_parts[1] + d_parts[2]) / 2, (d_parts[1] - d_parts[2]) / 2
     gradient = np.stack((d_parts[0] + both, difference, both + d_parts[3]))
-    return gradient.reshape(3, d_parts.shape[1], 3, -1)
+    return gradient.swapaxes(1, 2).reshape(3, d_parts.shape[2], 3, -1)
 
 
 def turned(kernels: np.ndarray) -> np.ndarray:
@@ -58,13 +64,37 @@ def threes(parts: np.ndarray) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(parts, shape, parts.strides, writeable=False)
 
 
+def n_pieces(n_rows: int, n_inner: int, n_columns: int) -> int:
+    """In how many equal pieces a product's columns are best multiplied, by (n_rows, n_inner).
+
+    On processors with AVX-512, OpenBLAS multiplies up to a million numbers as they lie, without packing them
+    first, which saves up to half of the time where rows are few.
+    """
+    if blas_kernel() not in UNPACKED_KERNELS:
+        return 1
+    few = (k for k in range(1, n_columns // PIECE + 1) if n_columns % k == 0)
+    return next((k for k in few if n_rows * n_inner * (n_columns // k) <= UNPACKED), 1)
+
+
+def in_pieces(matrices: np.ndarray, n: int) -> np.ndarray:
+    """A view (..., n, inner, columns / n) of (..., inner, columns)."""
+    *outer, n_columns = matrices.shape
+    return matrices.reshape(*outer, n, n_columns // n).swapaxes(-3, -2)
+
+
 def convolve_rows(by: np.ndarray, parts: np.ndarray, products: np.ndarray, out: np.ndarray) -> None:
     """Rows of the convolution to `out` (rows, 2, to, half).
 
     `by` are the kernels' parts, `parts` (4, rows + 2, from, half) those of the rows and of the two around;
     `products` (4, rows, to, half) is overwritten.
     """
-    np.matmul(by[:, None], threes(parts), out=products)
+    n = n_pieces(*by.shape[1:], parts.shape[3])
+    np.matmul(by[:, None, None], in_pieces(threes(parts), n), out=in_pieces(products, n))
+    add_up(products, out)
+
+
+def add_up(products: np.ndarray, out: np.ndarray) -> None:
+    """The m (4, rows, to, half) to even and odd columns (rows, 2, to, half)."""
     m0, m1, m2, m3 = products
     even, odd = out[:, 0], out[:, 1]
     np.add(m1, m2, out=even)
@@ -76,15 +106,16 @@ def convolve_rows(by: np.ndarray, parts: np.ndarray, products: np.ndarray, out: 
 def add_kernel_gradient(
     d_rows: np.ndarray, d_parts: np.ndarray, parts: np.ndarray, scratch: np.ndarray, total: np.ndarray
 ) -> None:
-    """Add some rows' share to the gradient by the kernels' parts, `total` (4, to, 3 dy * from).
+    """Add some rows' share to the gradient by the kernels' parts, `total` (4, 3 dy * from, to).
 
     `d_rows` (rows, 2, to, half) is dLoss/d(rows of the convolution) and `d_parts` (4, rows, to, half) their
-    parts; `parts` as for `convolve_rows`, `scratch` (4, rows, to, 3 dy * from). By the m are y0, y0 + y1,
-    y0 - y1 and -y1 differentiated; the second and minus the third are parts already.
+    parts; `parts` as for `convolve_rows`, `scratch` (4, rows, 3 dy * from, to): a product is the faster the
+    more rows it has. By the m are y0, y0 + y1, y0 - y1 and -y1 differentiated; the second and minus the third
+    are parts already.
     """
     rows = threes(parts)
     for one, d in enumerate((d_rows[:, 0], d_parts[1], d_parts[2], d_rows[:, 1])):
-        np.matmul(d, rows[one].swapaxes(1, 2), out=scratch[one])
+        np.matmul(rows[one], d.swapaxes(1, 2), out=scratch[one])
     for share in scratch.swapaxes(0, 1):
         total[:2] += share[:2]
         total[2:] -= share[2:]

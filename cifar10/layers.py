@@ -123,7 +123,7 @@ class Group:
         self.centre = np.zeros(n_to, dtype)  # near the mean: without it, squares would cancel
         self.total, self.squares = np.zeros((2, n_to))  # of the pooled values, less the centre
         self.d_total, self.d_product = np.zeros((2, n_to))  # of d_output, and of it times the pooled values
-        self.d_kernel_parts = np.zeros((4, n_to, 3 * block.n_from), dtype)
+        self.d_kernel_parts = np.zeros((4, 3 * block.n_from, n_to), dtype)
 
 
 class Block:

@@ -190,7 +190,7 @@ def check_sides(name: str, sides: tuple[int, ...], channels: tuple[str, ...]) ->
     if not sides or sides[-1] != SIDE or any(side % unit for side in sides):
         shown = " ".join(map(str, sides)) or "nothing"
         raise UserError(
-            f"{flag_name(name)} must be multiples of {unit}, the last of them {SIDE}, not {shown}"
+            f"{flag_name(name)} must be multiples of {unit} with these channels, the last {SIDE}, not {shown}"
         )
 
 

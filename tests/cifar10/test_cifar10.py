@@ -32,9 +32,9 @@ from cifar10.training import predict, views
 def by_hand(data: Data, workers, **wanted) -> np.ndarray:
     """The parameters of a network after training as described, written once more and as plainly as can be.
 
-    `wanted`: channels, weight_seed, order_seed, indices, n_per_epoch, n_epochs, batch_size, jitter, shifts
-    (versions, image, 2) or None, rate, schedule, optimiser, weight_decay, and loss(logits, batch, version),
-    which gives the gradient.
+    `wanted`: channels, weight_seed, order_seed, indices, n_per_epoch, n_epochs, sides, batch_size, jitter,
+    shifts (versions, image, 2) or None, rate, schedule, optimiser, weight_decay, and loss(logits, batch,
+    version), which gives the gradient.
     """
     w = SimpleNamespace(**wanted)
     network = ConvNet(w.channels, np.random.default_rng(w.weight_seed))
@@ -48,6 +48,8 @@ def by_hand(data: Data, workers, **wanted) -> np.ndarray:
     starts_mirrored = [draw < 0.5 for draw in rng.random(w.n_per_epoch)]
     step = 0
     for epoch in range(w.n_epochs):
+        side = [side for side in w.sides for _ in range(w.n_epochs)][(epoch + 1) * len(w.sides) - 1]
+        network.see(side)
         order = rng.permutation(w.n_per_epoch)
         for start in range(0, per_epoch * w.batch_size, w.batch_size):
             places = order[start : start + w.batch_size]
@@ -57,7 +59,7 @@ def by_hand(data: Data, workers, **wanted) -> np.ndarray:
             if w.shifts is not None:
                 shifts = np.array([w.shifts[v][i] for v, i in zip(version, batch, strict=True)])
             mirrored = np.array([starts_mirrored[place] != (epoch % 2 == 1) for place in places])
-            seen = views(data.train_images[batch], shifts, mirrored, w.jitter)
+            seen = views(data.train_images[batch], shifts, mirrored, w.jitter, side)
             d_logits = w.loss(network.forward(seen, workers, training=True), batch, version)
             rate = w.rate
             if w.schedule == "linear":
@@ -84,9 +86,9 @@ def all_by_hand(data: Data, config: Config, workers, **given: np.ndarray) -> dic
     teacher.parameters[:] = given["teacher"] if "teacher" in given else by_hand(
         data, workers, channels=config.teacher_channels, weight_seed=config.seed,
         order_seed=config.seed + 17, indices=np.array(sorted(with_label)), n_per_epoch=n,
-        n_epochs=config.n_epochs_teacher, batch_size=config.batch_size, jitter=config.jitter, shifts=None,
-        rate=config.learning_rate, optimiser=config.optimiser, loss=from_labels,
-        weight_decay=config.weight_decay, **common,
+        n_epochs=config.n_epochs_teacher, sides=config.sides, batch_size=config.batch_size,
+        jitter=config.jitter, shifts=None, rate=config.learning_rate, optimiser=config.optimiser,
+        loss=from_labels, weight_decay=config.weight_decay, **common,
     )  # fmt: skip
     jitter = config.jitter_student
     shifts = np.random.default_rng(config.seed + 47).integers(
@@ -107,7 +109,7 @@ def all_by_hand(data: Data, config: Config, workers, **given: np.ndarray) -> dic
     students = {
         kind: given[kind] if kind in given else by_hand(
             data, workers, channels=config.student_channels, weight_seed=config.seed + 1,
-            order_seed=config.seed + 31, n_epochs=config.n_epochs_student,
+            order_seed=config.seed + 31, n_epochs=config.n_epochs_student, sides=config.sides_student,
             indices=np.array([i for i in known if i in seen]), n_per_epoch=len(known),
             batch_size=config.batch_size_student, jitter=jitter, shifts=shifts, rate=rate,
             optimiser=config.optimiser_student, loss=loss, weight_decay=config.weight_decay_student, **common,
@@ -122,6 +124,8 @@ REACHES = [  # a setting, another value of it, and the trainings that it changes
     ("seed", 5, ALL),
     ("n_epochs_teacher", 1, {"teacher", "student"}),
     ("n_epochs_student", 1, {"student", "baseline"}),
+    ("sides", (16, 32), {"teacher", "student"}),
+    ("sides_student", (24, 32), {"student", "baseline"}),
     ("teacher_channels", ("6", "M", "4"), {"teacher", "student"}),
     ("student_channels", ("3", "4", "M"), {"student", "baseline"}),
     ("batch_size", 25, {"teacher", "student"}),

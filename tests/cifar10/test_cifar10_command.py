@@ -50,6 +50,13 @@ SMALL_FLAGS = [
         ({"teacher_channels": ("M", "8")}, "--teacher-channels"),
         ({"student_channels": ("8", "M", "M")}, "--student-channels"),
         ({"student_channels": ("8", "M") * 5}, "at most 4 M"),
+        ({"sides": (16,)}, "--sides must be multiples of 8 with these channels, the last 32, not 16"),
+        ({"sides": (20, 32)}, "--sides must be multiples of 8"),
+        ({"sides": (24, 32), "teacher_channels": ("4", "M") * 4}, "--sides must be multiples of 16"),
+        ({"sides_student": (27, 32), "student_channels": (4,)}, "--sides-student must be multiples of 2"),
+        ({"sides_student": ()}, "--sides-student must .* not nothing"),
+        ({"sides_student": (0, 32)}, "--sides-student must be whole numbers, at least 1"),
+        ({"sides": (40, 32)}, "--sides must be whole numbers, at least 1, at most 32"),
         ({"omitted_class": ("tiger",)}, "--omitted-class: no class 'tiger'"),
         ({"omitted_class": (10,)}, "--omitted-class"),
         ({"omitted_class": (3.0,)}, "--omitted-class"),
@@ -67,7 +74,8 @@ def test_settings_that_make_no_sense_are_refused(given, said):
 
 def test_the_limits_themselves_are_taken():
     config = Config(
-        teacher_channels=("1", "M") * 4, student_channels=(10_000,), omitted_class=tuple(range(9))
+        teacher_channels=("1", "M") * 4, student_channels=(10_000,), omitted_class=tuple(range(9)),
+        sides=(16, 32), sides_student=(2, 30, 32),
     )  # fmt: skip
     assert config.student_channels == ("10000",)
 
@@ -91,6 +99,7 @@ def test_channels_and_classes_in_python_as_one_would_write_them():
         (("--student-channels", "many"), "--student-channels"),
         (("--omitted-class", "tiger"), "no class 'tiger'; there are airplane"),
         (("--omitted-class", "-1"), "--omitted-class"),
+        (("--sides", "16", "24"), "--sides must be"),
         (("--optimiser", "adam"), "invalid choice: 'adam'"),
         (("--batch-size", "1"), "--batch-size"),
         (("--data-dir", "nowhere"), "nowhere"),

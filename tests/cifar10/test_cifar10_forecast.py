@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.forecast import Forecast
+from support.stored import Training
 
 from typing import Any
 
@@ -11,6 +12,7 @@ from small_run import SMALL, trained
 
 from cifar10 import experiment, lessons
 from cifar10.network import ConvNet
+from cifar10.settings import Config
 
 
 @pytest.fixture
@@ -50,3 +52,16 @@ def test_what_remains_is_of_all_that_is_not_stored(told, data, tmp_path):
     assert told[2].ahead == {"student"}
     assert [one.costs for one in told] == [{}] * 3
     assert [one.ended_cost for one in told[1:]] == pytest.approx([0, 2 * seen * student])
+
+
+def test_smaller_images_count_for_less():
+    settings = Config(sides=(16, 32), n_epochs_teacher=3).training("teacher")
+    costs = lessons.costs_per_image(settings)
+    products = ConvNet(settings.channels, None).n_multiply_adds - 1440  # all but the linear layer's
+    assert costs == pytest.approx([products / 4 + 1440 + 1.5e6] + [products + 1440 + 6e6] * 2)
+    training = Training("teacher", {}, None, 3, None, (0, 10), None, {}, costs=costs)
+    assert training.done(1, 0.5) == pytest.approx(costs[0] / 2 / sum(costs))
+    assert training.done(3, 0.25) == pytest.approx(1 - 0.75 * costs[2] / sum(costs))
+    assert training.done(3, 1.0) == 1
+    alike = Training("teacher", {}, None, 4, None, (0, 10), None, {})
+    assert alike.done(2, 0.5) == 1.5 / 4

@@ -7,12 +7,14 @@ import pytest
 from plain_layers import loss_and_gradient, naive_block, naive_convolution, naive_whitening
 from small_cifar10 import random_batch, random_network
 
-from cifar10 import layers
+from cifar10 import convolution, layers
 from cifar10.convolution import (
     add_kernel_gradient,
     convolve_rows,
+    in_pieces,
     kernel_parts,
     kernels_gradient,
+    n_pieces,
     threes,
     turned,
     write_parts,
@@ -130,6 +132,38 @@ def test_convolution_by_its_definition(height, width, n_from, n_to, n_images):
     np.testing.assert_allclose(convolved(kernels, x), naive_convolution(kernels, x), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "product", "n"),
+    [
+        ("SkylakeX", (24, 72, 1024), 2),
+        ("SkylakeX", (40, 72, 1024), 4),
+        ("SkylakeX", (40, 72, 768), 3),
+        ("SkylakeX", (24, 72, 512), 1),  # within a million as it is
+        ("SkylakeX", (100, 100, 100), 1),
+        ("SkylakeX", (100, 100, 202), 1),  # in pieces of 101 it would not be, and 202 has no other divisors
+        ("SkylakeX", (144, 432, 256), 1),  # only in pieces of 16
+        ("SkylakeX", (64, 192, 256), 4),
+        ("Haswell", (24, 72, 1024), 1),
+        ("", (24, 72, 1024), 1),
+    ],
+)
+def test_products_are_cut_where_the_blas_then_multiplies_as_they_lie(kernel, product, n, monkeypatch):
+    monkeypatch.setattr(convolution, "blas_kernel", lambda: kernel)
+    assert n_pieces(*product) == n
+
+
+@pytest.mark.parametrize("n_images", [1, 6])
+def test_a_product_in_pieces_is_the_product(n_images, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, kernels = rng.standard_normal((4, 3, 8, n_images)), rng.standard_normal((3, 5, 3, 3))
+    monkeypatch.setattr(convolution, "n_pieces", lambda rows, inner, columns: 2)
+    np.testing.assert_allclose(convolved(kernels, x), naive_convolution(kernels, x), atol=1e-12)
+    parts = parts_of(x)
+    views = in_pieces(threes(parts), 2)
+    assert np.shares_memory(views, parts)
+    assert views.shape == (4, 4, 2, 9, 2 * n_images)
+
+
 def test_convolution_in_single_precision_is_as_exact_as_it_should_be():
     """Winograd's sums and differences cost a bit or two, no more."""
     rng = np.random.default_rng(0)
@@ -149,7 +183,7 @@ def test_the_gradients_of_a_convolution_against_its_definition(height, width, n_
     kernels = rng.standard_normal((3, n_to, 3, n_from))
     d_out = rng.standard_normal((height, n_to, width, n_images))
     parts, d_parts, d_rows = parts_of(x), parts_of(d_out), in_rows(d_out)
-    total = np.zeros((4, n_to, 3 * n_from))
+    total = np.zeros((4, 3 * n_from, n_to))
     for start in range(0, height, 2):
         n = min(2, height - start)
         scratch = np.full((4, n, *total.shape[1:]), np.nan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from support.tiles import Workers
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +16,7 @@ from cifar10 import layers
 from cifar10.network import ConvNet, groups_of, plan_of
 from cifar10.optimisers import Muon, Nesterov, orthogonalised
 from cifar10.settings import Config
-from cifar10.training import predict, views
+from cifar10.training import predict, side_in, views
 
 # ---- The network -------------------------------------------------------------------------------------------
 
@@ -299,6 +300,52 @@ def test_views_by_their_definition():
                 rows, columns = y + down - 2, (32 - x if flip else x) + right - 2
                 reflected = [-p if p < 0 else 62 - p if p > 31 else p for p in (rows, columns)]
                 np.testing.assert_array_equal(seen[:, y, x], image[:, reflected[0], reflected[1]])
+
+
+@pytest.mark.parametrize("side", [8, 16, 24, 30])
+def test_smaller_views_are_means_over_areas(side):
+    """To the last bit: each pixel repeated `side` times along both axes, means of 32 x 32 of these."""
+    images, _ = random_batch(3, side=32)
+    shifts, mirrored = np.array([(2, 2), (0, 4), (4, 1)]), np.array([False, True, True])
+    larger = np.pad(images, ((0, 0), (0, 0), (2, 8), (2, 8)), mode="reflect").astype(int)
+    found = views(images, shifts, mirrored, 2, side)
+    n = math.ceil(32 * (side + 1) / side)  # pixels that are wanted
+    for image, (down, right), flip, seen in zip(larger, shifts, mirrored, found, strict=True):
+        window = image[:, down : down + n, right : right + n]
+        fine = window[..., :: -1 if flip else 1].repeat(side, axis=1).repeat(side, axis=2)
+        fine = fine[:, : 32 * (side + 1), : 32 * (side + 1)]
+        sums = fine.reshape(3, side + 1, 32, side + 1, 32).sum(axis=(2, 4))
+        np.testing.assert_array_equal(seen, np.floor(sums / 1024 + 0.5))
+        assert seen.dtype == np.uint8
+
+
+def test_images_grow_in_equal_parts_of_the_training():
+    def sides(n_epochs: int, *given: int) -> list[int]:
+        settings = Config(sides=given, n_epochs_teacher=n_epochs).training("teacher")
+        return [side_in(epoch, settings) for epoch in range(1, n_epochs + 1)]
+
+    assert sides(6, 16, 24, 32) == [16, 16, 24, 24, 32, 32]
+    assert sides(10, 16, 24, 32) == [16, 16, 16, 24, 24, 24, 32, 32, 32, 32]
+    assert sides(5, 16, 24, 24, 32) == [16, 24, 24, 32, 32]
+    assert sides(1, 16, 24, 32) == sides(1, 32) == [32]
+    assert sides(2, 8, 16, 24, 32) == [16, 32]
+
+
+def test_another_side_costs_less_and_starts_nothing_anew(workers):
+    network = random_network()
+    whole, kept = network.n_multiply_adds, network.parameters.copy()
+    network.see(16)
+    assert [block.side for block in network.blocks] == [16, 8, 4]
+    assert network.n_multiply_adds - 50 == (whole - 50) / 4  # all but the linear layer's
+    images, _ = random_batch(7, side=32)
+    found = predict(network, images, workers)
+    shown = views(images, np.zeros((7, 2), int), np.zeros(7, bool), 0, 16)
+    np.testing.assert_array_equal(found, network.forward(shown, workers))
+    network.see(32)
+    np.testing.assert_array_equal(network.parameters, kept)
+    np.testing.assert_array_equal(
+        predict(network, images, workers), predict(random_network(), images, workers)
+    )
 
 
 # ---- Optimisers --------------------------------------------------------------------------------------------
