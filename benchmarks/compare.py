@@ -42,6 +42,7 @@ import numpy as np
 import plain_numpy
 from breakdown import KINDS, breakdown, flop_per_image, table
 from convolution import convolution, convolution_breakdown, convolution_report, spread
+from passes import memory_rate, passes_table
 
 import distillation_mnist_omitted_3 as core
 from beyond import pipeline
@@ -326,7 +327,8 @@ def tables(content: dict[str, Any]) -> dict[str, str]:
         parts = table(one["steps"], one["title"].partition(",")[0])
         found[one["title"]] = f"{report(one, content['n_images'])}\n\n{parts}"
     parts = table(content["convolution_steps"], "CIFAR-10")
-    return found | {"CIFAR-10": f"{convolution_report(content['convolution'])}\n\n{parts}"}
+    passes = passes_table(content["convolution_passes"], content["memory_bytes_per_ms"])
+    return found | {"CIFAR-10": f"{convolution_report(content['convolution'])}\n\n{parts}\n\n{passes}"}
 
 
 def configs_of(recipes: list[str], batch_sizes: list[int]) -> list[Config]:
@@ -376,6 +378,7 @@ def main(argv: list[str] | None = None) -> None:
         peak = statistics.median(measured["peak_gflops"])
         found.append(measured | {"steps": breakdown(images, labels, config, peak)})
     peak = statistics.median(rate for measured in found for rate in measured["peak_gflops"])
+    steps, passes = convolution_breakdown(peak, arguments.convolution_batch)
     content = {
         "environment": environment(Workers().n_threads) | {"pytorch": version_of_pytorch()},
         "data": data.name,
@@ -383,7 +386,9 @@ def main(argv: list[str] | None = None) -> None:
         "rounds": arguments.rounds,
         "measured": found,
         "convolution": convolution(arguments.contestants, 3 * arguments.rounds, arguments.convolution_batch),
-        "convolution_steps": convolution_breakdown(peak, arguments.convolution_batch),
+        "convolution_steps": steps,
+        "convolution_passes": passes,
+        "memory_bytes_per_ms": memory_rate(),
     }
     content["tables"] = tables(content)
     console.always("\n\n".join(content["tables"].values()))

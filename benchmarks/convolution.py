@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 from breakdown import KINDS, PRODUCTS, Part, Steps, in_turn, with_whole
+from passes import Rate, passes_of
 
-from cifar10.convolution import threes
+from cifar10.convolution import in_pieces, n_pieces, threes
 from cifar10.data import SIDE
 from cifar10.layers import PATCH, Block, whitening_kernels
 from cifar10.network import ConvNet
@@ -134,19 +135,20 @@ def products_of(block: Block, index: int, is_first: bool) -> Callable[[], None]:
     """A group's matrix products through a block and back; the first block's inputs get no gradient."""
     parts, n = block.groups[index].parts, block.groups[index].n_rows
     n_from, n_to, half, dtype = block.n_from, block.n_to, parts.shape[3], parts.dtype
-    by, back = np.ones((4, 1, n_to, 3 * n_from), dtype), np.ones((4, 1, n_from, 3 * n_to), dtype)
+    by, back = np.ones((4, 1, 1, n_to, 3 * n_from), dtype), np.ones((4, 1, 1, n_from, 3 * n_to), dtype)
     out, d_in = np.empty((4, n, n_to, half), dtype), np.empty((4, n, n_from, half), dtype)
     d_parts = np.ones((4, n + 2, n_to, half), dtype)
+    n_out, n_in = n_pieces(n_to, 3 * n_from, half), n_pieces(n_from, 3 * n_to, half)
     share = np.empty((4, n, 3 * n_from, n_to), dtype)
 
     def products() -> None:
         for start in range(0, block.side, n):
             rows = threes(parts[:, start : start + n + 2])
-            np.matmul(by, rows, out=out)
+            np.matmul(by, in_pieces(rows, n_out), out=in_pieces(out, n_out))
             for one in range(4):
-                np.matmul(out[one], rows[one].swapaxes(1, 2), out=share[one])
+                np.matmul(rows[one], out[one].swapaxes(1, 2), out=share[one])
             if not is_first:
-                np.matmul(back, threes(d_parts), out=d_in)
+                np.matmul(back, in_pieces(threes(d_parts), n_in), out=in_pieces(d_in, n_in))
 
     return products
 
@@ -157,8 +159,10 @@ def winograd_flop(network: ConvNet, n_images: int) -> float:
     return 2 / 3 * 2 * n_images * (3 * sum(products) - products[0])
 
 
-def convolution_parts(kind: str, peak_gflops: float, n_images: int | None) -> dict[str, Part]:
-    """The parts of a step of CIFAR-10's teacher or student, each by itself, and the whole step."""
+def convolution_parts(
+    kind: str, peak_gflops: float, n_images: int | None
+) -> tuple[dict[str, Part], dict[str, Rate]]:
+    """The parts of a step of CIFAR-10's teacher or student, each by itself, and the whole; and its passes."""
     settings, rng = Config().training(kind), np.random.default_rng(0)
     network, n = ConvNet(settings.channels, rng), n_images or settings.batch_size
     images = rng.integers(0, 256, (n, 3, SIDE, SIDE), dtype=np.uint8)
@@ -190,19 +194,21 @@ def convolution_parts(kind: str, peak_gflops: float, n_images: int | None) -> di
         calls = {"inputs": inputs, PRODUCTS: products, "passes": passes}
         calls["Muon"] = lambda: optimiser.step(by_parameters, 0.0, workers)
         times = in_turn(calls, 9)
+        of_passes = passes_of(passes, network, n, workers.n_threads)
     times["all between them"] = times.pop("passes") - times[PRODUCTS]
     limits = {PRODUCTS: winograd_flop(network, n) / peak_gflops / 1e6}
-    return with_whole(times, limits, ("inputs", PRODUCTS, "all between them", "Muon"))
+    return with_whole(times, limits, ("inputs", PRODUCTS, "all between them", "Muon")), of_passes
 
 
-def convolution_breakdown(peak_gflops: float, n_images: int | None) -> Steps:
-    """The parts of teacher's and student's steps; products are counted in Winograd's way."""
-    return {
-        f"{kind}'s step of {n_images or Config().training(kind).batch_size}": convolution_parts(
-            kind, peak_gflops, n_images
-        )
-        for kind in KINDS
-    }
+def convolution_breakdown(
+    peak_gflops: float, n_images: int | None
+) -> tuple[Steps, dict[str, dict[str, Rate]]]:
+    """The parts of teacher's and student's steps, products counted in Winograd's way; and their passes."""
+    steps, passes = {}, {}
+    for kind in KINDS:
+        step = f"{kind}'s step of {n_images or Config().training(kind).batch_size}"
+        steps[step], passes[step] = convolution_parts(kind, peak_gflops, n_images)
+    return steps, passes
 
 
 if __name__ == "__main__":

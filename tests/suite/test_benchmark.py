@@ -21,6 +21,7 @@ from cifar10.network import ConvNet
 
 compare = pytest.importorskip("compare", reason="the benchmark needs the module resource")
 convolution = pytest.importorskip("convolution")
+passes = pytest.importorskip("passes")
 breakdown = pytest.importorskip("breakdown")
 
 WARPED = {
@@ -54,11 +55,13 @@ def test_a_small_comparison(small_folder, tmp_path, capsys, monkeypatch):
     small = {"teacher_hidden": (300, 300), "student_hidden": (200, 200)}
     monkeypatch.setattr(compare, "configs_of", lambda *a: [replace(c, **small) for c in real_configs(*a)])
     monkeypatch.setattr(compare, "peak_rate", lambda: 50.0)
+    monkeypatch.setattr(passes, "N_STEPS", 2)
     for module in (breakdown, convolution):
         monkeypatch.setattr(module, "in_turn", lambda calls, repeats: real_turns(calls, min(5, repeats)))
-    monkeypatch.setattr(
-        breakdown, "bandwidth", lambda workers, real=breakdown.bandwidth: real(workers, 2**20)
-    )
+    for module in (breakdown, passes):
+        monkeypatch.setattr(
+            module, "bandwidth", lambda workers, real=breakdown.bandwidth: real(workers, 2**20)
+        )
     np.ones(40_000_000)  # 320 MB in this process, which are none of the others'
     compare.main([
         "--data-dir", str(small_folder), "--images", "400", "--rounds", "2", "--batch-sizes", "100",
@@ -78,7 +81,14 @@ def test_a_small_comparison(small_folder, tmp_path, capsys, monkeypatch):
             assert whole == pytest.approx(sum(shares), abs=0.06)
             assert parts[breakdown.PRODUCTS] > parts["inputs" if title == "CIFAR-10" else "loss"] > 0
             assert ("teacher's answers" in parts) == ((title, kind) == ("best", "student"))
+    between = next(part for part in shown.out.split("\n\n") if part.startswith("| between the products"))
+    assert "teacher's step of 2: ms | teacher's step of 2: MB" in between
+    assert [row.split(" | ")[0].strip("| ") for row in between.splitlines()[2:]] == [
+        *passes.PASSES,
+        "all of them",
+    ]
     found = json.loads((tmp_path / "bench.json").read_text())
+    assert all(ms > 0 for rates in found["convolution_passes"].values() for ms, _ in rates.values())
     measured, best = found["measured"]
     assert [m["title"] for m in (measured, best)] == ["described, batch 100", "best, batch 512 / 256"]
     assert best["batch_sizes"] == [512, 256]
@@ -172,6 +182,55 @@ def test_the_products_of_the_convolutions_are_all_there(monkeypatch):
         convolution.products_of(block, 0, place == 0)()
     assert sum(counted) == of_network
     assert convolution.winograd_flop(network, n) == pytest.approx(of_network)
+
+
+def test_the_bytes_of_each_pass():
+    """Of two images and two blocks, 24 channels to 4 on 32 x 32, pooled, and 4 to 6 on 16 x 16, by hand."""
+    given, convolved, pooled, last = 24 * 1024 * 2, 4 * 1024 * 2, 4 * 256 * 2, 6 * 256 * 2
+    assert passes.bytes_of_passes(ConvNet(("4", "M", "6"), None), 2) == {
+        "whitening": 2 * 3 * 33**2 + 4 * given,
+        "parts for the products": 4 * 3 * (given + convolved + pooled + last),
+        "sums of products": 4 * 3 * (convolved + last + pooled),  # the first block gives no image a gradient
+        "pooling": 4 * (convolved + pooled) + convolved * 3 // 4,
+        "back through pooling": 4 * (convolved + pooled) + convolved * 3 // 4,
+        "mean and variance": 8 * (pooled + last),
+        "normalisation, ReLU": 9 * (pooled + last),
+        "back through ReLU, sums": 13 * (pooled + last),
+        "back through normalisation": 12 * (pooled + last),
+    }
+
+
+def test_each_pass_is_timed_where_it_is_called(monkeypatch):
+    """With a clock that goes on by a second when asked: as many seconds as calls, half with two threads."""
+    network, n = ConvNet(("4", "M", "6"), np.random.default_rng(0)), 2
+    images = np.random.default_rng(1).integers(0, 256, (n, 3, 33, 33), np.uint8)
+    before = {name: getattr(owner, called) for name, (owner, called) in passes.PASSES.items()}
+    monkeypatch.setattr(passes.time, "perf_counter", iter(range(10**6)).__next__)
+    with compare.Workers(1) as workers:
+
+        def step():
+            network.forward(images, workers, training=True)
+            network.backward(np.ones((n, 10), np.float32), workers)
+
+        found = passes.passes_of(step, network, n, 2)
+    one_visit = {block.side // group.n_rows for block in network.blocks for group in block.groups}
+    assert one_visit == {1}
+    calls = {name: ms / 500 for name, (ms, _) in found.items()}
+    assert calls == {
+        "whitening": 1, "parts for the products": 4, "sums of products": 3, "pooling": 1,
+        "mean and variance": 2, "normalisation, ReLU": 2, "back through ReLU, sums": 2,
+        "back through normalisation": 2, "back through pooling": 1,
+    }  # fmt: skip
+    assert before == {name: getattr(owner, called) for name, (owner, called) in passes.PASSES.items()}
+
+
+def test_rates_stand_as_shares_of_the_memorys():
+    rates = dict.fromkeys(passes.PASSES, (2.0, 3e6)) | {"pooling": (4.0, 1e6)}
+    table = passes.passes_table({"a": rates}, 1e6)
+    assert "| between the products (memory: 1.0 GB/s) | a: ms | a: MB | a: of the memory's rate |" in table
+    assert "| pooling | 4.0 | 1 | 25% |" in table
+    assert "| whitening | 2.0 | 3 | 150% |" in table
+    assert "| all of them | 20.0 | 25 | 125% |" in table
 
 
 def test_the_share_of_what_limits_adam(monkeypatch):
