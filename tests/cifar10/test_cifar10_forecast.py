@@ -21,7 +21,7 @@ def told(monkeypatch) -> list[Forecast]:
     found, left = [], Forecast.left
 
     def remembered(self: Forecast, share: float) -> float:
-        self.ahead = set(self.costs)
+        self.ahead, self.shares = set(self.costs), [*getattr(self, "shares", []), (self.phase, share)]
         return left(self, share)
 
     def spied(*given: Any) -> Forecast:
@@ -52,6 +52,17 @@ def test_what_remains_is_of_all_that_is_not_stored(told, data, tmp_path):
     assert told[2].ahead == {"student"}
     assert [one.costs for one in told] == [{}] * 3
     assert [one.ended_cost for one in told[1:]] == pytest.approx([0, 2 * seen * student])
+
+
+def test_the_time_left_counts_smaller_images_for_less(told, data, tmp_path):
+    experiment = trained(data, tmp_path, sides=(16, 32))
+    costs = lessons.costs_per_image(experiment.config.training("teacher"))
+    shares = [share for phase, share in told[0].shares if phase == "teacher"]
+    n_steps = len(data.train_labels) // 20
+    first = costs[0] / sum(costs)  # the first epoch's
+    expected = [first * step / n_steps for step in range(1, n_steps + 1)] + [first]
+    expected += [first + (1 - first) * step / n_steps for step in range(1, n_steps + 1)] + [1]
+    assert shares == pytest.approx(expected)
 
 
 def test_smaller_images_count_for_less():

@@ -139,7 +139,7 @@ def test_convolution_by_its_definition(height, width, n_from, n_to, n_images):
         ("SkylakeX", (40, 72, 1024), 4),
         ("SkylakeX", (40, 72, 768), 3),
         ("SkylakeX", (24, 72, 512), 1),  # within a million as it is
-        ("SkylakeX", (100, 100, 100), 1),
+        ("SkylakeX", (100, 100, 200), 2),  # just a million each
         ("SkylakeX", (100, 100, 202), 1),  # in pieces of 101 it would not be, and 202 has no other divisors
         ("SkylakeX", (144, 432, 256), 1),  # only in pieces of 16
         ("SkylakeX", (64, 192, 256), 4),
