@@ -33,7 +33,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cifar10.charts import draw_compression, draw_unseen_class
-from cifar10.data import CLASSES, RENDERED_NOTICE, class_names
+from cifar10.data import CLASSES, RENDERED_NOTICE, SIDE, class_names
 from cifar10.experiment import run
 from cifar10.settings import Config
 from distillation_mnist_omitted_3 import softmax
@@ -46,19 +46,29 @@ SERIES = (
 )
 
 
-def new_figure(experiment: Experiment, title: str, width: float, height: float) -> Figure:
+def sides_in_words(config: Config) -> str:
+    """How images grow from epoch to epoch, where they do; tested is on images of the same side."""
+    if {*config.sides, *config.sides_student} == {SIDE}:
+        return ""
+    teacher, students = (
+        ", ".join(map(str, dict.fromkeys(sides))) for sides in (config.sides, config.sides_student)
+    )
+    return f", on images that grow: {teacher} pixels (teacher), {students} (students)"
+
+
+def new_figure(experiment: Experiment, title: str, width: float, height: float, more: str = "") -> Figure:
     """An empty figure with the title and, small, which data and settings it shows."""
     config, names = experiment.config, class_names(experiment.data)
     omitted = "".join(f", without {names[c]}" for c in config.omitted_class)
     shares = {"labelled": config.label_fraction, "seen": config.transfer_fraction}
     parts = "".join(f", {100 * share:.3g} % {word}" for word, share in shares.items() if share < 1)
     origin = f"{experiment.data.name}, temperature {config.temperature:g}, seed {config.seed}"
-    return titled_figure(title, origin + omitted + parts, width, height)
+    return titled_figure(title, origin + omitted + parts + more, width, height)
 
 
 def curves(experiment: Experiment) -> Figure:
     """Loss and test accuracy per epoch of all three networks."""
-    figure = new_figure(experiment, "Teacher and students learn", 12, 4.6)
+    figure = new_figure(experiment, "Teacher and students learn", 12, 4.6, sides_in_words(experiment.config))
     axes = figure.subplots(1, 3)
     titles = ("loss: cross-entropy with labels", "loss: T² KL(teacher ‖ student)", "test accuracy")
     for kind, label, colour, marker in SERIES:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from legible import drawn_anyhow, hard_to_read
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from small_pictures import bars_of, draw, named_lines, softmaxed, with_offsets
 from small_studies import ROOT
 
@@ -39,6 +40,15 @@ def test_curves_have_the_names_and_colours_of_their_networks(small):
         points, found = named_lines(soft if kind == "student" else losses)[name]
         np.testing.assert_allclose(points[:, 1], small.runs[kind].losses)
         assert found == colour
+
+
+def test_curves_say_how_images_grow(small):
+    assert pictures.sides_in_words(small.config) == ""
+    config = replace(small.config, sides=(16, 24, 24, 32), sides_student=(24, 32))
+    said = ", on images that grow: 16, 24, 32 pixels (teacher), 24, 32 (students)"
+    assert pictures.sides_in_words(config) == said
+    figure = draw(pictures.curves, replace(small, config=config))
+    assert any(said in text.get_text() for text in figure.findobj(Text))
 
 
 def test_soft_targets_stand_below_their_image(small):
