@@ -22,7 +22,7 @@ from support.tiles import blas_kernel
 import numpy as np
 
 UNPACKED_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
-UNPACKED = 10**6  # multiply-adds
+UNPACKED = 10**6  # multiply-adds of a product that they take without packing
 PIECE = 64  # columns at least: with fewer, nothing is gained
 
 
@@ -67,8 +67,8 @@ def threes(parts: np.ndarray) -> np.ndarray:
 def n_pieces(n_rows: int, n_inner: int, n_columns: int) -> int:
     """In how many equal pieces a product's columns are best multiplied, by (n_rows, n_inner).
 
-    On processors with AVX-512, OpenBLAS multiplies up to a million numbers as they lie, without packing them
-    first, which saves up to half of the time where rows are few.
+    On processors with AVX-512, OpenBLAS takes the factors of a small product as they lie, without packing
+    them first, which saves up to half of the time where rows are few.
     """
     if blas_kernel() not in UNPACKED_KERNELS:
         return 1

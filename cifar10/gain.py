@@ -95,9 +95,9 @@ def accuracies(config: Config, data: Data | Shared) -> dict[str, float]:
 
 
 def cost(config: Config, data: Data) -> float:
-    """What a run takes, in arbitrary units: per image its multiply-adds, and two million for all else."""
-    images = config.n_epochs_student * lessons.images_for("student", config, data)[1]
-    return float(images * (ConvNet(config.student_channels, None).n_multiply_adds + 2e6))
+    """What a run takes, in multiply-adds of a step."""
+    _, n_per_epoch = lessons.images_for("student", config, data)
+    return n_per_epoch * sum(lessons.costs_per_image(config.training("student")))
 
 
 def teach(configs: list[Config], data: Data, console: Console) -> dict[str, float]:

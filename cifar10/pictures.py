@@ -47,7 +47,7 @@ SERIES = (
 
 
 def sides_in_words(config: Config) -> str:
-    """How images grow from epoch to epoch, where they do; tested is on images of the same side."""
+    """How images grow from epoch to epoch, where they do; the test images grow with them."""
     if {*config.sides, *config.sides_student} == {SIDE}:
         return ""
     teacher, students = (
