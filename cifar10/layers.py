@@ -86,9 +86,10 @@ class Whitening:
         pixels *= self.kernels.dtype.type(1 / 255)
         places = [(dy, dx) for dy in range(PATCH) for dx in range(PATCH)]
         patches = np.stack([pixels[dy : dy + n, :, dx : dx + width] for dy, dx in places], axis=1)
-        directions = self.kernels @ patches.reshape(n, len(self.kernels), -1)
-        halves = split(directions, n_images).reshape(n, 2, len(self.kernels), -1)
-        return np.concatenate((np.maximum(halves, 0), np.maximum(-halves, 0)), axis=2)
+        both_signs = np.concatenate((self.kernels, -self.kernels))
+        columns = split(both_signs @ patches.reshape(n, len(self.kernels), -1), n_images)
+        out = np.maximum(columns, 0, out=np.empty(columns.shape, pixels.dtype))
+        return out.reshape(n, 2, N_WHITENED, -1)
 
 
 # ---- Blocks ------------------------------------------------------------------------------------------------
