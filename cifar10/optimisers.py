@@ -39,14 +39,18 @@ def orthogonalised(matrix: np.ndarray) -> np.ndarray:
     """About the nearest matrix of which all singular values are 1: U V' for a matrix U S V'.
 
     Five steps of a Newton-Schulz iteration with the coefficients of Jordan et al. (2024), "Muon", which bring
-    all but the smallest singular values between 0.6 and 1.3.
+    all but the smallest singular values between 0.6 and 1.3. Each step multiplies by a polynomial of x x', so
+    that these small matrices are all that the steps need, and x is multiplied once.
     """
     x = matrix / (np.linalg.norm(matrix) + 1e-7)
     if turned := len(x) > x.shape[1]:
         x = x.T
+    identity = np.eye(len(x), dtype=x.dtype)
+    square, product = x @ x.T, identity
     for _ in range(5):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+        factor = 3.4445 * identity - 4.7750 * square + 2.0315 * square @ square
+        square, product = factor @ square @ factor, factor @ product
+    x = product @ x
     return x.T if turned else x
 
 

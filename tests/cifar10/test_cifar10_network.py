@@ -414,6 +414,15 @@ def test_orthogonalised_by_its_singular_values(shape, size):
     assert not orthogonalised(0 * matrix).any()
 
 
+def test_orthogonalised_in_single_precision_bears_small_singular_values():
+    """The squares of the smallest are a hundredth of what float32 tells apart beside that of the largest."""
+    u, _, vt = np.linalg.svd(np.random.default_rng(0).standard_normal((40, 216)), full_matrices=False)
+    matrix = u * np.logspace(0, -4.5, 40) @ vt
+    found = orthogonalised(matrix.astype(np.float32))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, by_singular_values(matrix), atol=5e-4)
+
+
 def is_kernel(network: ConvNet) -> np.ndarray:
     """Which of the trained parameters are kernels' numbers, bool (n_trained,)."""
     sizes = [(b.kernels.size, b.scale.size + b.shift.size) for b in network.blocks]
