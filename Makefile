@@ -19,6 +19,8 @@ CIFAR10 := $(BIN)/python -m cifar10 --dataset cifar10
 TENTH := --student-channels 28 M 28 36 M 36 36 M 36
 FEW_LABELS := $(TENTH) --label-fraction 0.1 --n-epochs-teacher 4
 TRIAL := $(TENTH) --hold-out 10000 --n-epochs-teacher 6 --n-epochs-student 4 --n-versions 2
+GROWING := --hold-out 10000 --n-epochs-teacher 16 --sides 16 24 24 32
+ALONE := --hold-out 10000 --student-channels 4 --n-epochs-student 1 --n-versions 1
 
 .PHONY: run explorer test golden mutants seeds study cifar10 cifar10-seeds cifar10-trials \
   cifar10-gain bench clean
@@ -94,6 +96,16 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/temperature-2 --temperature 2 $(FLAGS)
 	$(CIFAR10) $(TRIAL) --outdir viz/cifar10/trials/temperature-16 --temperature 16 $(FLAGS)
 	$(BIN)/python -m seeds.summarise --trials viz/cifar10/trials
+	$(CIFAR10) $(GROWING) --sides-student 24 32 --outdir viz/cifar10/growing/start $(FLAGS)
+	$(CIFAR10) $(GROWING) --outdir viz/cifar10/growing/whole $(FLAGS)
+	$(CIFAR10) $(GROWING) --sides-student 24 32 --n-versions 2 --outdir viz/cifar10/growing/versions-2 $(FLAGS)
+	$(BIN)/python -m seeds.summarise --trials viz/cifar10/growing
+	$(CIFAR10) $(ALONE) --n-epochs-teacher 12 --sides 24 32 --outdir viz/cifar10/growing_teachers/start $(FLAGS)
+	$(CIFAR10) $(ALONE) --n-epochs-teacher 12 --sides 16 24 32 --outdir viz/cifar10/growing_teachers/16-24-32 $(FLAGS)
+	$(CIFAR10) $(ALONE) --n-epochs-teacher 16 --sides 16 24 24 32 --outdir viz/cifar10/growing_teachers/16-24-24-32 \
+	  $(FLAGS)
+	$(CIFAR10) $(ALONE) --n-epochs-teacher 10 --outdir viz/cifar10/growing_teachers/whole $(FLAGS)
+	$(BIN)/python -m seeds.summarise --trials viz/cifar10/growing_teachers
 
 cifar10-gain: .venv/run.stamp
 	$(BIN)/python -m cifar10.gain --dataset cifar10 --outdir viz/cifar10/gain_official $(FLAGS)

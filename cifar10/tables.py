@@ -123,12 +123,14 @@ def unlabelled_pairs(groups: Groups) -> list[tuple[list[Results], list[Results]]
     ]
 
 
-def cifar10_trials_table(trials: Sequence[Results]) -> str:
+TRIED = {"teacher, %": TEACHER, "student, soft targets, %": SOFT, "student, hard labels, %": HARD}
+
+
+def cifar10_trials_table(trials: Sequence[Results], columns: Sequence[str] = tuple(TRIED)) -> str:
     """What each trial changed in the first one's flags, and what its networks reach on held-out images."""
     rows = []
     for flags, runs in what_changed(trials).items():
-        accuracies = [100 * mean(value(run, path) for run in runs) for path in (TEACHER, SOFT, HARD)]
+        accuracies = [100 * mean(value(run, TRIED[column]) for run in runs) for column in columns]
         name = flags if len(runs) == 1 else f"{flags}, {seeds(runs)}"
         rows.append([name, *(f"{accuracy:.2f}" for accuracy in accuracies)])
-    columns = ["teacher, %", "student, soft targets, %", "student, hard labels, %"]
     return markdown([f"changed ({trials[0]['data']['name']})", *columns], rows)

@@ -84,13 +84,19 @@ def load_trials(folder: Path) -> list[Results]:
     return [start, *runs.values()]
 
 
+def as_typed(setting: Any) -> str:
+    """What a user types for a setting of results.json: 0.1 for 0.1, 24 32 for [24, 32]."""
+    if isinstance(setting, list):
+        return " ".join(map(as_typed, setting))
+    return f"{setting:g}" if isinstance(setting, float) else str(setting)
+
+
 def what_changed(trials: Sequence[Results]) -> dict[str, list[Results]]:
     """The runs of each setting, by the flags in which they differ from the first run: "none" of its like."""
     start, groups = fixed(trials[0]), {}
     for run in trials:
         changed = {name: new for name, new in fixed(run).items() if new != start.get(name)}
-        said = {name: f"{new:g}" if isinstance(new, float) else new for name, new in changed.items()}
-        flags = " ".join(f"`{flag_name(name)} {new}`" for name, new in said.items()) or "none"
+        flags = " ".join(f"`{flag_name(name)} {as_typed(new)}`" for name, new in changed.items()) or "none"
         groups.setdefault(flags, []).append(run)
     return groups
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from small_studies import NESTED, ROOT, changed
 
+from cifar10 import tables
 from cifar10.charts import draw_compression, draw_unseen_class
 from cifar10.tables import unlabelled_table
 from runs.folders import load, load_trials
@@ -179,14 +180,18 @@ def test_trials_name_what_they_changed(run):
     first = changed(changed(first, "config.rate", 0.2), "config.outdir", "a")
     first = changed(first, "teacher.test_accuracy", 0.9)
     second = changed(changed(changed(first, soft, 0.75), "config.rate", 0.4), "teacher.test_accuracy", 0.85)
-    trials = [first, changed(second, "config.outdir", "b"), changed(first, "config.n_shifts", 3)]
-    assert rows(summarise.trials_table(trials)) == [
+    third = changed(changed(first, "config.n_shifts", 3), "config.sides", [24, 32])
+    trials = [first, changed(second, "config.outdir", "b"), third]
+    table = [
         ["changed (MNIST)", "teacher, %", "student, soft targets, %", "student, hard labels, %"],
         ["---", "---:", "---:", "---:"],
         ["none", "90.00", "81.62", "50.00"],
         ["`--rate 0.4`", "85.00", "75.00", "50.00"],
-        ["`--n-shifts 3`", "90.00", "81.62", "50.00"],
+        ["`--n-shifts 3` `--sides 24 32`", "90.00", "81.62", "50.00"],
     ]
+    assert rows(summarise.trials_table(trials)) == table
+    teachers = rows(tables.cifar10_trials_table(trials, ["teacher, %"]))
+    assert teachers == [row[:2] for row in table]
 
 
 def test_trials_of_mnist_stand_seed_by_seed(run):
