@@ -104,7 +104,6 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(ALONE) --n-epochs-teacher 12 --sides 16 24 32 --outdir viz/cifar10/growing_teachers/16-24-32 $(FLAGS)
 	$(CIFAR10) $(ALONE) --n-epochs-teacher 16 --sides 16 24 24 32 --outdir viz/cifar10/growing_teachers/16-24-24-32 \
 	  $(FLAGS)
-	$(CIFAR10) $(ALONE) --n-epochs-teacher 10 --outdir viz/cifar10/growing_teachers/whole $(FLAGS)
 	$(BIN)/python -m seeds.summarise --trials viz/cifar10/growing_teachers
 
 cifar10-gain: .venv/run.stamp

@@ -28,7 +28,7 @@ import cifar10.settings as cifar
 from beyond import pipeline
 from beyond.settings import RECIPES, Config
 from cifar10.gain_tables import gain_tables
-from cifar10.tables import cifar10_table, unlabelled_table, unseen_class_table
+from cifar10.tables import cifar10_table, cifar10_trials_table, unlabelled_table, unseen_class_table
 from docs.committed import (
     RECIPES_OF_TABLES,
     ROOT,
@@ -158,6 +158,10 @@ GENERATED: dict[tuple[str, str], Callable[[], str]] = {
         cifar10_runs("unlabelled"), cifar10_runs("labelled_tenth")
     ),
     ("docs/cifar10.md", "cifar10-trials"): lambda: trials_table(trials_in("cifar10/trials")),
+    ("docs/cifar10.md", "growing"): lambda: trials_table(trials_in("cifar10/growing")),
+    ("docs/cifar10.md", "growing-teachers"): lambda: cifar10_trials_table(
+        trials_in("cifar10/growing_teachers"), ["teacher, %"]
+    ),
     ("docs/cifar10.md", "unseen-cat"): lambda: unseen_class_table(cifar10_runs("unseen_cat")),
     ("docs/cifar10.md", "cifar10-flags"): lambda: flag_table(cifar.Config, is_not_the_suites),
     ("docs/speed.md", "speed"): lambda: "\n\n".join(

@@ -155,8 +155,9 @@ def test_the_runs_of_own_data_are_those_of_the_command():
 
 CIFAR10_SEEDS = {  # by folder
     "seeds": [0, 1, 2], "tenth": [0, 1, 2, 3], "unseen_cat": [0, 1, 2, 3, 4], "unseen_cat_16": [0],
-    "unlabelled": [0, 1, 2], "labelled_tenth": [0, 1, 2],
+    "unlabelled": [0, 1, 2], "labelled_tenth": [0, 1, 2], "grown": [0],
 }  # fmt: skip
+WHOLE = {"sides": [32], "sides_student": [32]}  # what runs of before images could grow saw
 
 
 def test_cifar10_runs_are_those_of_their_commands():
@@ -169,7 +170,7 @@ def test_cifar10_runs_are_those_of_their_commands():
         wanted = json.loads(json.dumps(cifar.Config(**given).plain()))
         for run in runs:
             assert run["data"]["n_train"] == 50_000
-            assert training_settings(run["config"]) == training_settings(wanted)
+            assert training_settings(WHOLE | run["config"]) == training_settings(wanted)
 
 
 def test_the_map_of_gains_is_that_of_its_command():

@@ -157,7 +157,7 @@ def test_at_run_time_nothing_but_numpy_matplotlib_and_pillow():
     wanted = {line.partition(">")[0] for line in (ROOT / "requirements.txt").read_text().split()}
     assert wanted == {"numpy", "matplotlib", "Pillow"}
     optional = {"distributed", "torch"}  # of a cluster and of the benchmark
-    beside = {"plain_numpy", "convolution", "breakdown"}  # in benchmarks/
+    beside = {"plain_numpy", "convolution", "breakdown", "passes"}  # in benchmarks/
     allowed = set(sys.stdlib_module_names) | {"numpy", "matplotlib", "PIL", *beside} | optional
     for path in FILES:
         assert imported(path) <= allowed | set(MAY_IMPORT), name_of(path)
