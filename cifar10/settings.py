@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.console import UserError
-from support.settings import N_CLASSES, CommonSettings, flag_name, named_folder, setting
+from support.settings import N_CLASSES, CommonSettings, flag_name, named_folder, setting, whole_number
 
 import argparse
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def channels_setting(default: str, whose: str) -> Any:
 def sides_setting(default: tuple[int, ...], whose: str) -> Any:
     return setting(
         default, f"{whose}: sides of images that grow, each for an equal part of the epochs, the last {SIDE}",
-        nargs="+", metavar="PIXELS", at_least=1, at_most=SIDE,
+        nargs="+", metavar="PIXELS", type=whole_number,
     )  # fmt: skip
 
 
@@ -187,10 +187,12 @@ def plain_channels(name: str, channels: Any) -> tuple[str, ...]:
 def check_sides(name: str, sides: tuple[int, ...], channels: tuple[str, ...]) -> None:
     """Raises UserError unless the pools of `channels` divide all sides and the last is the whole image's."""
     unit = max(2, 2 ** channels.count(POOL))
-    if not sides or sides[-1] != SIDE or any(side % unit for side in sides):
+    allowed = range(unit, SIDE + 1, unit)
+    if not sides or sides[-1] != SIDE or any(side not in allowed for side in sides):
         shown = " ".join(map(str, sides)) or "nothing"
         raise UserError(
-            f"{flag_name(name)} must be multiples of {unit} with these channels, the last {SIDE}, not {shown}"
+            f"{flag_name(name)} must be multiples of {unit} with these channels, at most {SIDE}, the last "
+            f"{SIDE}, not {shown}"
         )
 
 

@@ -51,7 +51,7 @@ def column_of(text: str, title: str, column: str) -> dict[str, float]:
 
 def test_a_small_comparison(small_folder, tmp_path, capsys, monkeypatch):
     """Every part of it, processes and all, with small networks and few repeats."""
-    real_configs, real_turns = compare.configs_of, breakdown.in_turn
+    real_configs, real_turns, real_rate = compare.configs_of, breakdown.in_turn, breakdown.bandwidth
     small = {"teacher_hidden": (300, 300), "student_hidden": (200, 200)}
     monkeypatch.setattr(compare, "configs_of", lambda *a: [replace(c, **small) for c in real_configs(*a)])
     monkeypatch.setattr(compare, "peak_rate", lambda: 50.0)
@@ -59,9 +59,7 @@ def test_a_small_comparison(small_folder, tmp_path, capsys, monkeypatch):
     for module in (breakdown, convolution):
         monkeypatch.setattr(module, "in_turn", lambda calls, repeats: real_turns(calls, min(5, repeats)))
     for module in (breakdown, passes):
-        monkeypatch.setattr(
-            module, "bandwidth", lambda workers, real=breakdown.bandwidth: real(workers, 2**20)
-        )
+        monkeypatch.setattr(module, "bandwidth", lambda workers: real_rate(workers, 2**20))
     np.ones(40_000_000)  # 320 MB in this process, which are none of the others'
     compare.main([
         "--data-dir", str(small_folder), "--images", "400", "--rounds", "2", "--batch-sizes", "100",
