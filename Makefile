@@ -33,10 +33,10 @@ run: .venv/run.stamp
 explorer: .venv/run.stamp
 	$(BIN)/python make_distillation_mnist_omitted_3_explorer.py $(FLAGS)
 
-test: .venv/dev.stamp
+test: .venv/dev.stamp  # processes that keep no bytecode compile everything anew, each of them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist worksteal
 
 golden: $(if $(MNIST_DIR),.venv/dev.stamp)
 	@test -n "$(MNIST_DIR)" || { echo "make golden: name the folder of the files: MNIST_DIR=FOLDER"; exit 2; }
