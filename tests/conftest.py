@@ -13,6 +13,8 @@ from pathlib import Path
 
 # Before NumPy is imported: threads for which OpenBLAS has no work sleep at once, and slow no other test.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background, where children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
