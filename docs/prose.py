@@ -318,7 +318,15 @@ def quotes_of_speed() -> list[Quote]:
         (_, products_at_best), (between, _) = parts["products, forward and back"], parts["all between them"]
         pytorch = 1000 * statistics.median(one["seconds"]["PyTorch"])
         ratios.append(f"{(products_at_best + between) / pytorch:.2f}")
-    return [("the passes as they are would leave the steps at # and # of PyTorch's time", *ratios)]
+    rates = []
+    for passes in found["convolution_passes"].values():
+        milliseconds, n_bytes = map(sum, zip(*passes.values(), strict=True))
+        rates.append(f"{100 * n_bytes / milliseconds / found['memory_bytes_per_ms']:.0f}")
+    return [
+        ("All of them together run at # % of the memory's rate in the teacher's step and at # % in the "
+         "student's", *rates),
+        ("the passes as they are would leave the steps at # and # of PyTorch's time", *ratios),
+    ]  # fmt: skip
 
 
 QUOTES: dict[str, Callable[[], list[Quote]]] = {

@@ -224,6 +224,7 @@ def test_help_says_how_it_is_called(capsys):
 
 def test_drawn_shapes_end_in_a_notice_and_a_folder_of_their_own(tmp_path, monkeypatch, capsys):
     drawn = tuple(part[:60] for part in vars_of(small_data())[:4])
+    folder = write_batches(tmp_path / "data", 130, 50)
     monkeypatch.setattr("synthetic.shapes.render_dataset", lambda: drawn)
     monkeypatch.setattr("cifar10.experiment.VIZ", tmp_path / "viz")
     flags = [*SMALL_FLAGS, "--n-epochs-teacher", "1", "--n-epochs-student", "1", "--dataset", "rendered"]
@@ -231,9 +232,7 @@ def test_drawn_shapes_end_in_a_notice_and_a_folder_of_their_own(tmp_path, monkey
     assert capsys.readouterr().err.count("NOT CIFAR-10") == 2  # at the start and at the end
     found = json.loads((tmp_path / "viz" / "rendered" / "cifar10" / "results.json").read_text())
     assert found["data"]["name"] == "rendered shapes"
-    real = run(
-        Config(**SMALL, data_dir=write_batches(tmp_path / "data", 130, 50), cache_dir=tmp_path / "cache")
-    )
+    real = run(Config(**SMALL, data_dir=folder, cache_dir=tmp_path / "cache"))
     assert real.outdir == tmp_path / "viz" / "cifar10"
 
 
