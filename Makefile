@@ -101,6 +101,7 @@ cifar10-trials: .venv/run.stamp
 	$(CIFAR10) $(GROWING) --sides-student 24 32 --n-versions 2 --outdir viz/cifar10/growing/versions-2 $(FLAGS)
 	$(BIN)/python -m seeds.summarise --trials viz/cifar10/growing
 	$(CIFAR10) $(ALONE) --n-epochs-teacher 12 --sides 24 32 --outdir viz/cifar10/growing_teachers/start $(FLAGS)
+	$(CIFAR10) $(ALONE) --n-epochs-teacher 10 --outdir viz/cifar10/growing_teachers/whole-10 $(FLAGS)
 	$(CIFAR10) $(ALONE) --n-epochs-teacher 12 --sides 16 24 32 --outdir viz/cifar10/growing_teachers/16-24-32 $(FLAGS)
 	$(CIFAR10) $(ALONE) --n-epochs-teacher 16 --sides 16 24 24 32 --outdir viz/cifar10/growing_teachers/16-24-24-32 \
 	  $(FLAGS)
