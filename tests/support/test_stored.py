@@ -278,9 +278,9 @@ def same(found: core.Experiment, expected: core.Experiment) -> bool:
     )
 
 
-def test_a_stored_run_is_the_run(finished):
-    experiment, config, _ = finished
-    again = pipeline.run(config)
+def test_a_stored_run_is_the_run(small_folder, tmp_path):
+    config = tiny(small_folder, tmp_path)
+    experiment, again = pipeline.run(config), pipeline.run(config)
     assert same(again, experiment)
     assert [run.reused for run in experiment.runs.values()] == [False, False]
     assert [run.reused for run in again.runs.values()] == [True, True]
