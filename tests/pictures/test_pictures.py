@@ -212,6 +212,7 @@ def test_the_lines_and_dots_of_other_seeds_are_theirs(shelf):
         np.testing.assert_allclose(line.get_xdata(), np.arange(10) + 0.27 * (place - 1))
         assert line.get_ydata().tolist() == metrics["per_class_accuracy"]
     assert axes.get_ylim()[0] < min(min(m["per_class_accuracy"]) for m in networks)
+    assert axes.get_ylim()[1] > 1  # no bar ends beyond the frame
 
 
 # words and axes
@@ -240,6 +241,7 @@ def test_the_students_curves_end_with_its_last_epoch_and_the_correction(correct,
     ticks = [text.get_text() for text in right.get_xticklabels()]
     assert ticks[-2:] == [str(len(experiment.history("student"))), f"\n{biases}\ncorrected"]
     words = next(text for text in right.texts if "before and after" in text.get_text())
+    assert right.xaxis.label.get_window_extent().y1 < right.bbox.y0
     highest = max(np.max(line.get_ydata()) for line in right.lines if line.get_color() != AFTER)
     assert words.get_window_extent().y0 > right.transData.transform((1, highest))[1]
 
